@@ -1,0 +1,58 @@
+# make results | test | plan | rulegraph | lint | lock | clean        (make help explains)
+
+PYTHON ?= python3
+# PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
+TORCH_INDEX ?=
+# Passed on to snakemake, for example ARGS="--config datasets=[GunPoint]".
+ARGS ?=
+CORES ?= all
+
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+SNAKEMAKE := $(RUN) snakemake
+
+.DEFAULT_GOAL := help
+.PHONY: help environment results test plan rulegraph lint format reference lock clean
+
+help: ## show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
+
+environment: ## make or update .venv from envs/requirements.lock
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/install.sh $(VENV)
+
+results: environment ## run the workflow; ends with the table and where everything is
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+
+test: environment ## run every test
+	@$(RUN) python -m pytest
+
+plan: environment ## what would run, with an estimate of samples, tokens and time
+	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
+	@$(RUN) python workflow_scripts/plan_runs.py $(ARGS)
+
+rulegraph: environment ## write the graph of the rules to docs/rulegraph.md (Mermaid)
+	@mkdir -p docs
+	@{ echo '```mermaid'; $(SNAKEMAKE) --forceall --rulegraph mermaid-js 2>/dev/null; echo '```'; } > docs/rulegraph.md
+	@echo docs/rulegraph.md
+
+lint: environment ## check formatting, style, types and the workflow
+	@$(RUN) ruff format --check workflow_scripts tests
+	@$(RUN) ruff check workflow_scripts tests
+	@$(RUN) snakefmt --check Snakefile rules
+	@$(SNAKEMAKE) --lint
+	@$(RUN) mypy
+
+format: environment ## format the code
+	@$(RUN) ruff format workflow_scripts tests
+	@$(RUN) ruff check --fix workflow_scripts tests
+	@$(RUN) snakefmt Snakefile rules
+
+reference: environment ## write config/README.md from the schemas
+	@$(RUN) python workflow_scripts/write_configuration_reference.py
+
+lock: ## resolve envs/requirements.in anew into envs/requirements.lock
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/lock.sh
+
+clean: ## remove results, caches and .venv
+	rm -rf results .snakemake $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/download.smk"
+include: "rules/preprocess.smk"
+include: "rules/render.smk"
+include: "rules/assemble.smk"
+include: "rules/conversations.smk"
+include: "rules/finetune.smk"
+include: "rules/evaluate.smk"
+include: "rules/aggregate.smk"
+
+
+report: "rules/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        final_results(),
+
+
+onsuccess:
+    show_results()
+
+
+onerror:
+    print(
+        "Some jobs failed; the ends of their logs are above. What does not depend on them is done.",
+        "The same command goes on from here.",
+        sep="\n",
+        file=sys.stderr,
+    )

@@ -1,0 +1,166 @@
+"""What all rules share: the checked configuration, wildcards, and the parameters that decide on reruns."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+from vlmtsc.code_digest import code_digest
+from vlmtsc.configuration import Run, load_configuration
+from vlmtsc.errors import InputError
+
+# Rules call `python`: that of the environment that runs Snakemake, whether or not it is activated. Set here and
+# not in the rules, so that no command holds a path that a move of the project would change.
+os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+
+
+def checked_configuration():
+    """Check `config`; a fault ends the run with one line instead of a traceback."""
+    files = ", ".join(os.path.relpath(file) for file in workflow.configfiles)
+    try:
+        return load_configuration(config, ROOT, files)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIGURATION = checked_configuration()
+RESULTS = CONFIGURATION.results
+RUNS = CONFIGURATION.runs()
+# Relative to the working directory: a move of the project changes no command.
+SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
+
+
+def one_of(*names):
+    """A wildcard's pattern that matches exactly these names; nothing, if there are none."""
+    if not names:
+        return "(?!)"
+    return "|".join(re.escape(name) for name in sorted({*names}, key=lambda name: (-len(name), name)))
+
+
+wildcard_constraints:
+    dataset=one_of(*CONFIGURATION.dataset_table, *CONFIGURATION.datasets),
+    protocol="official|pooled",
+    plot=one_of(*CONFIGURATION.plot_table),
+    model=one_of(*CONFIGURATION.model_table),
+    scenario=one_of(*CONFIGURATION.scenario_table),
+    seed=r"\d+",
+
+
+def as_argument(settings):
+    """Settings as one command-line argument: equal settings give equal text."""
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def option(name, value):
+    """A command-line option, quoted; nothing if there is no value."""
+    return f"--{name} {shlex.quote(str(value))}" if value else ""
+
+
+def path_of(script):
+    """Path of a script, relative to the working directory."""
+    return f"{SCRIPTS}/{script}.py"
+
+
+def code_of(script):
+    """Digest of a script and the project modules it imports; a parameter, so that a change reruns the rule."""
+    try:
+        return code_digest(ROOT / "workflow_scripts" / f"{script}.py", ROOT / "workflow_scripts")
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def of_runs(name):
+    """The file `name` of every selected run."""
+    return [f"{RESULTS}/{run.folder}/{name}" for run in RUNS]
+
+
+def final_results():
+    """What `all` asks for."""
+    tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv"]
+    figures = ["accuracy_heatmap.png", "training_curves.png"]
+    return [
+        *(f"{RESULTS}/tables/{name}" for name in tables),
+        *(f"{RESULTS}/figures/{name}" for name in figures),
+    ]
+
+
+def show_results():
+    """Write the report of a finished run, and show the table and where everything is."""
+    if all(job.rule.name != "all" for job in workflow.dag.jobs):
+        return
+    # The same command once more, with `--report`: it then has the same configuration and targets.
+    page = str(Path(RESULTS, "report.html"))
+    command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock", "--report", page]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        print(f"The report could not be made:\n{made.stderr[-2000:]}", file=sys.stderr)
+    subprocess.run([sys.executable, path_of("print_summary"), "--results", RESULTS], check=True)
+
+
+def runs_of(wildcards):
+    """The requested runs of one model on one dataset and protocol, in the order of configuration."""
+    return RUNS_OF.get((wildcards.model, wildcards.dataset, wildcards.protocol), [])
+
+
+def run_files(name):
+    """An input function: the file `name` of each of these runs."""
+    return lambda wildcards: [f"{RESULTS}/{run.folder}/{name}" for run in runs_of(wildcards)]
+
+
+def collected(name):
+    """The file `name` that collect_runs writes, for each model, dataset and protocol."""
+    return [
+        f"{RESULTS}/tables/by_dataset/{model}/{dataset}/{protocol}/{name}"
+        for model, dataset, protocol in RUNS_OF
+    ]
+
+
+def checkpoint_of_model(wildcards):
+    """Checkpoint folder of a model: the user's own, or one that a rule makes."""
+    source = CONFIGURATION.model_settings(wildcards.model)
+    return source["folder"]["path"] if "folder" in source else f"{RESULTS}/models/{wildcards.model}"
+
+
+def assembly_settings(wildcards):
+    """How the parts are put together."""
+    source = CONFIGURATION.model_settings(wildcards.model)["assemble"]
+    return {key: source[key] for key in ("layers", "seed")}
+
+
+def plot_of_scenario(wildcards):
+    """Settings of the scenario's plot; none if it shows none."""
+    plot = CONFIGURATION.scenario_settings(wildcards.scenario)["plot"]
+    return None if plot == "none" else CONFIGURATION.plot_settings(plot)
+
+
+def own_files(wildcards):
+    """The user's own files of a dataset that comes from a folder: an edit of them starts over."""
+    settings = CONFIGURATION.download_settings(wildcards.dataset)
+    if settings["sources"][:1] != ["folder"]:
+        return []
+    return folder_files(settings["folder"], wildcards.dataset) or []
+
+
+def plots_of_scenario(wildcards):
+    """The plots that a scenario shows; none if it shows none."""
+    plot = CONFIGURATION.scenario_settings(wildcards.scenario)["plot"]
+    return [] if plot == "none" else f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
+
+
+def model_resource(name):
+    """What the jobs of a model need, from the table of models."""
+    return lambda wildcards: CONFIGURATION.model_resources(wildcards.model)[name]
+
+
+def run_name(wildcards):
+    """What identifies a run in its record."""
+    names = {key: getattr(wildcards, key) for key in ("model", "dataset", "protocol", "scenario")}
+    return names | {"seed": int(wildcards.seed)}

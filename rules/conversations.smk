@@ -1,0 +1,38 @@
+# Each case as a conversation, within the model's context. Needs the settings of the plot, not the plots.
+CONVERSATIONS = f"{RESULTS}/conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}"
+
+
+rule build_conversations:
+    input:
+        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
+        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
+        model=checkpoint_of_model,
+    output:
+        train=f"{CONVERSATIONS}/train.json",
+        validation=f"{CONVERSATIONS}/validation.json",
+        test=f"{CONVERSATIONS}/test.json",
+        representation=f"{CONVERSATIONS}/representation.json",
+        budget=f"{CONVERSATIONS}/budget.json",
+    log:
+        f"{RESULTS}/logs/build_conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/build_conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        scenario=lambda wildcards: as_argument(CONFIGURATION.scenario_settings(wildcards.scenario)),
+        plot=lambda wildcards: as_argument(plot_of_scenario(wildcards)),
+        system_prompt=lambda wildcards: CONFIGURATION.system_prompt(wildcards.model),
+        script=path_of("build_conversations"),
+        code=code_of("build_conversations"),
+    # `--system_prompt=`, since an empty prompt is quoted as nothing at all.
+    shell:
+        "python {params.script} --series {input.series:q} --split {input.split:q} "
+        "--model {input.model:q} --scenario {params.scenario:q} --plot {params.plot:q} "
+        "--system_prompt={params.system_prompt:q} --train {output.train:q} --validation {output.validation:q} "
+        "--test {output.test:q} --representation {output.representation:q} --budget {output.budget:q} "
+        "--log {log:q}"

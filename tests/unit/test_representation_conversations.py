@@ -1,0 +1,167 @@
+"""Conversations: their form, their tokens, and nothing that tells the answer."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.errors import InputError
+from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
+from vlmtsc.representation.numbers import fit_scale
+from vlmtsc.representation.prompts import IMAGE_TOKEN
+from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+
+IMAGE_TOKENS = 9
+CLASSES = np.array([f"class-{letter}" for letter in "abcdefghijkl"])  # twelve: answers of one and two digits
+SPLIT = {"train": np.arange(4, 30), "validation": np.arange(30, 40), "test": np.array([0, 2, 1, 3])}
+SCENARIOS = {
+    "plot": {"modality": "plot", "numbers": "none", "context_length": 100},
+    "numbers": {"modality": "numbers", "numbers": "scaled", "plot": "none", "context_length": 300},
+    "both": {"modality": "both", "numbers": "decimals", "context_length": 400},
+    "stats": {"modality": "both", "numbers": "decimals", "context_text": "stats", "context_length": 1500},
+}
+
+
+def series(n_channels: int = 2) -> CleanSeries:
+    values = np.random.default_rng(0).normal(size=(40, n_channels, 60)).cumsum(axis=2)
+    values[1] *= 1000  # a test case with longer numbers than any other
+    case_ids = np.array([f"Toy-{case:05d}" for case in range(40)])
+    return CleanSeries(values, np.arange(40) % 12, CLASSES, case_ids, 20)
+
+
+def count(texts: list[str]) -> np.ndarray:
+    """One token a character, and one for the placeholder."""
+    return np.array([len(text.replace(IMAGE_TOKEN, "I")) for text in texts])
+
+
+def made(scenario: str, n_channels: int = 2, **changes: object) -> Conversations:
+    settings = ScenarioSettings(scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
+    return make_conversations(
+        series(n_channels),
+        SPLIT,
+        settings,
+        PlotSettings() if settings.has_image else None,
+        count_tokens=count,
+        image_tokens=IMAGE_TOKENS,
+        system_prompt="A chat.",
+        eos_token="</s>",
+    )
+
+
+@pytest.mark.parametrize(
+    ("scenario", "n_channels"), [*((name, 1) for name in SCENARIOS), ("both", 2), ("numbers", 2), ("plot", 2)]
+)
+def test_records(scenario: str, n_channels: int) -> None:
+    result = made(scenario, n_channels)
+    data = series(n_channels)
+    context = SCENARIOS[scenario]["context_length"]
+    for part in PARTS:
+        assert [record["id"] for record in result.records[part]] == data.case_ids[SPLIT[part]].tolist()
+        for record, case in zip(result.records[part], SPLIT[part].tolist(), strict=True):
+            human, reply = record["conversations"]
+            assert (human["from"], reply["from"]) == ("human", "gpt")
+            assert reply["value"] == str(data.label_index[case] + 1)
+            assert record["label"] == CLASSES[record["label_index"]] == CLASSES[data.label_index[case]]
+            assert record["label"] not in human["value"]
+            text = record_text(record, result.representation, with_answer=True)
+            assert text.endswith(f" ASSISTANT: {reply['value']}</s>")
+            assert text.startswith("A chat. USER: ")
+            assert (
+                text
+                == f"{record_text(record, result.representation, with_answer=False)} {reply['value']}</s>"
+            )
+            if scenario == "numbers":
+                assert "image" not in record
+                assert IMAGE_TOKEN not in text
+                assert record["tokens"] == len(text)
+            else:
+                assert record["image"] == f"case-{case:05d}.png"
+                assert human["value"].startswith(f"{IMAGE_TOKEN}\n")
+                assert text.count(IMAGE_TOKEN) == 1
+                assert record["tokens"] == len(text.replace(IMAGE_TOKEN, "I" * IMAGE_TOKENS))
+            assert record["tokens"] <= context
+    json.dumps(result.records, allow_nan=False)
+
+
+@pytest.mark.parametrize("scenario", ["numbers", "both"])
+def test_next_smaller_factor_does_not_fit(scenario: str) -> None:
+    budget = made(scenario).budget
+    assert budget["factor"] > 1
+    longer = budget["context_length"] + 1
+    assert made(scenario, context_length=longer + 2000).budget["factor"] < budget["factor"]
+    least = budget["longest_case"]["tokens"]
+    assert made(scenario, context_length=least).budget["factor"] == budget["factor"]
+    assert made(scenario, context_length=least - 1).budget["factor"] > budget["factor"]
+
+
+def test_new_series_are_encoded_as_the_conversations_are() -> None:
+    for scenario in SCENARIOS:
+        result = made(scenario, n_channels=1)
+        for record, case in zip(result.records["test"], SPLIT["test"], strict=True):
+            question = result.representation.text(result.representation.prompt(series(1).values[case]))
+            assert question == record_text(record, result.representation, with_answer=False)
+
+
+def test_scale_is_fitted_to_train_alone() -> None:
+    result = made("numbers", context_length=5000)
+    low, high = fit_scale(series().values[SPLIT["train"]])
+    assert result.representation.factor == 1
+    assert result.representation.scale_low == tuple(low)
+    assert result.representation.scale_high == tuple(high)
+
+
+def test_budget_adds_up() -> None:
+    result = made("both")
+    budget = result.budget
+    for part in PARTS:
+        tokens = [record["tokens"] for record in result.records[part]]
+        assert budget["tokens"][part] == {
+            "cases": len(tokens),
+            "total": sum(tokens),
+            "min": min(tokens),
+            "mean": round(sum(tokens) / len(tokens), 2),
+            "max": max(tokens),
+        }
+    assert budget["longest_case"]["id"] == "Toy-00001"
+    assert budget["headroom"] == 400 - budget["longest_case"]["tokens"] >= 0
+    assert budget["training_tokens"] == budget["tokens"]["train"]["total"]
+    assert budget["values_kept"] == -(-60 // budget["factor"])
+    assert budget["image_tokens"] == IMAGE_TOKENS
+
+
+def test_budget_tells_what_the_original_would_have_cut() -> None:
+    whole = made("both", n_channels=1, context_length=5000)
+    first = whole.representation.prompt(series(1).values[SPLIT["train"][0]])
+    # The first training question fits alone, but not with the image and the system prompt, which it forgot.
+    tight = made("both", n_channels=1, context_length=len(first) + 1).budget
+    assert tight["original"]["factor"] == 1
+    assert tight["original"]["cases_cut"] > 0
+    assert tight["factor"] > 1
+    assert made("both", context_length=5000).budget["original"] == {"factor": 1, "cases_cut": 0}
+    assert made("plot").budget["original"] is None
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    assert json.dumps(made("stats", 1).records) == json.dumps(made("stats", 1).records)
+
+
+def test_too_small_a_context_is_refused_with_what_it_takes() -> None:
+    with pytest.raises(InputError, match=r"context_length=60: .* takes \d+ tokens; allowed: \d+ or more"):
+        made("numbers", context_length=60)
+    with pytest.raises(InputError, match="the question and the image"):
+        made("plot", context_length=60)
+
+
+def test_empty_part_is_refused() -> None:
+    with pytest.raises(InputError, match="validation has no case"):
+        make_conversations(
+            series(),
+            SPLIT | {"validation": np.array([], dtype=np.int64)},
+            ScenarioSettings("plot", "plot", "none"),
+            PlotSettings(),
+            count_tokens=count,
+            image_tokens=9,
+            system_prompt="",
+            eos_token="</s>",
+        )

@@ -1,0 +1,101 @@
+"""Number formats and downsampling."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vlmtsc.representation.downsampling import uniform_downsample
+from vlmtsc.representation.numbers import (
+    describe_scale,
+    fit_scale,
+    format_decimals,
+    format_levels,
+    from_levels,
+    to_levels,
+)
+
+VALUES = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("round_to", "text"), [(2, "[0.12, -1.05, 3.0]"), (1, "[0.1, -1.1, 3.0]"), (0, "[0.0, -1.0, 3.0]")]
+)
+def test_decimals_are_the_papers_list(round_to: int, text: str) -> None:
+    assert format_decimals(np.array([0.1234, -1.051, 3.0]), round_to) == text
+
+
+@given(st.lists(VALUES, min_size=2, max_size=40), st.integers(2, 2000))
+@settings(max_examples=100, deadline=None)
+def test_scaled_values_come_back_within_half_a_level(numbers: list[float], levels: int) -> None:
+    values = np.array(numbers)[None]
+    low, high = values.min(axis=1), values.max(axis=1)
+    level = to_levels(values, low, high, levels)
+    assert level.min() >= 0
+    assert level.max() <= levels - 1
+    half = (high - low)[0] / (levels - 1) / 2
+    assert np.abs(from_levels(level, low, high, levels) - values).max() <= half + 1e-9 * np.abs(values).max()
+
+
+def test_values_outside_the_scale_are_clipped() -> None:
+    level = to_levels(np.array([[-5.0, 0, 1, 9]]), np.array([0.0]), np.array([1.0]), 100)
+    assert level.tolist() == [[0, 0, 99, 99]]
+
+
+def test_channel_without_width_gets_the_middle() -> None:
+    level = to_levels(np.array([[3.0, 4.0]]), np.array([3.0]), np.array([3.0]), 101)
+    assert level.tolist() == [[50, 50]]
+
+
+def test_levels_have_fixed_width() -> None:
+    assert format_levels(np.array([7, 99, 0]), 100, " ") == "[07 99 00]"
+    assert format_levels(np.array([7, 99, 0]), 101, ",") == "[007,099,000]"
+    assert format_levels(np.array([7, 0]), 10, "") == "[70]"
+
+
+def test_scale_is_of_each_channel_and_ignores_rare_outliers() -> None:
+    values = np.random.default_rng(0).uniform(0, [[1.0], [10.0]], size=(200, 2, 50))
+    values[0, 0, 0] = 1e9
+    low, high = fit_scale(values)
+    np.testing.assert_allclose(low, [0, 0], atol=0.1)
+    np.testing.assert_allclose(high, [1, 10], atol=0.1)
+
+
+def test_scale_of_mostly_constant_channel_falls_back_to_the_extremes() -> None:
+    values = np.zeros((10, 1, 1000))
+    values[3, 0, 5] = 2.0
+    low, high = fit_scale(values)
+    assert (low[0], high[0]) == (0.0, 2.0)
+
+
+def test_scale_is_one_short_line() -> None:
+    assert describe_scale(np.array([-1.4321, 0]), np.array([2.31, 1e6]), 100) == (
+        "Scale 0-99: -1.43 to 2.31, 0 to 1e+06"
+    )
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 60)), elements=VALUES), st.integers(1, 80)
+)
+@settings(max_examples=100, deadline=None)
+def test_uniform_downsampling(values: np.ndarray, factor: int) -> None:
+    n_channels, n_timepoints = values.shape
+    kept = uniform_downsample(values, factor)
+    assert kept.shape == (n_channels, -(-n_timepoints // factor))
+    slack = 1e-6 * (1 + np.abs(values).max())
+    assert kept.min() >= values.min() - slack
+    assert kept.max() <= values.max() + slack
+    for channel, row in zip(values, kept, strict=True):
+        np.testing.assert_allclose(uniform_downsample(channel, factor), row, atol=slack)
+    if factor == 1:
+        np.testing.assert_array_equal(kept, values)
+
+
+def test_uniform_downsampling_averages() -> None:
+    assert uniform_downsample(np.array([[0.0, 3, 6, 9, 12, 15]]), 3).tolist() == [[1.0, 9.0]]
+
+
+def test_factor_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        uniform_downsample(np.zeros((1, 3)), 0)

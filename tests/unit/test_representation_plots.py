@@ -1,0 +1,104 @@
+"""The plotter's pixels are those of the obvious way, and the script writes each once."""
+
+import io
+import json
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.representation.plots import LinePlotter
+from vlmtsc.representation.settings import PlotSettings
+
+matplotlib.use("agg")
+
+
+def obvious_way(values: np.ndarray, inches: float = 4.0, dpi: int = 100) -> np.ndarray:
+    """Draw as the paper's code does: a new figure, and a tight bounding box without padding."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(inches, inches), dpi=dpi)
+    for channel in values:
+        axes.plot(channel)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0)
+    plt.close(figure)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RANDOM.normal(size=(1, 150)).cumsum(axis=1),
+        RANDOM.normal(size=(12, 100)),
+        RANDOM.normal(size=(1, 3000)),
+        np.full((1, 20), 5.0),
+        np.zeros((2, 20)),
+        np.array([[3.0]]),
+        np.array([[1e9, 1e9 + 1e-7] * 5]),
+        np.array([[1e300, -1e300, 0.0]]),
+    ],
+    ids=["walk", "twelve channels", "long", "constant", "zeros", "one point", "nearly constant", "huge"],
+)
+def test_pixels_equal_the_obvious_way(values: np.ndarray) -> None:
+    plotter = LinePlotter(PlotSettings(), n_channels=len(values))
+    plotter.render(np.linspace(-7, 900, values.size).reshape(values.shape))  # leaves no trace in the next
+    pixels = plotter.render(values)
+    assert pixels.shape == (308, 310, 3)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, obvious_way(values))
+
+
+def test_other_sizes_equal_the_obvious_way() -> None:
+    values = RANDOM.normal(size=(2, 40))
+    pixels = LinePlotter(PlotSettings(inches=3.3, dpi=73), n_channels=2).render(values)
+    np.testing.assert_array_equal(pixels, obvious_way(values, inches=3.3, dpi=73))
+
+
+def test_a_users_own_style_changes_nothing() -> None:
+    values = RANDOM.normal(size=(1, 40))
+    expected = LinePlotter(PlotSettings(), 1).render(values)
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.xmargin": 0.3, "figure.facecolor": "black"}):
+        np.testing.assert_array_equal(LinePlotter(PlotSettings(), 1).render(values), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_script_draws_every_case_once(tmp_path, monkeypatch, threads: int) -> None:
+    import render_plots
+
+    monkeypatch.setattr(render_plots, "CHUNK", 3)
+    values = RANDOM.normal(size=(7, 2, 12))
+    series = CleanSeries(
+        values,
+        np.zeros(7, dtype=np.int64),
+        np.array(["a"]),
+        np.array([f"Toy-{case:05d}" for case in range(7)]),
+        4,
+    )
+    series.save(tmp_path / "series.npz")
+    output = tmp_path / "plots"
+    render_plots.render_plots(tmp_path / "series.npz", PlotSettings(), output, threads=threads)
+    assert sorted(path.name for path in output.iterdir()) == [
+        *(f"case-{case:05d}.png" for case in range(7)),
+        "manifest.json",
+    ]
+    assert json.loads((output / "manifest.json").read_text()) == {
+        "settings": {"style": "line", "axis_limits": "per_series", "inches": 4.0, "dpi": 100},
+        "width": 310,
+        "height": 308,
+        "count": 7,
+    }
+    plotter = LinePlotter(PlotSettings(), 2)
+    for case in range(7):
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(output / f"case-{case:05d}.png")), plotter.render(values[case])
+        )

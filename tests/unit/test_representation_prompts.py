@@ -1,0 +1,148 @@
+"""The prompts are the paper's, to the character."""
+
+import numpy as np
+import pytest
+
+from vlmtsc.errors import InputError
+from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text, human_turn
+from vlmtsc.representation.representation import Representation, number_labels
+from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+
+
+def test_univariate_baseline() -> None:
+    assert (
+        build_prompt(["[0.12, -1.05]"]) == "Which class is the following signal from?\n[0.12, -1.05]\nClass: "
+    )
+
+
+def test_multivariate_baseline() -> None:
+    assert build_prompt(["[1.0]", "[2.0]"]) == (
+        "Given the following multi-dimensional timeseries\nDimension 0: [1.0]\nDimension 1: [2.0]\n"
+        "Which class is the above signal from\nClass: "
+    )
+
+
+def test_with_stats() -> None:
+    assert build_prompt(["[1.0]"], statistics=["mean: 1.0000e+00, std_dev: 0.0000e+00"]) == (
+        "TimeSeries data:[1.0]\nmean: 1.0000e+00, std_dev: 0.0000e+00\n"
+        "Question:Which class is the above signal from? Class:"
+    )
+
+
+def test_with_stats_of_several_channels_names_each() -> None:
+    assert build_prompt(["[1.0]", "[2.0]"], statistics=["mean: 1", "mean: 2"]) == (
+        "TimeSeries data:\nDimension 0: [1.0]\nDimension 1: [2.0]\n"
+        "Dimension 0: mean: 1\nDimension 1: mean: 2\n"
+        "Question:Which class is the above signal from? Class:"
+    )
+
+
+def test_plot_alone_has_no_numbers() -> None:
+    assert build_prompt(None) == "Which class is the following signal from?\nClass: "
+
+
+def test_scale_is_told_once_and_quotes_are_stripped() -> None:
+    text = build_prompt(["[01]", "['02']"], scale="Scale 0-99: 0 to 1, 0 to 2")
+    assert text.count("Scale") == 1
+    assert "'" not in text
+
+
+@pytest.mark.parametrize("system", ["", "A chat."])
+@pytest.mark.parametrize("has_image", [True, False])
+def test_chat_text_is_llava_v1(system: str, has_image: bool) -> None:
+    opening = "A chat. " if system else ""
+    image = "<image>\n" if has_image else ""
+    asked = chat_text("Class: ", has_image=has_image, system=system)
+    answered = chat_text("Class: ", "12", has_image=has_image, system=system, eos="<|im_end|>")
+    assert asked == f"{opening}USER: {image}Class:  ASSISTANT:"
+    assert answered == f"{asked} 12<|im_end|>"
+
+
+def test_human_turn_has_the_placeholder_iff_there_is_an_image() -> None:
+    assert human_turn("x", has_image=True) == f"{IMAGE_TOKEN}\nx"
+    assert human_turn("x", has_image=False) == "x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"numbers": "decimals"}, "numbers"),
+        ({"modality": "both"}, "numbers"),
+        ({"plot": "none"}, "plot"),
+        ({"modality": "numbers", "numbers": "scaled"}, "plot"),
+        ({"context_text": "stats"}, "context_text"),
+        ({"levels": 1}, "levels"),
+        ({"context_length": 0}, "context_length"),
+    ],
+)
+def test_contradicting_settings_name_the_key_and_what_is_allowed(changes: dict, key: str) -> None:
+    settings = {"name": "x", "modality": "plot", "numbers": "none"} | changes
+    with pytest.raises(InputError, match=rf"scenario x: {key}=.*allowed"):
+        ScenarioSettings(**settings)
+
+
+def test_plot_of_no_pixels_is_refused() -> None:
+    with pytest.raises(InputError, match="allowed: 32 to 4096"):
+        PlotSettings(inches=0.1)
+
+
+def representation(**changes: object) -> Representation:
+    fields = {
+        "scenario": ScenarioSettings("both", "both", "scaled", levels=10, separator="none"),
+        "plot": PlotSettings(),
+        "factor": 2,
+        "scale_low": (0.0, -1.0),
+        "scale_high": (9.0, 1.0),
+        "classes": ("-1", "walk"),
+        "label_texts": ("1", "2"),
+        "n_channels": 2,
+        "n_timepoints": 4,
+        "image_tokens": 49,
+        "system_prompt": "",
+        "eos_token": "</s>",
+    }
+    return Representation(**fields | changes)  # type: ignore[arg-type]
+
+
+def test_representation_survives_its_file(tmp_path) -> None:
+    made = representation()
+    made.save(tmp_path / "representation.json")
+    loaded = Representation.load(tmp_path / "representation.json")
+    assert loaded == made
+    values = np.array([[0.0, 0, 9, 9], [1, 1, -1, -1]])
+    assert loaded.prompt(values) == (
+        "Given the following multi-dimensional timeseries\nScale 0-9: 0 to 9, -1 to 1\n"
+        "Dimension 0: [04]\nDimension 1: [94]\nWhich class is the above signal from\nClass: "
+    )
+    assert loaded.text("x", "2") == "USER: <image>\nx ASSISTANT: 2</s>"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((1, 4)), r"shape \(1, 4\); allowed: 2 channels of 4 timepoints"),
+        (np.full((2, 4), np.nan), "missing or infinite"),
+    ],
+)
+def test_other_series_are_refused(values: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        representation().prompt(values)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"label_texts": ("1", "1")}, {"classes": ("a", "b", "c")}, {"plot": None}, {"scale_low": (0.0,)}],
+)
+def test_inconsistent_representations_are_refused(changes: dict) -> None:
+    with pytest.raises(InputError):
+        representation(**changes)
+
+
+def test_unknown_keys_are_refused() -> None:
+    with pytest.raises(InputError, match="allowed"):
+        Representation.from_json({"factor": 1})
+
+
+def test_twelve_classes_have_twelve_answers() -> None:
+    assert len(set(number_labels(12))) == 12
+    assert number_labels(12)[9] == "10"

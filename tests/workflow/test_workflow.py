@@ -1,0 +1,179 @@
+"""The workflow as Snakemake sees it: what each configuration plans, what a change makes it do again, how it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SnakemakeRunner
+
+from vlmtsc.configuration import load_configuration_files
+
+DRY = ("--dry-run", "--quiet", "host", "rules")
+ONE = ("datasets=[GunPoint]", "scenarios=[plot,plot_and_numbers]")
+CONFIGS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "models.yaml")
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """Read the last table of jobs that Snakemake printed."""
+    table = output.rsplit("Job stats:", 1)[-1]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def expected_counts(path: Path) -> dict[str, int]:
+    """Derive from a configuration how many jobs of each step a run from nothing has, but for models."""
+    configuration = load_configuration_files([path], ROOT)
+    scenarios, datasets = len(configuration.scenarios), len(configuration.datasets)
+    models = len(configuration.models)
+    plots = {configuration.scenario_settings(name)["plot"] for name in configuration.scenarios} - {"none"}
+    runs = len(configuration.runs())
+    counts = {
+        "download_dataset": datasets,
+        "preprocess_dataset": datasets,
+        "split_dataset": datasets,
+        "render_plots": datasets * len(plots),
+        "build_conversations": models * datasets * scenarios,
+        "finetune_model": runs,
+        "evaluate_model": runs,
+        "collect_runs": models * datasets,
+        "write_tables": 1,
+        "draw_figures": 1,
+        "all": 1,
+    }
+    return {rule: count for rule, count in counts.items() if count}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_dry_run_of_shipped_configuration(project: Path, snakemake: SnakemakeRunner, name: str) -> None:
+    done = snakemake(project, *DRY, "--configfile", f"config/{name}")
+    assert done.returncode == 0, done.stderr
+    counts, expected = job_counts(done.stdout + done.stderr), expected_counts(project / "config" / name)
+    total = counts.pop("total")
+    assert {rule: counts.pop(rule, 0) for rule in expected} == expected
+    # What is left prepares models: once each, whatever the number of runs.
+    assert counts
+    assert max(counts.values()) <= len(load_configuration_files([project / "config" / name], ROOT).models)
+    assert total == sum(counts.values()) + sum(expected.values())
+
+
+def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(project, *DRY, "--config", *ONE, "seeds=[0,1]")
+    counts = job_counts(done.stdout + done.stderr)
+    assert counts["finetune_model"] == 4
+    assert counts["download_dataset"] == counts["render_plots"] == 1
+
+
+def test_own_dataset_in_one_command(project: Path, snakemake: SnakemakeRunner, tmp_path: Path) -> None:
+    own = tmp_path / "archive" / "Mine"
+    own.mkdir(parents=True)
+    for part in ("TRAIN", "TEST"):
+        (own / f"Mine_{part}.tsv").write_text("1\t0.5\t0.25\n2\t1\t2\n")
+    done = snakemake(project, *DRY, "--config", "datasets=[Mine]", f"folder={own.parent}")
+    assert done.returncode == 0, done.stderr
+    assert job_counts(done.stdout + done.stderr)["finetune_model"] == 3
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("datasets=[GunPont]", "unknown dataset 'GunPont'; did you mean 'GunPoint'?"),
+        ("finetune={lora_rr: 3}", "finetune: unknown key 'lora_rr'; did you mean 'lora_r'?"),
+    ],
+)
+def test_a_fault_ends_the_run_before_it_starts(
+    project: Path, snakemake: SnakemakeRunner, assignment: str, message: str
+) -> None:
+    done = snakemake(project, *DRY, "--config", assignment)
+    assert done.returncode == 1
+    assert message in done.stdout + done.stderr  # a dry run logs to stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_lint_finds_nothing(project: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(project, "--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rule_graph_needs_no_system_package(project: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(project, "--forceall", "--rulegraph", "mermaid-js")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("---") or "flowchart" in done.stdout
+    assert "finetune_model" in done.stdout
+
+
+@pytest.fixture
+def finished(project: Path, snakemake: SnakemakeRunner) -> Path:
+    """Give a project whose outputs all exist, empty, with Snakemake's record of how they were made."""
+    listed = snakemake(project, "--summary", "--config", *ONE)
+    for line in listed.stdout.splitlines()[1:]:
+        output = project / line.split("\t")[0]
+        if output.suffix:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.touch()
+        else:
+            output.mkdir(parents=True)
+    done = snakemake(project, "--touch", "--no-hooks", "--cores", "1", "--config", *ONE)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[str]:
+    """Name the steps that the next run would make again."""
+    done = snakemake(project, *DRY, "--config", *ONE, *assignments)
+    assert done.returncode == 0, done.stderr
+    output = done.stdout + done.stderr
+    if "Nothing to be done" in output:
+        return set()
+    return set(job_counts(output)) - {"total", "all", "collect_runs", "write_tables", "draw_figures"}
+
+
+def test_a_changed_key_reruns_only_what_depends_on_it(finished: Path, snakemake: SnakemakeRunner) -> None:
+    assert rerun(finished, snakemake) == set()
+    assert rerun(finished, snakemake, "finetune={lora_r: 3}") == {"finetune_model", "evaluate_model"}
+    assert rerun(finished, snakemake, "split={validation_share: 0.5}") == set()
+    plots = (finished / "config/plots.tsv").read_text()
+    (finished / "config/plots.tsv").write_text(plots.replace("\t100", "\t90"))
+    again = rerun(finished, snakemake)
+    assert "render_plots" in again
+    assert again <= {"render_plots", "build_conversations", "finetune_model", "evaluate_model"}
+
+
+def test_changed_code_reruns_only_what_it_affects(finished: Path, snakemake: SnakemakeRunner) -> None:
+    module = finished / "workflow_scripts/vlmtsc/representation/plots.py"
+    text = module.read_text()
+    module.write_text(f"# a comment\n{text}")
+    os.utime(finished / "workflow_scripts/render_plots.py")  # as a checkout does
+    assert rerun(finished, snakemake) == set()
+    module.write_text(f"{text}\nANYTHING = 1\n")
+    again = rerun(finished, snakemake)
+    assert "render_plots" in again
+    assert not {"download_dataset", "preprocess_dataset", "split_dataset"} & again
+
+
+def test_a_moved_project_has_nothing_to_do(finished: Path, snakemake: SnakemakeRunner) -> None:
+    moved = finished.with_name("elsewhere")
+    shutil.move(finished, moved)
+    assert rerun(moved, snakemake) == set()
+
+
+def test_rules_take_the_python_that_runs_snakemake(project: Path, snakemake: SnakemakeRunner) -> None:
+    (project / "rules/aggregate.smk").write_text(
+        'rule python:\n    output:\n        "python.txt",\n'
+        "    shell:\n        \"python -c 'import snakemake' && echo yes > {output}\"\n"
+    )
+    done = snakemake(project, "--cores", "1", "--quiet", "all", "--", "python.txt")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_failed_job_shows_the_end_of_its_log(project: Path, snakemake: SnakemakeRunner) -> None:
+    (project / "rules/aggregate.smk").write_text(
+        'rule broken:\n    output:\n        "broken.txt",\n    log:\n        "broken.log",\n'
+        '    shell:\n        "echo the very reason > {log}; exit 1"\n'
+    )
+    done = snakemake(project, "--cores", "1", "--", "broken.txt")
+    assert done.returncode == 1
+    assert "the very reason" in done.stdout + done.stderr
+    assert "The same command goes on from here" in done.stdout + done.stderr

@@ -1,0 +1,45 @@
+"""Build the checkpoint folder of an assembled model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from vlmtsc.files import atomic_path
+from vlmtsc.model.settings import AssemblySettings
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.assemble_model")
+
+
+def assemble_model(
+    language_model: Path,
+    vision_tower: Path,
+    settings: AssemblySettings,
+    output: Path,
+    log: Path | None = None,
+) -> None:
+    """Build a LLaVA checkpoint folder from a language model and a vision tower.
+
+    Parameters
+    ----------
+    language_model : Path
+        GGUF file.
+    vision_tower : Path
+        State dictionary of EfficientNet-Lite0.
+    settings : AssemblySettings
+        How to put them together.
+    output : Path
+        Checkpoint folder to write.
+    log : Path, optional
+        File for messages.
+    """
+    from vlmtsc.model.assembly import assemble_checkpoint  # seconds of imports that a wrong argument saves
+
+    with atomic_path(output) as folder:
+        model = assemble_checkpoint(language_model, vision_tower, settings, folder)
+    logger.info("%s: %.1f million parameters", output, model.num_parameters() / 1e6)
+
+
+if __name__ == "__main__":
+    run_script(assemble_model)

@@ -1,0 +1,93 @@
+"""Write the conversations of one scenario."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.errors import InputError
+from vlmtsc.files import write_json
+from vlmtsc.representation.conversations import PARTS, make_conversations
+from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.build_conversations")
+
+
+def build_conversations(
+    series: Path,
+    split: Path,
+    model: Path,
+    scenario: ScenarioSettings,
+    train: Path,
+    validation: Path,
+    test: Path,
+    representation: Path,
+    budget: Path,
+    plot: PlotSettings | None = None,
+    system_prompt: str = "",
+    log: Path | None = None,
+) -> None:
+    """Write the conversations of one scenario of a dataset, for one model's tokenizer and context.
+
+    Parameters
+    ----------
+    series : Path
+        Clean series (.npz) of `preprocess_dataset`.
+    split : Path
+        Case indices (.npz) of `split_dataset`.
+    model : Path
+        Checkpoint folder; only its tokenizer and processor are read.
+    scenario : ScenarioSettings
+        How a series is told to the model.
+    train, validation, test : Path
+        Conversations (.json) to write.
+    representation : Path
+        Everything fitted (.json) to write: what encodes a new series in the same way.
+    budget : Path
+        Tokens and values kept (.json) to write.
+    plot : PlotSettings, optional
+        Settings of the scenario's plot, if it has one.
+    system_prompt : str, default ""
+        Put before every conversation.
+    log : Path, optional
+        File for messages.
+    """
+    # Here, because importing transformers takes seconds and a wrong argument should not.
+    from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
+
+    with np.load(split, allow_pickle=False) as file:
+        parts = {part: file[part] for part in PARTS}
+    processor = load_processor(model)
+    try:
+        result = make_conversations(
+            CleanSeries.load(series),
+            parts,
+            scenario,
+            plot,
+            count_tokens=token_counter(processor.tokenizer),
+            image_tokens=count_image_tokens(processor),
+            system_prompt=system_prompt,
+            eos_token=processor.tokenizer.eos_token,
+        )
+    except InputError as error:
+        raise InputError(f"{series}, scenario {scenario.name}, model {model}: {error}") from error
+    for path, part in ((train, "train"), (validation, "validation"), (test, "test")):
+        write_json(path, result.records[part])
+    result.representation.save(representation)
+    write_json(budget, result.budget)
+    logger.info(
+        "factor %d keeps %d of %d values a channel; longest case %d of %d tokens",
+        result.budget["factor"],
+        result.budget["values_kept"],
+        result.budget["n_timepoints"],
+        result.budget["longest_case"]["tokens"],
+        scenario.context_length,
+    )
+
+
+if __name__ == "__main__":
+    run_script(build_conversations)

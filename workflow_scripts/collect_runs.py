@@ -1,0 +1,89 @@
+"""Collect the runs of one model on one dataset and protocol into three tidy tables."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, read_json
+from vlmtsc.reporting.tables import CONFUSION_COLUMNS, RUN_KEYS, confusion_rows, run_row, runs_table
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.collect_runs")
+
+
+def collect_runs(
+    root: Path,
+    model: str,
+    dataset: str,
+    protocol: str,
+    runs: list[str],
+    output: Path,
+    training: Path,
+    confusion: Path,
+    log: Path | None = None,
+) -> None:
+    """Collect the runs of one model on one dataset and protocol into three tidy tables.
+
+    A requested run without ``metrics.json`` and ``run_record.json`` gets a row with status "not run".
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all runs; each lies in ``{model}/{dataset}/{protocol}/{scenario}/seed-{seed}``.
+    model, dataset, protocol : str
+        What the runs share.
+    runs : list of str
+        Requested runs as ``{scenario}/seed-{seed}``, in the order of the tables.
+    output : Path
+        CSV to write: one row a run, metrics and costs.
+    training : Path
+        CSV to write: the training logs, with the keys of the run in front.
+    confusion : Path
+        CSV to write: the confusion matrices in tidy form.
+    log : Path, optional
+        File for messages.
+    """
+    rows: list[dict[str, Any]] = []
+    counts: list[dict[str, Any]] = []
+    logs: list[pd.DataFrame] = []
+    for run in runs:
+        scenario, seed = parse_run(run)
+        folder = root / model / dataset / protocol / run
+        key = dict(zip(RUN_KEYS, [model, dataset, protocol, scenario, seed], strict=True))
+        metrics_file, record_file = folder / "metrics.json", folder / "run_record.json"
+        if not (metrics_file.exists() and record_file.exists()):
+            logger.warning("%s: no metrics and run record, shown as not run", folder)
+            rows.append(run_row(key, None, None))
+            continue
+        metrics = read_json(metrics_file)
+        rows.append(run_row(key, metrics, read_json(record_file)))
+        counts.extend(confusion_rows(key, metrics))
+        logs.append(pd.read_csv(folder / "training_log.csv").assign(**key))
+    curves = pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=RUN_KEYS)
+    curves = curves[RUN_KEYS + [name for name in curves if name not in RUN_KEYS]]
+    for table, path in [
+        (runs_table(rows), output),
+        (curves, training),
+        (pd.DataFrame(counts, columns=CONFUSION_COLUMNS), confusion),
+    ]:
+        with atomic_path(path) as temporary:
+            table.to_csv(temporary, index=False)
+    logger.info("%s on %s (%s): %d of %d runs collected", model, dataset, protocol, len(logs), len(runs))
+
+
+def parse_run(run: str) -> tuple[str, int]:
+    """Scenario and seed of a run written as ``{scenario}/seed-{seed}``."""
+    found = re.fullmatch(r"([^/]+)/seed-(\d+)", run)
+    if not found:
+        raise InputError(f"--runs: found {run!r}, expected SCENARIO/seed-NUMBER, for example plot/seed-1")
+    return found[1], int(found[2])
+
+
+if __name__ == "__main__":
+    run_script(collect_runs)

@@ -1,0 +1,1 @@
+"""Time-series classification with vision-language models: pure functions of arrays, tokens and tables."""

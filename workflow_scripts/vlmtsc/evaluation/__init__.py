@@ -1,0 +1,1 @@
+"""Scoring label texts and measuring predictions."""

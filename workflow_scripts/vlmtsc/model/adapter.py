@@ -1,0 +1,78 @@
+"""LoRA on the language model and a trainable projector: adding, saving, and loading without silent losses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.utils import set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import LlavaForConditionalGeneration
+
+from vlmtsc.errors import InputError
+from vlmtsc.training.settings import FinetuneSettings
+
+#: Every linear layer of the language model. A list of suffixes would match the vision tower too.
+TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+PROJECTOR = "multi_modal_projector"
+
+
+def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings) -> PeftModel:
+    """Wrap a frozen model with LoRA on the language model, and make a copy of its projector trainable.
+
+    In a run without images the projector has no gradient and stays as it was.
+    """
+    config = LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=TARGETS,
+        modules_to_save=[PROJECTOR],
+    )
+    return get_peft_model(model, config)
+
+
+def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[str, object]]:
+    """Divide the trainable parameters into two groups, each with its learning rate.
+
+    Returns
+    -------
+    list of dict
+        Optimizer groups: the LoRA matrices, and the projector. Biases are not decayed.
+    """
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = settings.projector_learning_rate if PROJECTOR in name else settings.learning_rate
+        decay = 0.0 if parameter.ndim == 1 else settings.weight_decay
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+
+
+def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftModel:
+    """Put a saved adapter on a model.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds other tensors than exactly those the model takes.
+    """
+    weights = folder / "adapter_model.safetensors"
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        state = load_file(weights)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{folder}: not an adapter ({error})") from error
+    config.inference_mode = True
+    adapted = get_peft_model(model, config)
+    expected = get_peft_model_state_dict(adapted)
+    shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if shapes != found:
+        wrong = sorted(set(shapes.items()) ^ set(found.items()))[:4]
+        raise InputError(f"{weights}: tensors do not fit the model: {wrong}")
+    set_peft_model_state_dict(adapted, state)
+    return adapted.eval()

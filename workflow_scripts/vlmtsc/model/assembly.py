@@ -1,0 +1,214 @@
+"""Building an ordinary LLaVA checkpoint out of a language model and a vision tower.
+
+Each part is pretrained by itself; only the two-layer projector between them is new, as before the first training
+stage of LLaVA [1]_. The result is saved in the standard layout, so that every later step loads it exactly as it
+loads a published checkpoint.
+
+References
+----------
+.. [1] H. Liu et al., "Visual instruction tuning", NeurIPS 2023.
+.. [2] P. Krähenbühl et al., "Data-dependent initializations of convolutional neural networks", ICLR 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerBase,
+)
+
+from vlmtsc.errors import InputError
+from vlmtsc.model.settings import AssemblySettings
+from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlmtsc.representation.plots import LinePlotter
+from vlmtsc.representation.prompts import IMAGE_TOKEN
+from vlmtsc.representation.settings import PlotSettings
+
+#: LLaVA v1's conversation, as Jinja; `vlmtsc.representation.prompts.chat_text` writes the same text.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] }} {% endif %}"
+    "{% if message['role'] == 'user' %}USER: "
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %} ASSISTANT:"
+    "{% endif %}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% for part in message['content'] %} {{ part['text'] }}{% endfor %}{{ eos_token }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    """Load a language model from a GGUF file and keep its first layers.
+
+    Parameters
+    ----------
+    gguf : Path
+        File in GGUF format; its quantised weights become float32.
+    layers : int
+        Layers to keep.
+
+    Raises
+    ------
+    InputError
+        If the model has fewer layers.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    if not 1 <= layers <= model.config.num_hidden_layers:
+        raise InputError(f"{gguf}: layers={layers}; allowed: 1 to {model.config.num_hidden_layers}")
+    model.model.layers = model.model.layers[:layers]
+    model.config.num_hidden_layers = layers
+    del model.config.quantization_config
+    return model, tokenizer
+
+
+def load_vision_tower(weights: Path) -> EfficientNetLiteModel:
+    """Load EfficientNet-Lite0 from a state dictionary, without its classifier.
+
+    Raises
+    ------
+    InputError
+        If anything but the classifier is missing or left over.
+    """
+    tower = EfficientNetLiteModel(EfficientNetLiteConfig())
+    state = torch.load(weights, weights_only=True, map_location="cpu")
+    state = {name: value for name, value in state.items() if not name.startswith("_fc.")}
+    result = tower.network.load_state_dict(state, strict=False)
+    if result.missing_keys or result.unexpected_keys:
+        raise InputError(
+            f"{weights}: missing {result.missing_keys[:3]}, unexpected {result.unexpected_keys[:3]}; "
+            "allowed: the weights of EfficientNet-Lite0"
+        )
+    return tower
+
+
+def make_processor(tokenizer: PreTrainedTokenizerBase, tower: EfficientNetLiteConfig) -> LlavaProcessor:
+    """Return the processor: the tower's own pixel scaling, (x - 127) / 128, and LLaVA v1's conversation."""
+    images = CLIPImageProcessorPil(
+        size={"height": tower.image_size, "width": tower.image_size},
+        do_center_crop=False,
+        image_mean=[127 / 255] * 3,
+        image_std=[128 / 255] * 3,
+    )
+    return LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=tower.patch_size,
+        vision_feature_select_strategy="full",
+        num_additional_image_tokens=0,
+        image_token=IMAGE_TOKEN,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def random_plots(count: int, seed: int) -> list[np.ndarray]:
+    """Draw line plots of random walks, the typical image that the tower will see.
+
+    Returns
+    -------
+    list of ndarray of uint8, shape (height, width, 3)
+    """
+    generator = np.random.default_rng(seed)
+    plotter = LinePlotter(PlotSettings(), n_channels=1)
+    return [plotter.render(generator.standard_normal((1, 100)).cumsum(axis=1)) for _ in range(count)]
+
+
+def initialise_projector(
+    projector: nn.Module, features: torch.Tensor, embedding_scale: float, seed: int
+) -> None:
+    """Set the projector's weights so that its outputs look like token embeddings from the first step.
+
+    The tower's features are sparse and far from zero mean, and the language model's embeddings are small. A
+    projector with the usual initialisation spends its first hundred steps on scale alone. Here the first
+    layer standardises each feature [2]_, and the second gives outputs the embeddings' root mean square.
+
+    Parameters
+    ----------
+    projector : LlavaMultiModalProjector
+    features : torch.Tensor
+        float32, shape (n_tokens, vision_hidden_size): the tower's features of typical images.
+    embedding_scale : float
+        Root mean square of the language model's token embeddings.
+    seed : int
+    """
+    generator = torch.Generator().manual_seed(seed)
+    mean, deviation = features.mean(0), features.std(0)
+    spread = deviation + 0.05 * deviation.max()  # features that hardly vary must not be blown up
+    first, second = projector.linear_1, projector.linear_2
+    with torch.no_grad():
+        first.weight.normal_(0, 1 / math.sqrt(first.in_features), generator=generator).div_(spread)
+        first.bias.copy_(-first.weight @ mean)
+        second.weight.normal_(0, 1 / math.sqrt(second.in_features), generator=generator)
+        second.bias.zero_()
+        hidden = projector.act(first(features))
+        second.weight.mul_(embedding_scale / second(hidden).pow(2).mean().sqrt())
+
+
+def assemble_checkpoint(
+    gguf: Path, tower_weights: Path, settings: AssemblySettings, output: Path
+) -> LlavaForConditionalGeneration:
+    """Build a LLaVA checkpoint folder from its parts.
+
+    Parameters
+    ----------
+    gguf : Path
+        The language model.
+    tower_weights : Path
+        EfficientNet-Lite0's state dictionary.
+    settings : AssemblySettings
+    output : Path
+        Folder to write: model (safetensors), tokenizer, processor and chat template.
+
+    Returns
+    -------
+    LlavaForConditionalGeneration
+        The model that was saved, in float32.
+    """
+    language_model, tokenizer = load_language_model(gguf, settings.layers)
+    tower = load_vision_tower(tower_weights)
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
+    tokenizer.pad_token = tokenizer.unk_token  # not the end token, which training has to see
+    language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():  # the row of <image> is never read, but must not be random
+        embeddings = language_model.get_input_embeddings().weight
+        embeddings[-1] = embeddings[:-1].mean(0)
+    processor = make_processor(tokenizer, tower.config)
+
+    config = LlavaConfig(
+        vision_config=tower.config,
+        text_config=language_model.config,
+        image_token_index=processor.image_token_id,
+        image_seq_length=(tower.config.image_size // tower.config.patch_size) ** 2,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+    )
+    config.pad_token_id = tokenizer.pad_token_id
+    model = LlavaForConditionalGeneration(config)
+    model.model.language_model.load_state_dict(language_model.model.state_dict())
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.tie_weights()
+    pixels = processor.image_processor(random_plots(32, settings.seed), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        features = model.model.vision_tower(pixels).last_hidden_state
+    scale = language_model.get_input_embeddings().weight.detach().pow(2).mean().sqrt().item()
+    initialise_projector(
+        model.model.multi_modal_projector, features.flatten(0, 1).clone(), scale, settings.seed
+    )
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(output)
+    processor.save_pretrained(output)
+    return model

@@ -1,0 +1,98 @@
+"""Loading a LLaVA checkpoint folder, whoever made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import LlavaForConditionalGeneration
+from transformers.utils import logging as transformers_logging
+
+import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
+from vlmtsc.errors import InputError
+
+#: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
+EAGER_CONTEXT = 512
+
+
+def compute_device() -> torch.device:
+    """Return the GPU if there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_attention(attention: str, device: torch.device, context_length: int) -> str:
+    """Resolve the setting ``auto`` to a kernel of `transformers`."""
+    if attention != "auto":
+        return attention
+    return "eager" if device.type == "cpu" and context_length <= EAGER_CONTEXT else "sdpa"
+
+
+def load_checkpoint(
+    folder: Path, *, precision: str, attention: str, context_length: int
+) -> LlavaForConditionalGeneration:
+    """Load a LLaVA model, frozen, on the device that computes.
+
+    Parameters
+    ----------
+    folder : Path
+        Checkpoint folder with safetensors weights.
+    precision : {"bf16", "fp32"}
+        With bf16 the language model's matrices are stored in bfloat16: casting frozen weights anew in each
+        step costs about a tenth of a step on a CPU.
+    attention : {"auto", "eager", "sdpa"}
+    context_length : int
+        Longest input, in tokens.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no LLaVA model, or weights are missing or left over.
+    """
+    transformers_logging.disable_progress_bar()
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a LLaVA model")
+    device = compute_device()
+    model, info = LlavaForConditionalGeneration.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation={"text_config": choose_attention(attention, device, context_length)},
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    problems = {key: sorted(info[key])[:3] for key in ("missing_keys", "unexpected_keys") if info[key]}
+    if problems or info["mismatched_keys"]:
+        raise InputError(f"{folder}: weights do not fit the model: {problems or info['mismatched_keys']}")
+    model.requires_grad_(False)
+    if precision == "bf16":
+        store_matrices_in_bfloat16(model.model.language_model)
+    model.model.vision_tower.to(memory_format=torch.channels_last)
+    return model.to(device).eval()
+
+
+def store_matrices_in_bfloat16(module: nn.Module) -> None:
+    """Convert the weights of all linear layers; embeddings and norms keep their type."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.to(torch.bfloat16)
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which matrix products use `precision`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Count all and trainable parameters."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return {
+        "total": sum(size for size, _ in sizes),
+        "trainable": sum(size for size, trainable in sizes if trainable),
+    }
+
+
+def inner_model(model: Any) -> LlavaForConditionalGeneration:
+    """Return the LLaVA model inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,0 +1,128 @@
+"""The frozen vision tower's features of the plots, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import LlavaForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from vlmtsc.errors import InputError
+from vlmtsc.model.checkpoint import autocast
+
+
+def load_pixels(paths: Sequence[Path], processor: Any) -> torch.Tensor:
+    """Read plots and make them the model's input.
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape (n_images, 3, height, width).
+
+    Raises
+    ------
+    InputError
+        If a plot is missing or not an image.
+    """
+    images = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                images.append(image.convert("RGB"))
+        except OSError as error:
+            raise InputError(f"{path}: not a readable image ({error})") from error
+    return processor.image_processor(images, return_tensors="pt")["pixel_values"]
+
+
+def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the tower's features as the projector takes them.
+
+    The same selection as in `LlavaModel.get_image_features`, which cannot be called without the projector.
+
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration
+    pixels : torch.Tensor
+        Shape (n_images, 3, height, width).
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (n_images, image_tokens, vision_hidden_size * feature layers).
+    """
+    layers = model.config.vision_feature_layer
+    layers = [layers] if isinstance(layers, int) else layers
+    pixels = pixels.to(model.device).contiguous(memory_format=torch.channels_last)
+    hidden = model.model.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+    features = torch.cat([hidden[layer] for layer in layers], dim=-1)
+    return features[:, 1:] if model.config.vision_feature_select_strategy == "default" else features
+
+
+def project(model: LlavaForConditionalGeneration, features: torch.Tensor) -> dict[str, Any]:
+    """Return features, projected, in the form in which LLaVA's forward pass takes them."""
+    projected = model.model.multi_modal_projector(features)
+    return {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}
+
+
+class VisionFeatures:
+    """Features of a list of plots, encoded when first asked for and kept as far as memory allows.
+
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration
+        Its tower is frozen, so that its features of an image never change.
+    processor : LlavaProcessor
+    paths : sequence of Path
+        Plots; later they are named by their position.
+    precision : {"bf16", "fp32"}
+    cache_mb : int
+        Memory for kept features, in MiB.
+    batch_size : int
+        Images in one pass through the tower.
+    """
+
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        processor: Any,
+        paths: Sequence[Path],
+        *,
+        precision: str,
+        cache_mb: int,
+        batch_size: int = 16,
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._paths = list(paths)
+        self._precision = precision
+        self._room = cache_mb * 2**20
+        self._batch_size = batch_size
+        self._kept: dict[int, torch.Tensor] = {}
+
+    def __call__(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the features of the plots at `indices`.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (n, image_tokens, vision_hidden_size), bfloat16 or float32, without gradient.
+        """
+        fresh: dict[int, torch.Tensor] = {}
+        absent = [index for index in dict.fromkeys(indices) if index not in self._kept]
+        for start in range(0, len(absent), self._batch_size):
+            chunk = absent[start : start + self._batch_size]
+            pixels = load_pixels([self._paths[index] for index in chunk], self._processor)
+            with torch.no_grad(), autocast(self._precision, self._model.device):
+                features = encode_pixels(self._model, pixels)
+            dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
+            fresh.update(zip(chunk, features.to(dtype), strict=True))
+        for index, features in fresh.items():
+            size = features.numel() * features.element_size()
+            if size <= self._room:
+                self._room -= size
+                self._kept[index] = features.clone()
+        return torch.stack([self._kept[i] if i in self._kept else fresh[i] for i in indices])

@@ -1,0 +1,1 @@
+"""How a series is shown to the model: plots, numbers, text, token budget."""

@@ -1,0 +1,217 @@
+"""Cases as LLaVA conversations, within the token budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.errors import InputError
+from vlmtsc.representation.budget import TokenCounter, count_all, find_smallest_factor, original_factor
+from vlmtsc.representation.prompts import IMAGE_TOKEN, human_turn
+from vlmtsc.representation.representation import Representation, feature_lines, representation_at_factor
+from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """What one scenario makes of a dataset.
+
+    Parameters
+    ----------
+    records : dict of str to list of dict
+        By part (train, validation, test), in the order of the split's indices.
+    representation : Representation
+    budget : dict
+        Tokens and values, see `token_budget`.
+    """
+
+    records: dict[str, list[dict[str, Any]]]
+    representation: Representation
+    budget: dict[str, Any]
+
+
+def make_conversations(
+    series: CleanSeries,
+    split: Mapping[str, np.ndarray],
+    scenario: ScenarioSettings,
+    plot: PlotSettings | None,
+    *,
+    count_tokens: TokenCounter,
+    image_tokens: int,
+    system_prompt: str,
+    eos_token: str,
+) -> Conversations:
+    """Choose the downsampling factor, and write every case's question and answer.
+
+    Parameters
+    ----------
+    series : CleanSeries
+    split : mapping of str to ndarray of int64
+        Case indices of train, validation and test. The number scale is fitted to train alone; the factor has
+        to suit the longest case of all three, since no case is ever cut.
+    scenario : ScenarioSettings
+    plot : PlotSettings or None
+        Settings of the scenario's plot.
+    count_tokens : callable
+        Tokens of each text, special tokens included, with the image placeholder as one.
+    image_tokens : int
+        Tokens of one image in the model.
+    system_prompt, eos_token : str
+
+    Raises
+    ------
+    InputError
+        If a part has no case, or not even one value of each channel fits the context.
+    """
+    for part in PARTS:
+        if len(split[part]) == 0:
+            raise InputError(f"split: the part {part} has no case; allowed: one or more")
+    cases = np.concatenate([split[part] for part in PARTS])
+    at_factor = representation_at_factor(
+        scenario,
+        plot,
+        series.values[split["train"]],
+        classes=series.classes.tolist(),
+        image_tokens=image_tokens,
+        system_prompt=system_prompt,
+        eos_token=eos_token,
+    )
+    statistics: dict[int, list[str]] = {}
+    fitted: dict[int, Representation] = {}
+
+    def question(factor: int, case: int) -> str:
+        if factor not in fitted:
+            fitted.clear()  # factors are tried in order and left behind
+            fitted[factor] = at_factor(factor)
+        # Features are those of the full series: the same at every factor.
+        if scenario.context_text == "stats" and case not in statistics:
+            statistics[case] = feature_lines(series.values[case])
+        return fitted[factor].prompt(series.values[case], statistics=statistics.get(case))
+
+    def texts_at(factor: int, positions: Sequence[int]) -> list[str]:
+        texts = []
+        for case in cases[list(positions)].tolist():
+            prompt = question(factor, case)
+            texts.append(fitted[factor].text(prompt, fitted[factor].label_texts[series.label_index[case]]))
+        return texts
+
+    def count_with_image(texts: list[str]) -> np.ndarray:
+        return count_tokens(texts) + (image_tokens - 1 if scenario.has_image else 0)
+
+    factor, tokens = find_smallest_factor(
+        texts_at,
+        count_with_image,
+        n_cases=len(cases),
+        n_timepoints=series.values.shape[2] if scenario.has_numbers else 1,
+        context_length=scenario.context_length,
+    )
+    records = [
+        _record(series, case, question(factor, case), fitted[factor], int(taken))
+        for case, taken in zip(cases.tolist(), tokens, strict=True)
+    ]
+    representation = fitted[factor]
+    budget = token_budget(records, {part: len(split[part]) for part in PARTS}, representation)
+    if scenario.has_numbers:
+        first = question(1, int(split["train"][0]))
+        whole, beside = count_tokens([first, re.sub(r"\[.*?\]", "", first, count=1)]).tolist()
+        theirs = original_factor(whole, beside, scenario.context_length)
+        cut = None
+        if theirs is not None:
+            lengths = count_all(texts_at, count_with_image, theirs, len(cases))
+            cut = int(np.count_nonzero(lengths > scenario.context_length))
+        budget["original"] = {"factor": theirs, "cases_cut": cut}
+    bounds = np.cumsum([0] + [len(split[part]) for part in PARTS])
+    parts = {part: records[bounds[i] : bounds[i + 1]] for i, part in enumerate(PARTS)}
+    return Conversations(parts, representation, budget)
+
+
+def _record(
+    series: CleanSeries, case: int, prompt: str, representation: Representation, tokens: int
+) -> dict[str, Any]:
+    """Return one case in LLaVA's format, with its label and tokens beside it."""
+    index = int(series.label_index[case])
+    return {
+        "id": str(series.case_ids[case]),
+        **({"image": plot_file_name(case)} if representation.has_image else {}),
+        "conversations": [
+            {"from": "human", "value": human_turn(prompt, has_image=representation.has_image)},
+            {"from": "gpt", "value": representation.label_texts[index]},
+        ],
+        "label": representation.classes[index],
+        "label_index": index,
+        "tokens": tokens,
+    }
+
+
+def record_text(record: Mapping[str, Any], representation: Representation, *, with_answer: bool) -> str:
+    """Return the text of a record that the tokenizer is given.
+
+    Parameters
+    ----------
+    record : mapping
+        An element of train.json, validation.json or test.json.
+    representation : Representation
+        The one stored beside it.
+    with_answer : bool
+        Without, the text ends after ``ASSISTANT:``.
+    """
+    human, reply = (turn["value"] for turn in record["conversations"])
+    prompt = human.removeprefix(f"{IMAGE_TOKEN}\n") if representation.has_image else human
+    return representation.text(prompt, reply if with_answer else None)
+
+
+def token_budget(
+    records: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], representation: Representation
+) -> dict[str, Any]:
+    """Return what a scenario costs, and what it keeps of a series.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        The records of all parts, one part after the other.
+    sizes : mapping of str to int
+        Records of each part, in that order.
+    representation : Representation
+
+    Returns
+    -------
+    dict
+        `values_kept` counts timepoints of each channel as text (0 without numbers); `headroom` is what the
+        longest case leaves of the context; `training_tokens` is one epoch's.
+    """
+    tokens = np.array([record["tokens"] for record in records])
+    longest = records[int(tokens.argmax())]
+    context = representation.scenario.context_length
+    by_part = {}
+    start = 0
+    for part, size in sizes.items():
+        own = tokens[start : start + size]
+        start += size
+        by_part[part] = {
+            "cases": size,
+            "total": int(own.sum()),
+            "min": int(own.min()),
+            "mean": round(float(own.mean()), 2),
+            "max": int(own.max()),
+        }
+    kept = -(-representation.n_timepoints // representation.factor)
+    return {
+        "context_length": context,
+        "image_tokens": representation.image_tokens,
+        "factor": representation.factor,
+        "n_channels": representation.n_channels,
+        "n_timepoints": representation.n_timepoints,
+        "values_kept": kept if representation.scenario.has_numbers else 0,
+        "tokens": by_part,
+        "longest_case": {"id": longest["id"], "tokens": longest["tokens"]},
+        "headroom": context - longest["tokens"],
+        "training_tokens": by_part["train"]["total"],
+        "original": None,
+    }

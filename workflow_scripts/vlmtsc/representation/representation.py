@@ -1,0 +1,229 @@
+"""What turns a series into a prompt for one scenario: fitted once, stored beside the conversations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmtsc.errors import InputError
+from vlmtsc.files import read_json, write_json
+from vlmtsc.representation.downsampling import DOWNSAMPLERS
+from vlmtsc.representation.numbers import (
+    describe_scale,
+    fit_scale,
+    format_decimals,
+    format_levels,
+    to_levels,
+)
+from vlmtsc.representation.prompts import build_prompt, chat_text
+from vlmtsc.representation.settings import SEPARATORS, PlotSettings, ScenarioSettings
+from vlmtsc.representation.statistics import format_features
+
+
+@dataclass(frozen=True)
+class Representation:
+    """One scenario of one dataset, model and split protocol.
+
+    Parameters
+    ----------
+    scenario : ScenarioSettings
+    plot : PlotSettings or None
+        How series are drawn; None without an image. Its name is ``scenario.plot``.
+    factor : int
+        Downsampling factor of the numbers.
+    scale_low, scale_high : tuple of float or None
+        By channel, what the lowest and the highest level stand for; None unless numbers are `scaled`.
+    classes : tuple of str
+        The archive's labels, by class index.
+    label_texts : tuple of str
+        What the model answers, by class index; all different.
+    n_channels, n_timepoints : int
+        Shape of a series before downsampling.
+    image_tokens : int
+        Tokens that the image takes; 0 without an image.
+    system_prompt : str
+    eos_token : str
+        The tokenizer's end token, put after an answer.
+
+    Raises
+    ------
+    InputError
+        If labels and their texts do not correspond one to one, or the scale does not fit the channels.
+    """
+
+    scenario: ScenarioSettings
+    plot: PlotSettings | None
+    factor: int
+    scale_low: tuple[float, ...] | None
+    scale_high: tuple[float, ...] | None
+    classes: tuple[str, ...]
+    label_texts: tuple[str, ...]
+    n_channels: int
+    n_timepoints: int
+    image_tokens: int
+    system_prompt: str
+    eos_token: str
+
+    def __post_init__(self) -> None:
+        sizes = {len(of) for of in (self.classes, set(self.classes), self.label_texts, set(self.label_texts))}
+        if len(sizes) > 1:
+            raise InputError(
+                f"labels {list(self.classes)} and answers {list(self.label_texts)}; "
+                "allowed: as many answers as labels, all different"
+            )
+        if self.scenario.has_image == (self.plot is None):
+            raise InputError(
+                f"scenario {self.scenario.name}: modality={self.scenario.modality!r} "
+                f"{'needs the settings of its plot' if self.plot is None else 'takes no plot settings'}"
+            )
+        if self.scenario.numbers == "scaled":
+            for bound in (self.scale_low, self.scale_high):
+                if bound is None or len(bound) != self.n_channels:
+                    raise InputError(
+                        f"scale of {0 if bound is None else len(bound)} channels; allowed: {self.n_channels}"
+                    )
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the prompt goes with a plot."""
+        return self.scenario.has_image
+
+    def prompt(self, values: np.ndarray, *, statistics: Sequence[str] | None = None) -> str:
+        """Return the question about one series, without the image placeholder.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (n_channels, n_timepoints)
+            The series in full length and in its own units.
+        statistics : sequence of str, optional
+            The channels' feature lines (`feature_lines`), where the caller has them already.
+
+        Raises
+        ------
+        InputError
+            If the series has another shape than those this was fitted to, or a value that is not finite.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if values.shape != (self.n_channels, self.n_timepoints):
+            raise InputError(
+                f"series of shape {values.shape}; allowed: {self.n_channels} channels of "
+                f"{self.n_timepoints} timepoints"
+            )
+        if not np.isfinite(values).all():
+            raise InputError("series with a missing or infinite value; allowed: finite numbers")
+        if not self.scenario.has_numbers:
+            return build_prompt(None)
+        kept = DOWNSAMPLERS[self.scenario.downsampling](values, self.factor)
+        scale = None
+        if self.scenario.numbers == "scaled":
+            low, high = np.array(self.scale_low), np.array(self.scale_high)
+            levels, separator = self.scenario.levels, SEPARATORS[self.scenario.separator]
+            numbers = [format_levels(row, levels, separator) for row in to_levels(kept, low, high, levels)]
+            scale = describe_scale(low, high, levels)
+        else:
+            numbers = [format_decimals(row, self.scenario.round_to) for row in kept]
+        if self.scenario.context_text == "stats" and statistics is None:
+            statistics = feature_lines(values)
+        return build_prompt(numbers, statistics=statistics, scale=scale)
+
+    def text(self, prompt: str, answer: str | None = None) -> str:
+        """Return the text that the tokenizer is given: a question of `prompt`, and its answer if any."""
+        return chat_text(
+            prompt, answer, has_image=self.has_image, system=self.system_prompt, eos=self.eos_token
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return this as JSON-compatible values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Representation:
+        """Return the representation that `to_json` gave.
+
+        Raises
+        ------
+        InputError
+            If keys are missing or unknown.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(content) != names:
+            raise InputError(f"representation with the keys {sorted(content)}; allowed: {sorted(names)}")
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        plot = content["plot"]
+        return cls(
+            **fields
+            | {"scenario": ScenarioSettings(**content["scenario"]), "plot": plot and PlotSettings(**plot)}
+        )
+
+    def save(self, path: Path) -> None:
+        """Write this to a JSON file."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Representation:
+        """Read the file that `save` wrote."""
+        return cls.from_json(read_json(path))
+
+
+def feature_lines(values: np.ndarray) -> list[str]:
+    """Return the WITH_STATS features of each channel of a series, shape (n_channels, n_timepoints)."""
+    return [format_features(channel) for channel in values]
+
+
+def number_labels(n_classes: int) -> tuple[str, ...]:
+    """Return the answers "1", "2", ... by class index: one for each class, however many there are."""
+    return tuple(str(index + 1) for index in range(n_classes))
+
+
+def representation_at_factor(
+    scenario: ScenarioSettings,
+    plot: PlotSettings | None,
+    train_values: np.ndarray,
+    *,
+    classes: Sequence[str],
+    image_tokens: int,
+    system_prompt: str,
+    eos_token: str,
+) -> Callable[[int], Representation]:
+    """Return a function from a downsampling factor to the representation fitted with it.
+
+    Parameters
+    ----------
+    scenario : ScenarioSettings
+    plot : PlotSettings or None
+        The settings of the scenario's plot; None where it has no image.
+    train_values : ndarray of float64, shape (n_train, n_channels, n_timepoints)
+        The training part, and nothing else: the scale is fitted to it, after downsampling.
+    classes : sequence of str
+    image_tokens : int
+        Tokens of one image in the model; not counted where the scenario has no image.
+    system_prompt, eos_token : str
+    """
+    _, n_channels, n_timepoints = train_values.shape
+
+    def at_factor(factor: int) -> Representation:
+        low = high = None
+        if scenario.numbers == "scaled":
+            kept = DOWNSAMPLERS[scenario.downsampling](train_values, factor)
+            low, high = (tuple(bound.tolist()) for bound in fit_scale(kept))
+        return Representation(
+            scenario=scenario,
+            plot=plot if scenario.has_image else None,
+            factor=factor,
+            scale_low=low,
+            scale_high=high,
+            classes=tuple(map(str, classes)),
+            label_texts=number_labels(len(classes)),
+            n_channels=n_channels,
+            n_timepoints=n_timepoints,
+            image_tokens=image_tokens if scenario.has_image else 0,
+            system_prompt=system_prompt,
+            eos_token=eos_token,
+        )
+
+    return at_factor

@@ -1,0 +1,126 @@
+"""What a plot and a scenario are: the settings that the tables in `config/` give, one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vlmtsc.errors import InputError
+
+#: What a separator's name stands for in the text. Named, because a table cell that holds one blank gets lost.
+SEPARATORS = {"space": " ", "comma": ",", "none": ""}
+
+
+def plot_file_name(case: int) -> str:
+    """Return the file name of a plot in its directory; `case` is the position in the series file."""
+    return f"case-{case:05d}.png"
+
+
+@dataclass(frozen=True)
+class PlotSettings:
+    """How a series is drawn (a row of `config/plots.tsv`).
+
+    Parameters
+    ----------
+    style : {"line"}
+        One line per channel in matplotlib's default colour cycle, as in the paper.
+    axis_limits : {"per_series"}
+        Limits fitted to each series, as in the paper.
+    inches : float
+        Width and height of the figure before the tight box.
+    dpi : int
+        Pixels per inch.
+
+    Raises
+    ------
+    InputError
+        If the figure would have no pixels, or more than 4096 in a direction.
+    """
+
+    style: Literal["line"] = "line"
+    axis_limits: Literal["per_series"] = "per_series"
+    inches: float = 4.0
+    dpi: int = 100
+
+    def __post_init__(self) -> None:
+        pixels = self.inches * self.dpi
+        if not 32 <= pixels <= 4096:
+            raise InputError(
+                f"plot: inches={self.inches} at dpi={self.dpi} makes {pixels:g} pixels; allowed: 32 to 4096"
+            )
+
+
+@dataclass(frozen=True)
+class ScenarioSettings:
+    """How a series is told to the model (a row of `config/scenarios.tsv`).
+
+    Parameters
+    ----------
+    name : str
+        The scenario's name.
+    modality : {"plot", "numbers", "both"}
+        What the model is given.
+    numbers : {"decimals", "scaled", "none"}
+        Number format: the paper's list of decimals, integers on a scale fitted to the training part, or none.
+    round_to : int
+        Decimals of the format `decimals`.
+    levels : int
+        How many integers, from 0, the format `scaled` uses; their width is that of the largest.
+    separator : {"space", "comma", "none"}
+        What stands between two values of the format `scaled`.
+    context_text : {"none", "stats"}
+        Text beside the numbers: none, or the paper's 22 features of each channel.
+    downsampling : {"auto"}
+        `auto`: the smallest integer factor of the uniform filter with which every case fits the context.
+    plot : str
+        Name of the plot, or "none".
+    context_length : int
+        Tokens that a case may take at most: system prompt, image, text, answer and end token.
+    labels : {"numbers"}
+        How classes are answered: "1", "2", ...
+
+    Raises
+    ------
+    InputError
+        If two settings contradict each other, or a number is out of range.
+    """
+
+    name: str
+    modality: Literal["plot", "numbers", "both"]
+    numbers: Literal["decimals", "scaled", "none"]
+    round_to: int = 2
+    levels: int = 100
+    separator: Literal["space", "comma", "none"] = "space"
+    context_text: Literal["none", "stats"] = "none"
+    downsampling: Literal["auto"] = "auto"
+    plot: str = "line"
+    context_length: int = 2048
+    labels: Literal["numbers"] = "numbers"
+
+    def __post_init__(self) -> None:
+        def refuse(key: str, allowed: str) -> None:
+            raise InputError(f"scenario {self.name}: {key}={getattr(self, key)!r}; allowed here: {allowed}")
+
+        because = f"since modality={self.modality!r}"
+        if self.has_numbers == (self.numbers == "none"):
+            refuse("numbers", f"{'decimals or scaled' if self.has_numbers else 'none'}, {because}")
+        if self.has_image == (self.plot == "none"):
+            refuse("plot", f"{'the name of a plot' if self.has_image else 'none'}, {because}")
+        if self.context_text == "stats" and not self.has_numbers:
+            refuse("context_text", f"none, {because}")
+        if not 0 <= self.round_to <= 10:
+            refuse("round_to", "0 to 10")
+        if not 2 <= self.levels <= 10**6:
+            refuse("levels", "2 to 1000000")
+        if self.context_length < 1:
+            refuse("context_length", "1 or more")
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the model is given a plot."""
+        return self.modality != "numbers"
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether the model is given the series as text."""
+        return self.modality != "plot"

@@ -1,0 +1,57 @@
+"""Running a function as a command line, with a log that keeps what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from vlmtsc.errors import InputError
+
+logger = logging.getLogger("vlmtsc")
+
+
+def configure_logging(log: Path | None) -> None:
+    """Send the library's messages to standard error and, if given, to the file `log`."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logger.handlers[:] = handlers
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").handlers[:] = handlers[1:] or handlers
+
+
+def run_script(main: Callable[..., Any]) -> None:
+    """Call `main` with the arguments of the command line.
+
+    Types, defaults and help come from the signature and docstring of `main`; dataclass parameters
+    accept JSON. Messages and tracebacks go to standard error and to the file of its parameter ``log``.
+
+    Parameters
+    ----------
+    main : callable
+        Function with typed keyword parameters, ``log: Path | None`` among them.
+    """
+    parser = ArgumentParser(prog=f"{main.__name__}.py", description=(main.__doc__ or "").split("\n\n")[0])
+    parser.add_function_arguments(main, as_group=False)
+    parsed = parser.parse_args()
+    configure_logging(None if parsed.log is None else Path(parsed.log))
+    try:
+        main(**vars(parser.instantiate_classes(parsed)))
+    except InputError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
+        sys.exit(1)

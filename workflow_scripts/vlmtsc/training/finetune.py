@@ -1,0 +1,233 @@
+"""One fine-tuning: from a checkpoint and conversations to an adapter, a log and a record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import set_seed
+
+from vlmtsc.errors import InputError
+from vlmtsc.files import read_json, write_json
+from vlmtsc.model.adapter import add_adapter
+from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
+from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.representation.representation import Representation
+from vlmtsc.representation.tokens import load_processor
+from vlmtsc.training.examples import Example, answer_tokens, make_examples
+from vlmtsc.training.progress import TrainingLog
+from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
+from vlmtsc.training.schedule import Schedule, plan_schedule
+from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A finished run.
+
+    Attributes
+    ----------
+    model : PeftModel
+        With its adapter.
+    log : TrainingLog
+        A row for each log of the Trainer.
+    record : dict
+        Counts, costs and provenance.
+    """
+
+    model: PeftModel
+    log: TrainingLog
+    record: dict[str, Any]
+
+
+def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[Path]:
+    """List the plots of all parts, in order.
+
+    Raises
+    ------
+    InputError
+        If examples have images but there is no folder of plots.
+    """
+    names = [example.image for part in parts for example in part if example.image is not None]
+    if names and plots is None:
+        raise InputError(f"conversations with images ({names[0]}, ...), but no folder of plots was given")
+    return [plots / name for name in names] if plots is not None else []
+
+
+def index_images(parts: Sequence[Sequence[Example]]) -> list[Part]:
+    """Give each example the position of its plot in the list of `image_paths`."""
+    indexed, position = [], 0
+    for examples in parts:
+        indices = []
+        for example in examples:
+            indices.append(-1 if example.image is None else position)
+            position += example.image is not None
+        indexed.append(Part(examples, indices))
+    return indexed
+
+
+def finetune(
+    checkpoint: Path,
+    train: Sequence[Mapping[str, Any]],
+    validation: Sequence[Mapping[str, Any]],
+    representation: Representation,
+    settings: FinetuneSettings,
+    *,
+    plots: Path | None,
+    checkpoints: Path,
+    name: str,
+    threads: int = 1,
+) -> Finetuned:
+    """Fine-tune a model on the answers of conversations.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        LLaVA checkpoint folder.
+    train, validation : sequence of mapping
+        Conversations.
+    representation : Representation
+        The one stored beside them.
+    settings : FinetuneSettings
+    plots : Path or None
+        Folder of plots, if the scenario has an image.
+    checkpoints : Path
+        Folder for the state after each epoch. If it holds a state of the same run, the run goes on from it.
+    name : str
+        Name of the run in messages.
+    threads : int
+        Threads of each tensor operation.
+
+    Raises
+    ------
+    InputError
+        If checkpoint, conversations and plots do not fit each other, or the loss is no longer finite.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(threads)
+    set_seed(settings.seed)
+    processor = load_processor(checkpoint)
+    examples = [make_examples(part, representation, processor.tokenizer) for part in (train, validation)]
+    answers = answer_tokens(processor.tokenizer, representation)
+    schedule = plan_schedule([example.tokens for example in examples[0]], settings)
+    base = load_checkpoint(
+        checkpoint,
+        precision=settings.precision,
+        attention=settings.attention,
+        context_length=representation.scenario.context_length,
+    )
+    paths = image_paths(examples, plots)
+    vision = (
+        VisionFeatures(
+            base, processor, paths, precision=settings.precision, cache_mb=settings.vision_cache_mb
+        )
+        if paths
+        else None
+    )
+    parts = index_images(examples)
+    model = add_adapter(base, settings)
+    per_step = sum(example.tokens for example in examples[0]) / schedule.steps_per_epoch
+    log = TrainingLog(name, per_step, len(examples[0]) / schedule.steps_per_epoch)
+    trainer = AnswerTrainer(
+        model,
+        training_arguments(settings, schedule, base.device, checkpoints),
+        train_dataset=parts[0],
+        eval_dataset=parts[1],
+        callbacks=[log],
+        settings=settings,
+        answers=answers,
+        vision=vision,
+        pad_token_id=processor.tokenizer.pad_token_id,
+    )
+    _run(trainer, log, checkpoints)
+    wall = time.monotonic() - started
+    record = _record(model, log, schedule, settings, len(examples[0]), per_step, wall)
+    return Finetuned(model, log, record | {"hardware": hardware(threads)})
+
+
+def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
+    """Train, from the last state in `checkpoints` if there is one, and validate the final state."""
+    trainer.remove_callback(_printer())
+    last = latest_state(checkpoints)
+    if last is not None:
+        logger.info("goes on from %s", last)
+        log.restore(read_json(last / "trainer_state.json")["log_history"])
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if (
+        not log.rows
+        or log.rows[-1]["validation_loss"] is None
+        or log.rows[-1]["step"] != trainer.state.global_step
+    ):
+        trainer.evaluate()
+
+
+def _printer() -> type:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback
+
+
+def latest_state(checkpoints: Path) -> Path | None:
+    """Return the newest complete state of an interrupted run, or None."""
+    states = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(states, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make a folder of states this run's: empty it if the states are of a run with other inputs.
+
+    Parameters
+    ----------
+    folder : Path
+    identity : mapping
+        What a state depends on: settings and digests of the inputs.
+    """
+    import shutil
+
+    marker = folder / "identity.json"
+    if marker.is_file() and read_json(marker) == dict(identity):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    write_json(marker, dict(identity))
+
+
+def _record(
+    model: PeftModel,
+    log: TrainingLog,
+    schedule: Schedule,
+    settings: FinetuneSettings,
+    cases: int,
+    tokens_per_step: float,
+    wall_seconds: float,
+) -> dict[str, Any]:
+    parameters = count_parameters(model)
+    tokens = round(schedule.steps * tokens_per_step)
+    accuracies = [row["validation_accuracy"] for row in log.rows if row["validation_accuracy"] is not None]
+    return {
+        "wall_seconds": round(wall_seconds, 1),
+        "train_samples": round(schedule.steps * cases / schedule.steps_per_epoch),
+        "train_tokens": tokens,
+        "token_budget": settings.token_budget or None,
+        "epochs_done": round(schedule.steps / schedule.steps_per_epoch, 3),
+        "steps": schedule.steps,
+        "stopped_by": schedule.stopped_by,
+        "tokens_per_second": round(tokens / wall_seconds, 1),
+        "samples_per_second": round(schedule.steps * cases / schedule.steps_per_epoch / wall_seconds, 2),
+        "peak_memory_mb": peak_memory_mb(),
+        "trainable_parameters": parameters["trainable"],
+        "total_parameters": parameters["total"],
+        "final_validation_accuracy": accuracies[-1],
+        "best_validation_accuracy": max(accuracies),
+        "versions": package_versions(),
+        "git_revision": git_revision(Path(__file__).parent),
+        "settings": asdict(settings),
+    }

@@ -1,0 +1,71 @@
+"""Settings of fine-tuning and evaluation. Imports nothing heavy: the workflow reads this while it plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """A fine-tuning recipe and the seed of one run.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of the adapter's initial weights, dropout and the order of cases; not of the split.
+    lora_r : int
+        Rank of the LoRA matrices on every linear layer of the language model.
+    lora_alpha : int
+        LoRA scale; the update is multiplied by lora_alpha / lora_r.
+    lora_dropout : float
+        Dropout before the LoRA matrices.
+    learning_rate : float
+        Peak learning rate of the LoRA matrices.
+    projector_learning_rate : float
+        Peak learning rate of the multimodal projector, which is trained in full.
+    weight_decay : float
+        Decoupled weight decay (AdamW).
+    adam_beta2 : float
+        Decay of AdamW's squared gradients. A shortened language model starts with a huge loss on the answer's
+        form; with the usual 0.999 that keeps the steps small for a thousand steps, with 0.95 for twenty.
+    warmup_ratio : float
+        Share of the steps over which the learning rate rises, before a cosine to zero.
+    batch_size : int
+        Cases in one optimizer step.
+    micro_batch_size : int
+        Cases in one forward pass; a divisor of `batch_size`. Gradients are accumulated.
+    epochs : float
+        Passes over the training part, at most.
+    token_budget : int
+        Training tokens of one run, at most; 0: no limit. Counts every token of every pass, image included.
+    max_grad_norm : float
+        Gradients are clipped to this norm.
+    precision : {"bf16", "fp32"}
+        Compute type of matrix products. With bf16, frozen matrices are stored in it too.
+    attention : {"auto", "eager", "sdpa"}
+        Attention kernel. auto: eager on a CPU with a context of up to 512 tokens, where it is faster.
+    evaluation_batch_size : int
+        Cases in one forward pass of validation and test.
+    vision_cache_mb : int
+        Memory for the frozen tower's features, computed once per image; images beyond it are encoded anew.
+    """
+
+    seed: int
+    lora_r: int
+    lora_alpha: int
+    lora_dropout: float
+    learning_rate: float
+    projector_learning_rate: float
+    weight_decay: float
+    adam_beta2: float
+    warmup_ratio: float
+    batch_size: int
+    micro_batch_size: int
+    epochs: float
+    token_budget: int
+    max_grad_norm: float
+    precision: Literal["bf16", "fp32"]
+    attention: Literal["auto", "eager", "sdpa"]
+    evaluation_batch_size: int
+    vision_cache_mb: int

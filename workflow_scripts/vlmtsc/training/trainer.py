@@ -1,0 +1,207 @@
+"""Fine-tuning with transformers' Trainer: the loss on answers alone, two learning rates, our own validation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from torch.nn.functional import pad
+from transformers import Trainer, TrainerControl, TrainingArguments
+
+from vlmtsc.evaluation.scoring import score_examples
+from vlmtsc.model.adapter import parameter_groups
+from vlmtsc.model.checkpoint import autocast, inner_model
+from vlmtsc.model.vision_features import VisionFeatures, project
+from vlmtsc.training.examples import IGNORED, Collator, Example
+from vlmtsc.training.schedule import Schedule
+from vlmtsc.training.settings import FinetuneSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The examples of one part of a split, and where their plots are.
+
+    Attributes
+    ----------
+    examples : sequence of Example
+    image_indices : sequence of int
+        Position of each example's plot in the run's `VisionFeatures`; -1 without an image.
+    """
+
+    examples: Sequence[Example]
+    image_indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"example": self.examples[index], "image_index": self.image_indices[index]}
+
+
+def training_arguments(
+    settings: FinetuneSettings, schedule: Schedule, device: torch.device, checkpoints: Path
+) -> TrainingArguments:
+    """Translate a recipe into the Trainer's arguments.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+    schedule : Schedule
+    device : torch.device
+        Where the model is.
+    checkpoints : Path
+        Folder for the state that an interrupted run goes on from.
+    """
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=schedule.accumulation,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, round(settings.warmup_ratio * schedule.steps)),
+        max_grad_norm=settings.max_grad_norm,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        # Mixed precision is ours (see `AnswerTrainer.compute_loss`): the Trainer's own would not reach the
+        # projector, which runs before the model's forward pass.
+        bf16=False,
+        tf32=settings.precision == "bf16" if device.type == "cuda" else None,
+        use_cpu=device.type == "cpu",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_strategy="steps",
+        logging_steps=max(1, schedule.steps // 40),
+        logging_first_step=True,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=device.type == "cuda",
+    )
+
+
+class AnswerTrainer(Trainer):
+    """A Trainer whose loss looks at answers only, and whose validation scores whole answers.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+    answers : sequence of sequence of int
+        Tokens of each class's answer.
+    vision : VisionFeatures or None
+        None in a run without images.
+    pad_token_id : int
+    **kwargs
+        As for `transformers.Trainer`; both datasets are a `Part`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        settings: FinetuneSettings,
+        answers: Sequence[Sequence[int]],
+        vision: VisionFeatures | None,
+        pad_token_id: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, data_collator=Collator(pad_token_id), **kwargs)
+        self.settings = settings
+        self.answers = answers
+        self.vision = vision
+        self.pad_token_id = pad_token_id
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make AdamW with the projector in a parameter group of its own."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(
+                parameter_groups(self.model, self.settings), betas=(0.9, 0.999)
+            )
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Mapping[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Return the mean cross-entropy of the answer tokens.
+
+        The output layer is applied to the positions before answer tokens only: two or three of hundreds, and
+        a row of logits is as long as the vocabulary.
+        """
+        with autocast(self.settings.precision, inputs["input_ids"].device):
+            loss = answer_loss(model, inputs, self.vision, num_items_in_batch)
+        return (loss, {}) if return_outputs else loss
+
+    def evaluate(
+        self, eval_dataset: Part | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Score the validation part; no logits are gathered, so memory does not grow with it."""
+        part = eval_dataset or self.eval_dataset
+        scores = score_examples(
+            self.model,
+            part.examples,
+            self.answers,
+            features=self.vision,
+            image_indices=part.image_indices,
+            pad_token_id=self.pad_token_id,
+            batch_size=self.settings.evaluation_batch_size,
+            precision=self.settings.precision,
+        )
+        labels = np.array([example.label_index for example in part.examples])
+        rows = np.arange(len(labels))
+        metrics = {
+            f"{metric_key_prefix}_loss": float(-log_softmax(scores, axis=1)[rows, labels].mean()),
+            f"{metric_key_prefix}_accuracy": float((scores.argmax(axis=1) == labels).mean()),
+        }
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def answer_loss(
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    vision: VisionFeatures | None,
+    items: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """Return the cross-entropy of the supervised tokens of a batch of `Collator`.
+
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration or PeftModel
+    inputs : mapping of str to torch.Tensor
+    vision : VisionFeatures or None
+    items : int or torch.Tensor, optional
+        Divisor of the summed loss, for gradient accumulation; the supervised tokens of the batch if None.
+    """
+    targets = pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
+    supervised = targets != IGNORED
+    images = {}
+    if vision is not None:
+        images["mm_encoder_outputs"] = project(inner_model(model), vision(inputs["image_index"].tolist()))
+    output = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        labels=inputs["labels"],
+        shift_labels=targets[supervised],
+        logits_to_keep=supervised,
+        use_cache=False,
+        num_items_in_batch=items,
+        **images,
+    )
+    return output.loss
