@@ -105,10 +105,10 @@ def test_new_series_are_encoded_as_the_conversations_are() -> None:
 
 def test_scale_is_fitted_to_train_alone() -> None:
     result = made("numbers", context_length=5000)
-    low, high = fit_scale(series().values[SPLIT["train"]])
+    centre, reach = fit_scale(series().values[SPLIT["train"]])
     assert result.representation.factor == 1
-    assert result.representation.scale_low == tuple(low)
-    assert result.representation.scale_high == tuple(high)
+    assert result.representation.scale_centre == tuple(centre)
+    assert result.representation.scale_reach == tuple(reach)
 
 
 def test_budget_adds_up() -> None:

@@ -42,7 +42,7 @@ def test_plot_alone_has_no_numbers() -> None:
 
 
 def test_scale_is_told_once_and_quotes_are_stripped() -> None:
-    text = build_prompt(["[01]", "['02']"], scale="Scale 0-99: 0 to 1, 0 to 2")
+    text = build_prompt(["[01]", "['02']"], scale="Scale 20: 0+-1, 0+-2")
     assert text.count("Scale") == 1
     assert "'" not in text
 
@@ -71,7 +71,7 @@ def test_human_turn_has_the_placeholder_iff_there_is_an_image() -> None:
         ({"plot": "none"}, "plot"),
         ({"modality": "numbers", "numbers": "scaled"}, "plot"),
         ({"context_text": "stats"}, "context_text"),
-        ({"levels": 1}, "levels"),
+        ({"levels": 0}, "levels"),
         ({"context_length": 0}, "context_length"),
     ],
 )
@@ -88,11 +88,11 @@ def test_plot_of_no_pixels_is_refused() -> None:
 
 def representation(**changes: object) -> Representation:
     fields = {
-        "scenario": ScenarioSettings("both", "both", "scaled", levels=10, separator="none"),
+        "scenario": ScenarioSettings("both", "both", "scaled", levels=9, separator="comma"),
         "plot": PlotSettings(),
         "factor": 2,
-        "scale_low": (0.0, -1.0),
-        "scale_high": (9.0, 1.0),
+        "scale_centre": (0.0, -1.0),
+        "scale_reach": (9.0, 1.0),
         "classes": ("-1", "walk"),
         "label_texts": ("1", "2"),
         "n_channels": 2,
@@ -111,8 +111,8 @@ def test_representation_survives_its_file(tmp_path) -> None:
     assert loaded == made
     values = np.array([[0.0, 0, 9, 9], [1, 1, -1, -1]])
     assert loaded.prompt(values) == (
-        "Given the following multi-dimensional timeseries\nScale 0-9: 0 to 9, -1 to 1\n"
-        "Dimension 0: [04]\nDimension 1: [94]\nWhich class is the above signal from\nClass: "
+        "Given the following multi-dimensional timeseries\nScale 9: 0+-9, -1+-1\n"
+        "Dimension 0: 0,4\nDimension 1: 9,9\nWhich class is the above signal from\nClass: "
     )
     assert loaded.text("x", "2") == "USER: <image>\nx ASSISTANT: 2</s>"
 
@@ -131,7 +131,7 @@ def test_other_series_are_refused(values: np.ndarray, message: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"label_texts": ("1", "1")}, {"classes": ("a", "b", "c")}, {"plot": None}, {"scale_low": (0.0,)}],
+    [{"label_texts": ("1", "1")}, {"classes": ("a", "b", "c")}, {"plot": None}, {"scale_centre": (0.0,)}],
 )
 def test_inconsistent_representations_are_refused(changes: dict) -> None:
     with pytest.raises(InputError):

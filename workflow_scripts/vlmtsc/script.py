@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from vlmtsc.errors import InputError
+
+# Before transformers is imported: its advice is not ours to give.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 logger = logging.getLogger("vlmtsc")
 

@@ -129,6 +129,45 @@ def z_normalize(values: np.ndarray) -> np.ndarray:
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
 
 
+def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings, place: str) -> np.ndarray:
+    """Treat one new series as the policies treated those that a model was trained on.
+
+    Parameters
+    ----------
+    case : ndarray of float64, shape (n_channels, any)
+        NaN is missing.
+    n_timepoints : int
+        Length of the training series.
+    settings : CleaningSettings
+        A policy that drops or refuses training cases refuses a new one.
+    place : str
+        What messages begin with.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_channels, n_timepoints)
+
+    Raises
+    ------
+    InputError
+        If a policy refuses the series, or a channel has no value.
+    """
+    if np.isnan(case).any():
+        if settings.missing != "interpolate" or np.isnan(case).all(axis=1).any():
+            raise InputError(
+                f"{place}: missing values, missing={settings.missing}; allowed: a complete series, or with "
+                "missing=interpolate a value in each channel"
+            )
+        case = fill_missing(case)
+    if case.shape[1] != n_timepoints and settings.unequal_length != "resample":
+        raise InputError(
+            f"{place}: {case.shape[1]} timepoints, unequal_length={settings.unequal_length}; "
+            f"allowed: {n_timepoints}"
+        )
+    case = resample_case(case, n_timepoints)
+    return z_normalize(case[np.newaxis])[0] if settings.normalize else case
+
+
 def clean_series(
     series: LabelledSeries, dataset: str, settings: CleaningSettings
 ) -> tuple[CleanSeries, CleaningReport]:

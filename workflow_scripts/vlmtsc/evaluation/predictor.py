@@ -17,7 +17,7 @@ from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import answer_tokens, make_examples
+from vlmtsc.training.examples import answer_tokens, make_questions
 from vlmtsc.training.finetune import image_paths, index_images
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -83,7 +83,7 @@ class Predictor:
             Log-likelihoods.
         """
         tokenizer = self.processor.tokenizer
-        examples = make_examples(records, self.representation, tokenizer)
+        examples = make_questions(records, self.representation, tokenizer)
         paths = image_paths([examples], plots)
         vision = None
         if paths:

@@ -12,12 +12,15 @@ References
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import nn
+from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -28,6 +31,7 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.settings import AssemblySettings
@@ -49,6 +53,15 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
 )
 
+#: Plain text of the domain, for the output's scale alone.
+CALIBRATION_TEXT = (
+    "The power demand of a household follows the hours of the day: it rises in the morning, falls after noon, "
+    "and rises again in the evening. USER: Which class is the following signal from? 3 5 7 9 11 13 15 17 19 "
+    "Class: ASSISTANT: 1"
+)
+
+logger = logging.getLogger(__name__)
+
 
 def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     """Load a language model from a GGUF file and keep its first layers.
@@ -65,14 +78,50 @@ def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreT
     InputError
         If the model has fewer layers.
     """
+    transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    if not 1 <= layers <= model.config.num_hidden_layers:
-        raise InputError(f"{gguf}: layers={layers}; allowed: 1 to {model.config.num_hidden_layers}")
+    total = model.config.num_hidden_layers
+    if not 1 <= layers <= total:
+        raise InputError(f"{gguf}: layers={layers}; allowed: 1 to {total}")
     model.model.layers = model.model.layers[:layers]
     model.config.num_hidden_layers = layers
     del model.config.quantization_config
+    factor = calibrate_output(model, tokenizer, layers_kept=layers == total)
+    logger.info("%s: %d of %d layers, output scaled by %.2f", gguf.name, layers, total, factor)
     return model, tokenizer
+
+
+def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, layers_kept: bool) -> float:
+    """Scale the last norm of a shortened model so that its predictions are as likely as they can be.
+
+    The first layers' hidden states were never meant for the output layer: its logits are large and wrong, and
+    fine-tuning would begin with a loss of 18 on the mere form of an answer. One factor halves that.
+
+    Parameters
+    ----------
+    model : LlamaForCausalLM
+    tokenizer : PreTrainedTokenizerBase
+    layers_kept : bool
+        Whether the model is whole, and nothing is to be done.
+
+    Returns
+    -------
+    float
+        The factor.
+    """
+    if layers_kept:
+        return 1.0
+    tokens = tokenizer(CALIBRATION_TEXT, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[0, :-1]
+
+        def loss(factor: float) -> float:
+            return float(cross_entropy(model.lm_head(hidden * factor), tokens[0, 1:]))
+
+        factor = float(minimize_scalar(loss, bounds=(0.01, 1.0), method="bounded").x)
+    model.model.norm.weight.data.mul_(factor)
+    return factor
 
 
 def load_vision_tower(weights: Path) -> EfficientNetLiteModel:
@@ -207,6 +256,8 @@ def assemble_checkpoint(
     initialise_projector(
         model.model.multi_modal_projector, features.flatten(0, 1).clone(), scale, settings.seed
     )
+    # A shared folder's path means nothing on another machine.
+    model.config.text_config._name_or_path = ""
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(output)

@@ -162,9 +162,30 @@ def record_text(record: Mapping[str, Any], representation: Representation, *, wi
     with_answer : bool
         Without, the text ends after ``ASSISTANT:``.
     """
-    human, reply = (turn["value"] for turn in record["conversations"])
-    prompt = human.removeprefix(f"{IMAGE_TOKEN}\n") if representation.has_image else human
-    return representation.text(prompt, reply if with_answer else None)
+    turns = [turn["value"] for turn in record["conversations"]]
+    prompt = turns[0].removeprefix(f"{IMAGE_TOKEN}\n") if representation.has_image else turns[0]
+    return representation.text(prompt, turns[1] if with_answer else None)
+
+
+def question_record(
+    identity: str, values: np.ndarray, representation: Representation, image: str
+) -> dict[str, Any]:
+    """Return a conversation that ends with the question: a series whose class is not known.
+
+    Parameters
+    ----------
+    identity : str
+    values : ndarray of float64, shape (n_channels, n_timepoints)
+    representation : Representation
+    image : str
+        File name of the series' plot, used if the scenario shows one.
+    """
+    question = human_turn(representation.prompt(values), has_image=representation.has_image)
+    return {
+        "id": identity,
+        **({"image": image} if representation.has_image else {}),
+        "conversations": [{"from": "human", "value": question}],
+    }
 
 
 def token_budget(

@@ -18,10 +18,10 @@ def format_decimals(values: np.ndarray, round_to: int) -> str:
 
 
 def fit_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the lowest and the highest level of each channel stand for.
+    """Return the centre of each channel, and the distance from it that the largest integer stands for.
 
-    The 0.5th and 99.5th percentile, so that a few outliers do not take most levels; the extremes where these
-    two are equal.
+    The distance is the 99.5th percentile of all distances, so that a few outliers do not take most of the
+    integers; the largest where that is zero, and one for a constant channel.
 
     Parameters
     ----------
@@ -30,68 +30,70 @@ def fit_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    low, high : ndarray of float64, shape (n_channels,)
-        Equal only for a channel that is constant over all cases.
+    centre, reach : ndarray of float64, shape (n_channels,)
+        Medians, and distances above zero.
     """
     by_channel = values.swapaxes(0, 1).reshape(values.shape[1], -1)
-    low, high = np.percentile(by_channel, [0.5, 99.5], axis=1)
-    narrow = low == high
-    return np.where(narrow, by_channel.min(axis=1), low), np.where(narrow, by_channel.max(axis=1), high)
+    centre = np.median(by_channel, axis=1)
+    distances = np.abs(by_channel - centre[:, None])
+    reach = np.percentile(distances, 99.5, axis=1)
+    reach = np.where(reach == 0, distances.max(axis=1), reach)
+    return centre, np.where(reach == 0, 1.0, reach)
 
 
-def to_levels(values: np.ndarray, low: np.ndarray, high: np.ndarray, levels: int) -> np.ndarray:
-    """Map values to integers 0 .. levels-1, clipped outside the scale.
+def to_levels(values: np.ndarray, centre: np.ndarray, reach: np.ndarray, levels: int) -> np.ndarray:
+    """Map values to integers -levels .. levels, clipped outside the scale.
+
+    Signed, since a sign is a token of its own, which a model learns to read long before it reads digits.
 
     Parameters
     ----------
     values : ndarray of float64, shape (..., n_channels, n_timepoints)
-    low, high : ndarray of float64, shape (n_channels,)
-        Values of the lowest and the highest level (`fit_scale`).
+    centre, reach : ndarray of float64, shape (n_channels,)
+        Of `fit_scale`.
     levels : int
-        2 or more.
+        The largest integer.
 
     Returns
     -------
     ndarray of int64, shape of `values`
-        A channel whose scale has no width gets the middle level.
     """
-    low, high = low[:, None], high[:, None]
-    width = np.where(high > low, high - low, 1.0)
-    share = np.where(high > low, (np.clip(values, low, high) - low) / width, 0.5)
-    return np.rint(share * (levels - 1)).astype(np.int64)
+    scaled = (values - centre[:, None]) / reach[:, None] * levels
+    return np.rint(np.clip(scaled, -levels, levels)).astype(np.int64)
 
 
-def from_levels(level: np.ndarray, low: np.ndarray, high: np.ndarray, levels: int) -> np.ndarray:
-    """Return the values that integers of `to_levels` stand for: within half a level of those on the scale.
+def from_levels(level: np.ndarray, centre: np.ndarray, reach: np.ndarray, levels: int) -> np.ndarray:
+    """Return the values that integers of `to_levels` stand for: within half a step of those on the scale.
 
     Parameters
     ----------
     level : ndarray of int64, shape (..., n_channels, n_timepoints)
-    low, high : ndarray of float64, shape (n_channels,)
+    centre, reach : ndarray of float64, shape (n_channels,)
     levels : int
     """
-    return low[:, None] + level / (levels - 1) * (high - low)[:, None]
+    return centre[:, None] + level / levels * reach[:, None]
 
 
-def format_levels(level: np.ndarray, levels: int, separator: str) -> str:
-    """Return integers of one channel, zero-padded to the width of the largest: ``[07 99 41]``.
+def format_levels(level: np.ndarray, separator: str) -> str:
+    """Return the integers of one channel: ``-7 12 0``, in the style of LLMTime [1]_.
 
     Parameters
     ----------
     level : ndarray of int64, shape (n_timepoints,)
-    levels : int
-        How many there are; ``levels - 1`` is the largest.
     separator : str
-        What stands between two integers; may be empty, since the width is fixed.
+        What stands between two integers.
+
+    References
+    ----------
+    .. [1] N. Gruver et al., "Large language models are zero-shot time series forecasters", NeurIPS 2023.
     """
-    width = len(str(levels - 1))
-    return f"[{separator.join(f'{value:0{width}d}' for value in level.tolist())}]"
+    return separator.join(map(str, level.tolist()))
 
 
-def describe_scale(low: np.ndarray, high: np.ndarray, levels: int) -> str:
-    """Return the line that tells the scale: ``Scale 0-99: -1.43 to 2.31`` (by channel, in order).
+def describe_scale(centre: np.ndarray, reach: np.ndarray, levels: int) -> str:
+    """Return the line that tells the scale: ``Scale 20: 0.02+-2.3`` (by channel, in order).
 
     It is the same for every case of a dataset, so it is short: it costs tokens in each of them.
     """
-    spans = ", ".join(f"{lowest:.3g} to {highest:.3g}" for lowest, highest in zip(low, high, strict=True))
-    return f"Scale 0-{levels - 1}: {spans}"
+    spans = ", ".join(f"{middle:.2g}+-{most:.2g}" for middle, most in zip(centre, reach, strict=True))
+    return f"Scale {levels}: {spans}"

@@ -36,8 +36,9 @@ class Representation:
         How series are drawn; None without an image. Its name is ``scenario.plot``.
     factor : int
         Downsampling factor of the numbers.
-    scale_low, scale_high : tuple of float or None
-        By channel, what the lowest and the highest level stand for; None unless numbers are `scaled`.
+    scale_centre, scale_reach : tuple of float or None
+        By channel, what 0 stands for, and how far from it the largest integer is; None unless numbers are
+        `scaled`.
     classes : tuple of str
         The archive's labels, by class index.
     label_texts : tuple of str
@@ -59,8 +60,8 @@ class Representation:
     scenario: ScenarioSettings
     plot: PlotSettings | None
     factor: int
-    scale_low: tuple[float, ...] | None
-    scale_high: tuple[float, ...] | None
+    scale_centre: tuple[float, ...] | None
+    scale_reach: tuple[float, ...] | None
     classes: tuple[str, ...]
     label_texts: tuple[str, ...]
     n_channels: int
@@ -82,7 +83,7 @@ class Representation:
                 f"{'needs the settings of its plot' if self.plot is None else 'takes no plot settings'}"
             )
         if self.scenario.numbers == "scaled":
-            for bound in (self.scale_low, self.scale_high):
+            for bound in (self.scale_centre, self.scale_reach):
                 if bound is None or len(bound) != self.n_channels:
                     raise InputError(
                         f"scale of {0 if bound is None else len(bound)} channels; allowed: {self.n_channels}"
@@ -121,10 +122,10 @@ class Representation:
         kept = DOWNSAMPLERS[self.scenario.downsampling](values, self.factor)
         scale = None
         if self.scenario.numbers == "scaled":
-            low, high = np.array(self.scale_low), np.array(self.scale_high)
+            centre, reach = np.array(self.scale_centre), np.array(self.scale_reach)
             levels, separator = self.scenario.levels, SEPARATORS[self.scenario.separator]
-            numbers = [format_levels(row, levels, separator) for row in to_levels(kept, low, high, levels)]
-            scale = describe_scale(low, high, levels)
+            numbers = [format_levels(row, separator) for row in to_levels(kept, centre, reach, levels)]
+            scale = describe_scale(centre, reach, levels)
         else:
             numbers = [format_decimals(row, self.scenario.round_to) for row in kept]
         if self.scenario.context_text == "stats" and statistics is None:
@@ -207,16 +208,16 @@ def representation_at_factor(
     _, n_channels, n_timepoints = train_values.shape
 
     def at_factor(factor: int) -> Representation:
-        low = high = None
+        centre = reach = None
         if scenario.numbers == "scaled":
             kept = DOWNSAMPLERS[scenario.downsampling](train_values, factor)
-            low, high = (tuple(bound.tolist()) for bound in fit_scale(kept))
+            centre, reach = (tuple(numbers.tolist()) for numbers in fit_scale(kept))
         return Representation(
             scenario=scenario,
             plot=plot if scenario.has_image else None,
             factor=factor,
-            scale_low=low,
-            scale_high=high,
+            scale_centre=centre,
+            scale_reach=reach,
             classes=tuple(map(str, classes)),
             label_texts=number_labels(len(classes)),
             n_channels=n_channels,

@@ -8,7 +8,7 @@ from typing import Literal
 from vlmtsc.errors import InputError
 
 #: What a separator's name stands for in the text. Named, because a table cell that holds one blank gets lost.
-SEPARATORS = {"space": " ", "comma": ",", "none": ""}
+SEPARATORS = {"space": " ", "comma": ","}
 
 
 def plot_file_name(case: int) -> str:
@@ -65,8 +65,8 @@ class ScenarioSettings:
     round_to : int
         Decimals of the format `decimals`.
     levels : int
-        How many integers, from 0, the format `scaled` uses; their width is that of the largest.
-    separator : {"space", "comma", "none"}
+        The largest integer of the format `scaled`, which goes from -levels to levels.
+    separator : {"space", "comma"}
         What stands between two values of the format `scaled`.
     context_text : {"none", "stats"}
         Text beside the numbers: none, or the paper's 22 features of each channel.
@@ -89,8 +89,8 @@ class ScenarioSettings:
     modality: Literal["plot", "numbers", "both"]
     numbers: Literal["decimals", "scaled", "none"]
     round_to: int = 2
-    levels: int = 100
-    separator: Literal["space", "comma", "none"] = "space"
+    levels: int = 20
+    separator: Literal["space", "comma"] = "space"
     context_text: Literal["none", "stats"] = "none"
     downsampling: Literal["auto"] = "auto"
     plot: str = "line"
@@ -110,8 +110,8 @@ class ScenarioSettings:
             refuse("context_text", f"none, {because}")
         if not 0 <= self.round_to <= 10:
             refuse("round_to", "0 to 10")
-        if not 2 <= self.levels <= 10**6:
-            refuse("levels", "2 to 1000000")
+        if not 1 <= self.levels <= 10**6:
+            refuse("levels", "1 to 1000000")
         if self.context_length < 1:
             refuse("context_length", "1 or more")
 

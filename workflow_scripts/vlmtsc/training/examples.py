@@ -29,7 +29,7 @@ class Example:
     answer : list of int
         The answer and the end token.
     label_index : int
-        Class index.
+        Class index; -1 if it is not known.
     image : str or None
         File name of the plot.
     """
@@ -106,6 +106,38 @@ def make_examples(
             )
         examples.append(Example(expanded[: -len(answer)], answer, record["label_index"], record.get("image")))
     return examples
+
+
+def make_questions(
+    records: Sequence[Mapping[str, Any]], representation: Representation, tokenizer: PreTrainedTokenizerBase
+) -> list[Example]:
+    """Tokenise conversations up to the question; their answers, if they have any, are not looked at.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+    representation : Representation
+    tokenizer : PreTrainedTokenizerBase
+
+    Raises
+    ------
+    InputError
+        If a question leaves no room for the longest answer, or the placeholder is missing.
+    """
+    texts = [record_text(record, representation, with_answer=False) for record in records]
+    encoded = tokenizer(texts)["input_ids"] if texts else []
+    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    longest = max(map(len, answer_tokens(tokenizer, representation)))
+    context = representation.scenario.context_length
+    questions = []
+    for record, tokens in zip(records, encoded, strict=True):
+        prompt = expand_placeholder(tokens, placeholder, representation.image_tokens)
+        if len(prompt) + longest > context:
+            raise InputError(
+                f"series {record['id']}: {len(prompt)} tokens and up to {longest} of an answer; allowed: {context}"
+            )
+        questions.append(Example(prompt, [], -1, record.get("image")))
+    return questions
 
 
 def expand_placeholder(tokens: Sequence[int], placeholder: int, image_tokens: int) -> list[int]:
