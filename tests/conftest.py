@@ -55,3 +55,19 @@ def snakemake() -> SnakemakeRunner:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a random LLaVA whose tokenizer is byte-level and has no begin token."""
+    from tiny_llava import write_checkpoint  # seconds of imports
+
+    return write_checkpoint(tmp_path_factory.mktemp("byte_level"))
+
+
+@pytest.fixture(scope="session")
+def llama_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a random LLaVA whose tokenizer adds a begin token and writes blanks as metaspaces."""
+    from tiny_llava import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp("llama"), style="llama")
