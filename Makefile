@@ -1,4 +1,4 @@
-# make results | test | plan | rulegraph | lint | lock | clean        (make help explains)
+# make results | test | plan | rulegraph | publish | lint | lock | clean        (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -12,7 +12,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results test plan rulegraph lint format reference lock clean
+.PHONY: help environment results test plan rulegraph publish lint format reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
@@ -30,10 +30,13 @@ plan: environment ## what would run, with an estimate of samples, tokens and tim
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
 	@$(RUN) python workflow_scripts/plan_runs.py $(ARGS)
 
-rulegraph: environment ## write the graph of the rules to docs/rulegraph.md (Mermaid)
-	@mkdir -p docs
-	@{ echo '```mermaid'; $(SNAKEMAKE) --forceall --rulegraph mermaid-js 2>/dev/null; echo '```'; } > docs/rulegraph.md
-	@echo docs/rulegraph.md
+rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
+	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
+	@$(RUN) python workflow_scripts/write_rule_graph.py --graph .rulegraph --readme README.md
+	@rm .rulegraph
+
+publish: environment ## put the table and figure of the finished default run into the README
+	@$(RUN) python workflow_scripts/publish_results.py --results results --readme README.md --figures docs/results
 
 lint: environment ## check formatting, style, types and the workflow
 	@$(RUN) ruff format --check workflow_scripts tests

@@ -85,7 +85,7 @@ def of_runs(name):
 def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv"]
-    figures = ["accuracy_heatmap.png", "training_curves.png"]
+    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
     return [
         *(f"{RESULTS}/tables/{name}" for name in tables),
         *(f"{RESULTS}/figures/{name}" for name in figures),

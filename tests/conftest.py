@@ -18,10 +18,8 @@ PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Give a copy of the project that a test may change and run in."""
-    copy = tmp_path / "project"
+def copy_project(copy: Path) -> Path:
+    """Copy what a run of the workflow reads into a new folder."""
     copy.mkdir()
     for part in PARTS:
         source = ROOT / part
@@ -30,6 +28,12 @@ def project(tmp_path: Path) -> Path:
         else:
             shutil.copy2(source, copy / part)
     return copy
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Give a copy of the project that a test may change and run in."""
+    return copy_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
         File for messages.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError
+    from huggingface_hub.utils import httpx
 
     where = f"{settings.repository} at {settings.revision}"
     try:
@@ -48,7 +49,7 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
         raise InputError(
             f"{where}: access is restricted; accept its licence on the hub and set HF_TOKEN ({error})"
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (httpx.HTTPError, OSError) as error:
         raise InputError(
             f"{where}: could not be downloaded ({error}). On a machine without the hub, give the model a "
             "folder in config/models.yaml: source: {folder: {path: ...}}"

@@ -80,6 +80,7 @@ def finetune_model(
     log : Path, optional
         File for messages.
     """
+    from vlmtsc.model.adapter import save_adapter
     from vlmtsc.representation.representation import Representation
     from vlmtsc.training.finetune import claim_checkpoints, finetune
 
@@ -102,8 +103,7 @@ def finetune_model(
         name=str(run),
         threads=threads,
     )
-    with atomic_path(adapter) as folder:
-        result.model.save_pretrained(folder, safe_serialization=True)
+    save_adapter(result.model, adapter, base=run.model)
     with atomic_path(training_log) as path:
         result.log.write_csv(path)
     write_json(parameters, resolved)
@@ -114,7 +114,7 @@ def finetune_model(
         run,
         result.record["steps"],
         result.record["wall_seconds"],
-        100 * result.record["final_validation_accuracy"],
+        100 * result.record["validation_accuracy"],
     )
 
 

@@ -79,7 +79,8 @@ def write_run(
         "versions": {"python": "3.12"},
         "git_revision": "0123abc",
         "hardware": {"cpu": "two cores"},
-        "best_validation_accuracy": accuracy if validation_accuracy is None else validation_accuracy,
+        "validation_accuracy": accuracy if validation_accuracy is None else validation_accuracy,
+        "validation_loss": 0.3,
     }
     (folder / "run_record.json").write_text(json.dumps(record))
     rows = []
@@ -226,7 +227,8 @@ def rows_of(*runs: dict) -> pd.DataFrame:
         "accuracy": 0.9,
         "accuracy_low": 0.8,
         "accuracy_high": 0.95,
-        "best_validation_accuracy": 0.9,
+        "validation_accuracy": 0.9,
+        "validation_loss": 0.3,
         "train_tokens": 1000,
         "n_cases": 40,
         "majority_rate": 0.5,
@@ -236,14 +238,14 @@ def rows_of(*runs: dict) -> pd.DataFrame:
 
 def test_the_test_part_takes_no_part_in_the_choice() -> None:
     table = rows_of(
-        {"scenario": "a", "best_validation_accuracy": 0.8}, {"scenario": "b", "best_validation_accuracy": 0.9}
+        {"scenario": "a", "validation_accuracy": 0.8}, {"scenario": "b", "validation_accuracy": 0.9}
     )
     for test_accuracy in [0.1, 1.0]:
         assert list(choose_scenarios(table.assign(accuracy=[1.0, test_accuracy]))) == ["b"]
 
 
-def test_a_tie_on_validation_goes_to_fewer_tokens_then_to_the_first() -> None:
-    assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b", "train_tokens": 500}))) == ["b"]
+def test_a_tie_on_validation_goes_to_the_lower_loss_then_to_the_first() -> None:
+    assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b", "validation_loss": 0.2}))) == ["b"]
     assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b"}))) == ["a"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ def part_sizes(row: Mapping[str, Any], protocol: str, validation_share: float) -
         test = -(-total // 5)
         validation = -(-(total - test) // 4)
         return {"train": total - test - validation, "validation": validation, "test": test}
-    validation = round(train * validation_share)
+    validation = math.ceil(train * validation_share)  # as train_test_split does
     return {"train": train - validation, "validation": validation, "test": test}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def _used(row: np.ndarray) -> int:
 def _read_numbers(path: Path) -> np.ndarray:
     """Read a CSV file of numbers, shape (rows, columns); a first row without any number is a header."""
     try:
-        table = pd.read_csv(path, header=None, dtype=str, skip_blank_lines=True)
+        with path.open(newline="", encoding="utf-8") as file:
+            width = max(map(len, csv.reader(file)), default=0)  # pandas takes the first row's
+        table = pd.read_csv(path, header=None, names=range(width), dtype=str, skip_blank_lines=True)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error
     numbers = table.apply(pd.to_numeric, errors="coerce")

@@ -103,7 +103,7 @@ def score_batch(
     scores = torch.stack([shared + likelihoods[:, -1, rest[0]] for rest in rests], dim=1)
     if single:
         return scores
-    cache, length = output.past_key_values, batch["input_ids"].shape[1]
+    cache = output.past_key_values
     last_position = batch["position_ids"][:, -1:]
     for column, rest in enumerate(rests):
         if len(rest) == 1:
@@ -122,7 +122,7 @@ def score_batch(
         following = log_softmax(continued.logits.double(), dim=-1)
         for position, token in enumerate(rest[1:]):
             scores[:, column] += following[:, position, token]
-        cache.crop(length)
+        cache.crop(1 - len(rest))  # drops what this answer added
     return scores
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path
 from vlmtsc.training.settings import FinetuneSettings
 
 #: Every linear layer of the language model. A list of suffixes would match the vision tower too.
@@ -52,6 +53,25 @@ def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
+def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+    """Write the adapter: safetensors and its configuration, nothing else.
+
+    Parameters
+    ----------
+    model : PeftModel
+    folder : Path
+        Folder to write.
+    base : str
+        Name of the base model, stored instead of its path, which means nothing on another machine.
+    """
+    with atomic_path(folder) as temporary:
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = base
+        # The base model's embeddings are frozen; peft would look them up by the path to be sure.
+        model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
+        (temporary / "README.md").unlink(missing_ok=True)  # a model card template for the hub
+
+
 def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftModel:
     """Put a saved adapter on a model.
 
@@ -67,6 +87,7 @@ def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftMode
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{folder}: not an adapter ({error})") from error
     config.inference_mode = True
+    config.base_model_name_or_path = None  # peft would warn that a name is not this model's path
     adapted = get_peft_model(model, config)
     expected = get_peft_model_state_dict(adapted)
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}

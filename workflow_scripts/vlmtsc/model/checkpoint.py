@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
 from vlmtsc.errors import InputError
+from vlmtsc.files import read_json
 
 #: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
 EAGER_CONTEXT = 512
@@ -53,18 +55,26 @@ def load_checkpoint(
     transformers_logging.disable_progress_bar()
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a LLaVA model")
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind != "llava":  # transformers would build LLaVA's default of 7 billion parameters
+        raise InputError(f"{folder}/config.json: model_type {kind!r}; allowed: 'llava'")
     device = compute_device()
-    model, info = LlavaForConditionalGeneration.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation={"text_config": choose_attention(attention, device, context_length)},
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    problems = {key: sorted(info[key])[:3] for key in ("missing_keys", "unexpected_keys") if info[key]}
-    if problems or info["mismatched_keys"]:
-        raise InputError(f"{folder}: weights do not fit the model: {problems or info['mismatched_keys']}")
+    try:
+        model, info = LlavaForConditionalGeneration.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation={"text_config": choose_attention(attention, device, context_length)},
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # reported below
+            output_loading_info=True,
+        )
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a readable checkpoint ({error})") from error
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    problems = {key: sorted(info[key])[:3] for key in kinds if info[key]}
+    if problems:
+        raise InputError(f"{folder}: weights do not fit the model: {problems}")
     model.requires_grad_(False)
     if precision == "bf16":
         store_matrices_in_bfloat16(model.model.language_model)

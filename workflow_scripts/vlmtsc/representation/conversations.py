@@ -118,7 +118,7 @@ def make_conversations(
     ]
     representation = fitted[factor]
     budget = token_budget(records, {part: len(split[part]) for part in PARTS}, representation)
-    if scenario.has_numbers:
+    if scenario.numbers == "decimals":  # the only format that the original has
         first = question(1, int(split["train"][0]))
         whole, beside = count_tokens([first, re.sub(r"\[.*?\]", "", first, count=1)]).tolist()
         theirs = original_factor(whole, beside, scenario.context_length)

@@ -23,7 +23,7 @@ def build_prompt(
     Parameters
     ----------
     numbers : sequence of str or None
-        One text per channel, brackets included; None for a prompt without numbers.
+        One text per channel; None for a prompt without numbers.
     statistics : sequence of str, optional
         One line of features per channel.
     scale : str, optional

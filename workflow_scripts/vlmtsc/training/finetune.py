@@ -211,7 +211,7 @@ def _record(
 ) -> dict[str, Any]:
     parameters = count_parameters(model)
     tokens = round(schedule.steps * tokens_per_step)
-    accuracies = [row["validation_accuracy"] for row in log.rows if row["validation_accuracy"] is not None]
+    validated = [row for row in log.rows if row["validation_accuracy"] is not None][-1]
     return {
         "wall_seconds": round(wall_seconds, 1),
         "train_samples": round(schedule.steps * cases / schedule.steps_per_epoch),
@@ -225,8 +225,9 @@ def _record(
         "peak_memory_mb": peak_memory_mb(),
         "trainable_parameters": parameters["trainable"],
         "total_parameters": parameters["total"],
-        "final_validation_accuracy": accuracies[-1],
-        "best_validation_accuracy": max(accuracies),
+        # Of the adapter that is kept, which is the last one.
+        "validation_accuracy": validated["validation_accuracy"],
+        "validation_loss": validated["validation_loss"],
         "versions": package_versions(),
         "git_revision": git_revision(Path(__file__).parent),
         "settings": asdict(settings),

@@ -83,6 +83,7 @@ def training_arguments(
         logging_strategy="steps",
         logging_steps=max(1, schedule.steps // 40),
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # would log a loss that is no number as 0
         disable_tqdm=True,
         report_to="none",
         remove_unused_columns=False,
@@ -106,6 +107,8 @@ class AnswerTrainer(Trainer):
         As for `transformers.Trainer`; both datasets are a `Part`.
     """
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(
         self,
         *args: Any,
@@ -125,7 +128,7 @@ class AnswerTrainer(Trainer):
         """Make AdamW with the projector in a parameter group of its own."""
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(
-                parameter_groups(self.model, self.settings), betas=(0.9, 0.999)
+                parameter_groups(self.model, self.settings), betas=(0.9, self.settings.adam_beta2)
             )
         return self.optimizer
 

@@ -1,0 +1,132 @@
+"""From conversations to an adapter to predictions, through the scripts; and the model as it was trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_llava import TinyTask, make_task, recipe
+
+from evaluate_model import evaluate_model
+from finetune_model import RunName, finetune_model
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.evaluation.predictor import Predictor
+from vlmtsc.files import read_json, write_json
+from vlmtsc.representation.conversations import question_record
+
+
+@dataclasses.dataclass(frozen=True)
+class DoneRun:
+    """A run made by the scripts."""
+
+    checkpoint: Path
+    task: TinyTask
+    folder: Path
+
+    def predictor(self) -> Predictor:
+        parameters = read_json(self.folder / "parameters.json")
+        return Predictor.load(self.checkpoint, self.folder / "adapter", parameters)
+
+
+@pytest.fixture(scope="module", params=["tiny_checkpoint", "llama_checkpoint"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DoneRun:
+    checkpoint = request.getfixturevalue(request.param)
+    folder = tmp_path_factory.mktemp("run")
+    task = make_task(
+        checkpoint,
+        folder / "plots",
+        n_classes=11,
+        n_train=22,
+        system_prompt="A chat of a person and a model.",
+    )
+    for part, records in task.records.items():
+        write_json(folder / f"{part}.json", records)
+    task.representation.save(folder / "representation.json")
+    finetune_model(
+        run=RunName("tiny", "Waves", "pooled", "both", 3),
+        model=checkpoint,
+        train=folder / "train.json",
+        validation=folder / "validation.json",
+        representation=folder / "representation.json",
+        settings=recipe(seed=3),
+        checkpoints=folder / "checkpoints",
+        adapter=folder / "adapter",
+        parameters=folder / "parameters.json",
+        training_log=folder / "training_log.csv",
+        run_record=folder / "run_record.json",
+        plots=task.plots,
+    )
+    evaluate_model(
+        model=checkpoint,
+        adapter=folder / "adapter",
+        parameters=folder / "parameters.json",
+        test=folder / "test.json",
+        predictions=folder / "predictions.csv",
+        metrics=folder / "metrics.json",
+        plots=task.plots,
+    )
+    return DoneRun(checkpoint, task, folder)
+
+
+def test_what_a_run_leaves_behind(run: DoneRun) -> None:
+    assert not (run.folder / "checkpoints").exists()
+    record = read_json(run.folder / "run_record.json")
+    assert {key: record[key] for key in ("model", "dataset", "protocol", "scenario", "seed")} == {
+        "model": "tiny",
+        "dataset": "Waves",
+        "protocol": "pooled",
+        "scenario": "both",
+        "seed": 3,
+    }
+    parameters = read_json(run.folder / "parameters.json")
+    assert parameters["finetune"] == dataclasses.asdict(recipe(seed=3))
+    assert parameters["representation"] == read_json(run.folder / "representation.json")
+    assert list(pd.read_csv(run.folder / "training_log.csv"))[:4] == ["step", "epoch", "tokens", "loss"]
+
+
+def test_predictions_and_metrics_agree(run: DoneRun) -> None:
+    table = pd.read_csv(run.folder / "predictions.csv", dtype=str)
+    test = run.task.records["test"]
+    classes = list(run.task.representation.classes)
+    assert list(table) == ["id", "true", "predicted", *(f"score_{name}" for name in classes)]
+    assert table["id"].tolist() == [record["id"] for record in test]
+    assert table["true"].tolist() == [record["label"] for record in test]
+    scores = table.iloc[:, 3:].astype(float).to_numpy()
+    assert [classes[index] for index in scores.argmax(axis=1)] == table["predicted"].tolist()
+    metrics = read_json(run.folder / "metrics.json")
+    assert metrics["n_cases"] == len(test)
+    assert metrics["accuracy"] == pytest.approx((table["true"] == table["predicted"]).mean())
+    assert metrics["classes"] == classes
+    # Nine answers begin with "1" or are complete after one digit: with 11 classes probabilities still add up.
+    assert (np.exp(scores).sum(axis=1) <= 1).all()
+
+
+def test_a_loaded_run_scores_as_before_without_knowing_the_answers(run: DoneRun) -> None:
+    expected = pd.read_csv(run.folder / "predictions.csv").iloc[:, 3:].to_numpy()
+    representation = run.task.representation
+    values = run.task.series.values
+    questions = []
+    for record in run.task.records["test"]:
+        case = int(record["id"].rpartition("-")[2])
+        questions.append(question_record(record["id"], values[case], representation, record["image"]))
+    assert all("label" not in question and len(question["conversations"]) == 1 for question in questions)
+    found = run.predictor().score(questions, run.task.plots)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        run.predictor().score(questions[1:2], run.task.plots), expected[1:2], atol=1e-5
+    )
+
+
+def test_plots_are_needed(run: DoneRun) -> None:
+    with pytest.raises(InputError, match="no folder of plots was given"):
+        run.predictor().score(run.task.records["test"], None)
+
+
+def test_a_table_without_true_labels() -> None:
+    table = prediction_table(["a", "b"], np.array([[-1.0, -2.0], [-3.0, -0.5]]), ["-1", "walk"])
+    assert list(table) == ["id", "predicted", "score_-1", "score_walk"]
+    assert table["predicted"].tolist() == ["-1", "walk"]

