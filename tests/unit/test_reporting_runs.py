@@ -245,7 +245,9 @@ def test_the_test_part_takes_no_part_in_the_choice() -> None:
 
 
 def test_a_tie_on_validation_goes_to_the_lower_loss_then_to_the_first() -> None:
-    assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b", "validation_loss": 0.2}))) == ["b"]
+    assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b", "validation_loss": 0.2}))) == [
+        "b"
+    ]
     assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b"}))) == ["a"]
 
 

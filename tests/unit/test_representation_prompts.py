@@ -1,5 +1,7 @@
 """The prompts are the paper's, to the character."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -115,6 +117,8 @@ def test_representation_survives_its_file(tmp_path) -> None:
         "Dimension 0: 0,4\nDimension 1: 9,9\nWhich class is the above signal from\nClass: "
     )
     assert loaded.text("x", "2") == "USER: <image>\nx ASSISTANT: 2</s>"
+    quiet = representation(scenario=dataclasses.replace(loaded.scenario, scale="untold"))
+    assert quiet.prompt(values) == loaded.prompt(values).replace("Scale 9: 0+-9, -1+-1\n", "")
 
 
 @pytest.mark.parametrize(

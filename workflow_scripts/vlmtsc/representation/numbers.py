@@ -21,7 +21,7 @@ def fit_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre of each channel, and the distance from it that the largest integer stands for.
 
     The distance is the 99.5th percentile of all distances, so that a few outliers do not take most of the
-    integers; the largest where that is zero, and one for a constant channel.
+    integers; the largest where nearly all values are the same, and one for a constant channel.
 
     Parameters
     ----------
@@ -31,14 +31,17 @@ def fit_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     centre, reach : ndarray of float64, shape (n_channels,)
-        Medians, and distances above zero.
+        Means, and distances above zero.
     """
     by_channel = values.swapaxes(0, 1).reshape(values.shape[1], -1)
-    centre = np.median(by_channel, axis=1)
+    centre = by_channel.mean(axis=1)
     distances = np.abs(by_channel - centre[:, None])
     reach = np.percentile(distances, 99.5, axis=1)
-    reach = np.where(reach == 0, distances.max(axis=1), reach)
-    return centre, np.where(reach == 0, 1.0, reach)
+    # A channel that hardly ever leaves one value is not to be scaled by the rounding of its mean.
+    usual = np.percentile(np.abs(by_channel - np.median(by_channel, axis=1)[:, None]), 99.5, axis=1)
+    reach = np.where(usual == 0, distances.max(axis=1), reach)
+    constant = by_channel.min(axis=1) == by_channel.max(axis=1)
+    return np.where(constant, by_channel[:, 0], centre), np.where(constant, 1.0, reach)
 
 
 def to_levels(values: np.ndarray, centre: np.ndarray, reach: np.ndarray, levels: int) -> np.ndarray:

@@ -125,7 +125,8 @@ class Representation:
             centre, reach = np.array(self.scale_centre), np.array(self.scale_reach)
             levels, separator = self.scenario.levels, SEPARATORS[self.scenario.separator]
             numbers = [format_levels(row, separator) for row in to_levels(kept, centre, reach, levels)]
-            scale = describe_scale(centre, reach, levels)
+            if self.scenario.scale == "told":
+                scale = describe_scale(centre, reach, levels)
         else:
             numbers = [format_decimals(row, self.scenario.round_to) for row in kept]
         if self.scenario.context_text == "stats" and statistics is None:

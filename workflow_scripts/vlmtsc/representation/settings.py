@@ -68,6 +68,9 @@ class ScenarioSettings:
         The largest integer of the format `scaled`, which goes from -levels to levels.
     separator : {"space", "comma"}
         What stands between two values of the format `scaled`.
+    scale : {"told", "untold"}
+        Whether a line of each prompt tells the scale of the format `scaled`. It says nothing about the class, and
+        a small model takes longer to look past it.
     context_text : {"none", "stats"}
         Text beside the numbers: none, or the paper's 22 features of each channel.
     downsampling : {"auto"}
@@ -91,6 +94,7 @@ class ScenarioSettings:
     round_to: int = 2
     levels: int = 20
     separator: Literal["space", "comma"] = "space"
+    scale: Literal["told", "untold"] = "told"
     context_text: Literal["none", "stats"] = "none"
     downsampling: Literal["auto"] = "auto"
     plot: str = "line"
