@@ -149,9 +149,7 @@ def test_a_wrong_number_of_placeholders(tokens: list[int], image_tokens: int, fo
 @given(
     before=st.lists(st.integers(0, 8)), after=st.lists(st.integers(0, 8)), image_tokens=st.integers(1, 600)
 )
-def test_the_placeholder_is_repeated_in_place(
-    before: list[int], after: list[int], image_tokens: int
-) -> None:
+def test_the_placeholder_is_repeated_in_place(before: list[int], after: list[int], image_tokens: int) -> None:
     expanded = expand_placeholder([*before, 9, *after], 9, image_tokens)
     assert expanded == before + [9] * image_tokens + after
     assert expand_placeholder(before, 9, 0) == before
