@@ -126,3 +126,12 @@ def test_values_are_scaled_clipped_and_shortened() -> None:
     assert scale(np.array([3.0]), 3, 3).tolist() == [0.5]
     assert len(shorten(np.zeros(1000), 310)) == 250
     assert len(shorten(np.zeros(310), 310)) == 310
+
+
+def test_figures_of_the_documentation_are_drawn_small(tmp_path) -> None:
+    from draw_representations import draw_representations
+
+    draw_representations(tmp_path)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sorted(sizes) == ["downsampling.png", "pictures.png"]
+    assert sum(sizes.values()) < 200_000
