@@ -15,7 +15,7 @@ SNAKEMAKE := $(RUN) snakemake
 .PHONY: help environment results test plan rulegraph lint format representations reference lock clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 22
 
 environment: ## make or update .venv from envs/requirements.lock
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/install.sh $(VENV)

@@ -156,8 +156,10 @@ def plots_of_scenario(wildcards):
         return []
     if CONFIGURATION.plot_settings(plot)["series"] == "full":
         return f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
-    names = (wildcards.model, wildcards.dataset, wildcards.protocol, wildcards.scenario)
-    return "/".join([RESULTS, "conversations", *names, "plots"])
+    return (
+        f"{RESULTS}/conversations/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/"
+        f"{wildcards.scenario}/plots"
+    )
 
 
 def model_resource(name):
