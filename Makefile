@@ -12,10 +12,10 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results test plan rulegraph publish lint format reference lock clean
+.PHONY: help environment results test plan rulegraph publish lint format representations reference lock clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 22
 
 environment: ## make or update .venv from envs/requirements.lock
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/install.sh $(VENV)
@@ -49,6 +49,9 @@ format: environment ## format the code
 	@$(RUN) ruff format workflow_scripts tests
 	@$(RUN) ruff check --fix workflow_scripts tests
 	@$(RUN) snakefmt Snakefile rules
+
+representations: environment ## draw the figures of docs/representation.md
+	@$(RUN) python workflow_scripts/draw_representations.py
 
 reference: environment ## write config/README.md from the schemas
 	@$(RUN) python workflow_scripts/write_configuration_reference.py

@@ -150,9 +150,16 @@ def own_files(wildcards):
 
 
 def plots_of_scenario(wildcards):
-    """The plots that a scenario shows; none if it shows none."""
+    """The plots that a scenario shows: its own if they are of downsampled series; none if it shows none."""
     plot = CONFIGURATION.scenario_settings(wildcards.scenario)["plot"]
-    return [] if plot == "none" else f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
+    if plot == "none":
+        return []
+    if CONFIGURATION.plot_settings(plot)["series"] == "full":
+        return f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
+    return (
+        f"{RESULTS}/conversations/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/"
+        f"{wildcards.scenario}/plots"
+    )
 
 
 def model_resource(name):

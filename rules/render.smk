@@ -23,3 +23,29 @@ rule render_plots:
     shell:
         "python {params.script} --series {input.series:q} --settings {params.settings:q} "
         "--output {output.plots:q} --threads {threads} --log {log:q}"
+
+
+# Plots of downsampled series belong to a scenario: what it keeps of a series depends on its text and the model's
+# tokenizer.
+rule render_scenario_plots:
+    input:
+        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
+        representation=f"{RESULTS}/conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/representation.json",
+    output:
+        plots=directory(f"{RESULTS}/conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/plots"),
+    log:
+        f"{RESULTS}/logs/render_scenario_plots/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/render_scenario_plots/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 4
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        script=path_of("render_plots"),
+        code=code_of("render_plots"),
+    shell:
+        "python {params.script} --series {input.series:q} --representation {input.representation:q} "
+        "--output {output.plots:q} --threads {threads} --log {log:q}"

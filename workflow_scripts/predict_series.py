@@ -52,7 +52,7 @@ def predict_series(
     from vlmtsc.evaluation.predictions import prediction_table
     from vlmtsc.evaluation.predictor import Predictor
     from vlmtsc.representation.conversations import question_record
-    from vlmtsc.representation.plots import LinePlotter, write_png
+    from vlmtsc.representation.plots import make_plotter, write_png
     from vlmtsc.representation.representation import Representation
 
     run = run.resolve()
@@ -74,9 +74,9 @@ def predict_series(
     with tempfile.TemporaryDirectory() as folder:
         plots = Path(folder) if representation.plot is not None else None
         if representation.plot is not None:
-            plotter = LinePlotter(representation.plot, representation.n_channels)
+            plotter = make_plotter(representation.plot, representation.n_channels, representation.plot_limits)
             for index, case in enumerate(cases):
-                write_png(plotter.render(case), Path(folder) / f"{index}.png")
+                write_png(plotter.render(representation.values_to_draw(case)), Path(folder) / f"{index}.png")
         records = [
             question_record(identity, case, representation, f"{index}.png")
             for index, (identity, case) in enumerate(zip(ids, cases, strict=True))

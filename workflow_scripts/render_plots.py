@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, write_json
+from vlmtsc.representation.limits import fit_limits
+from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings, plot_file_name
 from vlmtsc.script import run_script
 
@@ -20,18 +23,49 @@ logger = logging.getLogger("vlmtsc.render_plots")
 CHUNK = 500
 
 
-def render_chunk(values: np.ndarray, first: int, settings: PlotSettings, folder: Path) -> int:
+def render_chunk(
+    values: np.ndarray,
+    first: int,
+    settings: PlotSettings,
+    limits: tuple[np.ndarray, np.ndarray] | None,
+    folder: Path,
+) -> int:
     """Draw cases `first`, `first` + 1, ... of shape (n_cases, n_channels, n_timepoints); return how many."""
-    from vlmtsc.representation.plots import LinePlotter, write_png
+    from vlmtsc.representation.plots import make_plotter, write_png
 
-    plotter = LinePlotter(settings, n_channels=values.shape[1])
+    plotter = make_plotter(settings, values.shape[1], limits)
     for offset, series in enumerate(values):
         write_png(plotter.render(series), folder / plot_file_name(first + offset))
     return len(values)
 
 
+def what_to_draw(
+    series: CleanSeries, settings: PlotSettings | None, representation: Path | None
+) -> tuple[np.ndarray, PlotSettings, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the values to draw, how, and the axis limits that all plots share, if they do."""
+    if representation is not None:
+        fitted = Representation.load(representation)
+        if settings is not None or fitted.plot is None:
+            raise InputError(
+                f"{representation}: allowed: the representation of a scenario with a plot, and no other settings"
+            )
+        return fitted.values_to_draw(series.values), fitted.plot, fitted.plot_limits
+    if settings is None or settings.series == "downsampled":
+        found = (
+            "no settings" if settings is None else "series='downsampled' without a scenario's representation"
+        )
+        raise InputError(f"{found}; allowed: settings with series='full', or a representation")
+    shared = settings.axis_limits == "shared"
+    return series.values, settings, fit_limits(series.values[: series.n_train]) if shared else None
+
+
 def render_plots(
-    series: Path, settings: PlotSettings, output: Path, threads: int = 1, log: Path | None = None
+    series: Path,
+    output: Path,
+    settings: PlotSettings | None = None,
+    representation: Path | None = None,
+    threads: int = 1,
+    log: Path | None = None,
 ) -> None:
     """Draw every case of a dataset once, as a PNG file.
 
@@ -39,16 +73,19 @@ def render_plots(
     ----------
     series : Path
         Clean series (.npz) of `preprocess_dataset`.
-    settings : PlotSettings
-        How to draw.
     output : Path
         Folder for case-00000.png, ... by position in `series`, and manifest.json, which is written last.
+    settings : PlotSettings, optional
+        How to draw. Needed for plots that several scenarios share.
+    representation : Path, optional
+        Representation (.json) of `build_conversations`, in place of `settings`: needed for plots of downsampled
+        series, since each scenario downsamples in its own way.
     threads : int, default 1
         Processes that draw.
     log : Path, optional
         File for messages.
     """
-    values = CleanSeries.load(series).values
+    values, settings, limits = what_to_draw(CleanSeries.load(series), settings, representation)
     n_cases = len(values)
     with atomic_path(output) as folder:
         folder.mkdir()
@@ -56,11 +93,14 @@ def render_plots(
         done = 0
         if threads == 1 or len(chunks) == 1:
             for chunk, start in chunks:
-                done += render_chunk(chunk, start, settings, folder)
+                done += render_chunk(chunk, start, settings, limits, folder)
                 logger.info("%d of %d plots", done, n_cases)
         else:
             with ProcessPoolExecutor(min(threads, len(chunks))) as pool:
-                jobs = [pool.submit(render_chunk, chunk, start, settings, folder) for chunk, start in chunks]
+                jobs = [
+                    pool.submit(render_chunk, chunk, start, settings, limits, folder)
+                    for chunk, start in chunks
+                ]
                 for job in as_completed(jobs):
                     done += job.result()
                     logger.info("%d of %d plots", done, n_cases)

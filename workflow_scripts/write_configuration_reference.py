@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ def _allowed(schema: dict[str, Any]) -> str:
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds == ["array"]:
         return f"list of {_allowed(schema['items'])}"
-    text = " or ".join({"object": "keys below", "null": "empty"}.get(kind, kind) for kind in kinds)
+    word = re.fullmatch(r"\^([a-z_]+)\$", schema.get("pattern", ""))
+    names = {"object": "keys below", "null": "empty", "string": f"`{word[1]}`" if word else "string"}
+    text = " or ".join(names.get(kind, kind) for kind in kinds)
     limits = {
         "minimum": "at least {}",
         "exclusiveMinimum": "more than {}",

@@ -179,6 +179,40 @@ def test_settings_that_exclude_each_other_name_the_table(tmp_path: Path) -> None
         configured(tables={"scenarios": str(path)})
 
 
+@pytest.mark.parametrize(
+    ("scenario", "cells", "message"),
+    [
+        (
+            "numbers",
+            {"factor": "many"},
+            'factor: found "many"; allowed: text that matches ^auto$, or an integer',
+        ),
+        ("numbers", {"factor": "0"}, "factor: found 0; allowed: 1 or more"),
+        ("numbers", {"downsampling": "every"}, "downsampling: unknown value 'every'"),
+        ("plot", {"plot": "line_downsampled"}, "factor='auto'; allowed here: an integer, since the plot"),
+    ],
+)
+def test_faults_of_downsampling_are_explained(
+    tmp_path: Path, scenario: str, cells: dict[str, str], message: str
+) -> None:
+    lines = [line.split("\t") for line in (ROOT / "config/scenarios.tsv").read_text().splitlines()]
+    row = dict(zip(lines[0], next(line for line in lines if line[0] == scenario), strict=True)) | cells
+    path = tmp_path / "scenarios.tsv"
+    path.write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n")
+    with pytest.raises(InputError) as caught:
+        configured(scenarios=[scenario], tables={"scenarios": str(path)})
+    assert message in str(caught.value)
+
+
+def test_factors_are_numbers_or_auto(tmp_path: Path) -> None:
+    text = (ROOT / "config/scenarios.tsv").read_text()
+    path = tmp_path / "scenarios.tsv"
+    path.write_text(text.replace("uniform\tauto\tline\t256", "uniform\t4\tline\t256", 1))
+    table = configured(tables={"scenarios": str(path)}).scenario_table
+    assert table["plot"]["factor"] == 4
+    assert table["numbers"]["factor"] == "auto"
+
+
 def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("seeds: [0]\ndatasets: [GunPoint\n")

@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
+from vlmtsc.representation.downsampling import DOWNSAMPLERS, downsample
 from vlmtsc.representation.numbers import fit_scale
+from vlmtsc.representation.plots import make_plotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
+from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 
 IMAGE_TOKENS = 9
@@ -35,13 +39,15 @@ def count(texts: list[str]) -> np.ndarray:
     return np.array([len(text.replace(IMAGE_TOKEN, "I")) for text in texts])
 
 
-def made(scenario: str, n_channels: int = 2, **changes: object) -> Conversations:
+def made(
+    scenario: str, n_channels: int = 2, plot: PlotSettings | None = None, **changes: object
+) -> Conversations:
     settings = ScenarioSettings(scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
     return make_conversations(
         series(n_channels),
         SPLIT,
         settings,
-        PlotSettings() if settings.has_image else None,
+        (plot or PlotSettings()) if settings.has_image else None,
         count_tokens=count,
         image_tokens=IMAGE_TOKENS,
         system_prompt="A chat.",
@@ -165,3 +171,76 @@ def test_empty_part_is_refused() -> None:
             system_prompt="",
             eos_token="</s>",
         )
+
+
+@pytest.mark.parametrize("downsampling", sorted(DOWNSAMPLERS))
+def test_every_method_fits_and_is_encoded_alike(downsampling: str) -> None:
+    result = made("numbers", downsampling=downsampling)
+    assert result.budget["factor"] > 1
+    assert result.budget["longest_case"]["tokens"] <= 300
+    encode = Representation.from_json(json.loads(json.dumps(result.representation.to_json())))
+    for record, case in zip(result.records["test"], SPLIT["test"], strict=True):
+        question = encode.text(encode.prompt(series().values[case]))
+        assert question == record_text(record, result.representation, with_answer=False)
+        kept = [len(line.split(": ")[1].split()) for line in question.splitlines() if "Dimension" in line]
+        assert kept == [result.budget["values_kept"]] * 2
+
+
+def test_a_fixed_factor_is_kept_or_refused_with_the_longest_case() -> None:
+    result = made("both", factor=10)
+    assert result.representation.factor == result.budget["factor"] == 10
+    assert result.budget["values_kept"] == 6
+    with pytest.raises(
+        InputError, match=r"factor=2: the longest case, Toy-00001, takes \d+ tokens; allowed: 400"
+    ):
+        made("both", factor=2)
+    assert made("plot", factor=3).budget["values_kept"] == 0
+
+
+@pytest.mark.parametrize(("labels", "answer"), [("letters", "L"), ("names", "class-l")])
+def test_answers_follow_the_scenario(labels: str, answer: str) -> None:
+    result = made("plot", labels=labels)
+    replies = {
+        record["label_index"]: record["conversations"][1]["value"] for record in result.records["train"]
+    }
+    assert replies[11] == answer == result.representation.label_texts[11]
+
+
+def test_plots_show_the_full_or_the_downsampled_series() -> None:
+    values = series().values
+    full = made("both", factor=10).representation
+    assert full.values_to_draw(values) is values
+    downsampled = made(
+        "both", plot=PlotSettings(series="downsampled"), factor=10, downsampling="lttb"
+    ).representation
+    np.testing.assert_array_equal(downsampled.values_to_draw(values), downsample(values, "lttb", 10))
+    assert downsampled.values_to_draw(values[3]).shape == (2, 6)
+
+
+def test_shared_limits_are_those_of_the_train_file() -> None:
+    result = made("plot", plot=PlotSettings(axis_limits="shared"))
+    low, high = Representation.from_json(json.loads(json.dumps(result.representation.to_json()))).plot_limits
+    expected = series().values[: series().n_train]
+    assert low.tolist() == expected.min(axis=(0, 2)).tolist()
+    assert high.tolist() == expected.max(axis=(0, 2)).tolist()
+    assert made("plot").representation.plot_limits is None
+
+
+def test_the_script_draws_what_the_representation_says(tmp_path) -> None:
+    from render_plots import render_plots
+
+    settings = PlotSettings(series="downsampled", axis_limits="shared", inches=1.0, dpi=50)
+    fitted = made("both", plot=settings, factor=10, downsampling="adaptive").representation
+    fitted.save(tmp_path / "representation.json")
+    series().save(tmp_path / "series.npz")
+    render_plots(tmp_path / "series.npz", tmp_path / "plots", representation=tmp_path / "representation.json")
+    plotter = make_plotter(settings, 2, fitted.plot_limits)
+    for case in (0, 39):
+        expected = plotter.render(downsample(series().values[case], "adaptive", 10))
+        found = np.asarray(Image.open(tmp_path / f"plots/case-{case:05d}.png"))
+        np.testing.assert_array_equal(found, expected)
+    made("numbers").representation.save(tmp_path / "numbers.json")
+    with pytest.raises(
+        InputError, match=r"numbers\.json: allowed: the representation of a scenario with a plot"
+    ):
+        render_plots(tmp_path / "series.npz", tmp_path / "none", representation=tmp_path / "numbers.json")

@@ -1,12 +1,10 @@
-"""Number formats and downsampling."""
+"""Number formats."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from vlmtsc.representation.downsampling import uniform_downsample
 from vlmtsc.representation.numbers import (
     describe_scale,
     fit_scale,
@@ -73,29 +71,3 @@ def test_scale_is_one_short_line() -> None:
     assert describe_scale(np.array([-1.4321, 0]), np.array([2.31, 1e6]), 20) == (
         "Scale 20: -1.4+-2.3, 0+-1e+06"
     )
-
-
-@given(
-    arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 60)), elements=VALUES), st.integers(1, 80)
-)
-@settings(max_examples=100, deadline=None)
-def test_uniform_downsampling(values: np.ndarray, factor: int) -> None:
-    n_channels, n_timepoints = values.shape
-    kept = uniform_downsample(values, factor)
-    assert kept.shape == (n_channels, -(-n_timepoints // factor))
-    slack = 1e-6 * (1 + np.abs(values).max())
-    assert kept.min() >= values.min() - slack
-    assert kept.max() <= values.max() + slack
-    for channel, row in zip(values, kept, strict=True):
-        np.testing.assert_allclose(uniform_downsample(channel, factor), row, atol=slack)
-    if factor == 1:
-        np.testing.assert_array_equal(kept, values)
-
-
-def test_uniform_downsampling_averages() -> None:
-    assert uniform_downsample(np.array([[0.0, 3, 6, 9, 12, 15]]), 3).tolist() == [[1.0, 9.0]]
-
-
-def test_factor_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 or more"):
-        uniform_downsample(np.zeros((1, 3)), 0)

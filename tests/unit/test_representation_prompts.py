@@ -7,7 +7,7 @@ import pytest
 
 from vlmtsc.errors import InputError
 from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text, human_turn
-from vlmtsc.representation.representation import Representation, number_labels
+from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 
 
@@ -94,6 +94,8 @@ def representation(**changes: object) -> Representation:
         "plot": PlotSettings(),
         "factor": 2,
         "scale_centre": (0.0, -1.0),
+        "limits_low": None,
+        "limits_high": None,
         "scale_reach": (9.0, 1.0),
         "classes": ("-1", "walk"),
         "label_texts": ("1", "2"),
@@ -145,8 +147,3 @@ def test_inconsistent_representations_are_refused(changes: dict) -> None:
 def test_unknown_keys_are_refused() -> None:
     with pytest.raises(InputError, match="allowed"):
         Representation.from_json({"factor": 1})
-
-
-def test_twelve_classes_have_twelve_answers() -> None:
-    assert len(set(number_labels(12))) == 12
-    assert number_labels(12)[9] == "10"

@@ -66,6 +66,22 @@ def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner
     assert counts["download_dataset"] == counts["render_plots"] == 1
 
 
+def test_plots_of_downsampled_series_are_those_of_a_scenario(
+    project: Path, snakemake: SnakemakeRunner
+) -> None:
+    table = project / "config/scenarios.tsv"
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    plot = rows[0].index("plot")
+    source = next(row for row in rows if row[0] == "plot_and_numbers")
+    table.write_text(
+        table.read_text() + "\t".join(["drawn", *source[1:plot], "line_downsampled", *source[plot + 1 :]])
+    )
+    done = snakemake(project, *DRY, "--config", "datasets=[GunPoint]", "scenarios=[drawn,plot]")
+    assert done.returncode == 0, done.stderr
+    counts = job_counts(done.stdout + done.stderr)
+    assert counts["render_plots"] == counts["render_scenario_plots"] == 1
+
+
 def test_own_dataset_in_one_command(project: Path, snakemake: SnakemakeRunner, tmp_path: Path) -> None:
     own = tmp_path / "archive" / "Mine"
     own.mkdir(parents=True)

@@ -259,6 +259,12 @@ def _check_rows(
             raise InputError(
                 f"{paths['scenarios']} ({name}): plot: {unknown('plot', row['plot'], [*plots, 'none'])}"
             )
+        drawn = "full" if row["plot"] == "none" else plots[row["plot"]]["series"]
+        if drawn == "downsampled" and row["modality"] == "plot" and row["factor"] == "auto":
+            raise InputError(
+                f"{paths['scenarios']} ({name}): factor='auto'; allowed here: an integer, since the plot "
+                f"{row['plot']!r} is of the downsampled series and there are no numbers to fit into the context"
+            )
 
 
 def with_origin(origin: str, settings: type, values: Settings) -> Any:

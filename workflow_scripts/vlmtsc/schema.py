@@ -140,6 +140,8 @@ def _converted(value: Any, schema: dict[str, Any]) -> Any:
         value = [part.strip() for part in str(value).strip("[] ").split(",") if part.strip()]
     if isinstance(value, list | tuple):
         return [_converted(inner, schema.get("items", {})) for inner in value]
+    if isinstance(value, str) and {"integer", "string"} <= {*kinds}:
+        return _parsed(value, ["integer"])
     if (
         isinstance(value, str)
         and "string" in kinds
@@ -148,7 +150,12 @@ def _converted(value: Any, schema: dict[str, Any]) -> Any:
         return value
     if isinstance(value, str) and kinds:
         return _parsed(value, kinds)
-    if kinds and "string" in kinds and isinstance(value, int | float) and not isinstance(value, bool):
+    if (
+        "string" in kinds
+        and "integer" not in kinds
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ):
         return str(value)  # a name made of digits, which YAML reads as a number
     return value
 
@@ -197,5 +204,7 @@ def _explain(error: ValidationError) -> list[str]:
         "maxProperties": "at most {} key of " + ", ".join(error.schema.get("properties", {})),
         "pattern": "text that matches {}",
     }
+    if error.validator == "pattern" and "integer" in error.schema.get("type", ()):
+        rules["pattern"] += ", or an integer"
     rule = rules.get(str(error.validator))
     return [f"{at}found {shown}; allowed: {rule.format(allowed)}" if rule else f"{at}{error.message}"]

@@ -12,6 +12,7 @@ import numpy as np
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.representation.budget import TokenCounter, count_all, find_smallest_factor, original_factor
+from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.prompts import IMAGE_TOKEN, human_turn
 from vlmtsc.representation.representation import Representation, feature_lines, representation_at_factor
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
@@ -68,12 +69,14 @@ def make_conversations(
     Raises
     ------
     InputError
-        If a part has no case, or not even one value of each channel fits the context.
+        If a part has no case, or not even one value of each channel fits the context, or a case does not with
+        the scenario's own factor.
     """
     for part in PARTS:
         if len(split[part]) == 0:
             raise InputError(f"split: the part {part} has no case; allowed: one or more")
     cases = np.concatenate([split[part] for part in PARTS])
+    shared = plot is not None and scenario.has_image and plot.axis_limits == "shared"
     at_factor = representation_at_factor(
         scenario,
         plot,
@@ -82,18 +85,24 @@ def make_conversations(
         image_tokens=image_tokens,
         system_prompt=system_prompt,
         eos_token=eos_token,
+        limits=fit_limits(series.values[: series.n_train]) if shared else None,
     )
     statistics: dict[int, list[str]] = {}
     fitted: dict[int, Representation] = {}
+    questions: dict[int, str] = {}
 
     def question(factor: int, case: int) -> str:
         if factor not in fitted:
             fitted.clear()  # factors are tried in order and left behind
+            questions.clear()
             fitted[factor] = at_factor(factor)
+        if case in questions:
+            return questions[case]
         # Features are those of the full series: the same at every factor.
         if scenario.context_text == "stats" and case not in statistics:
             statistics[case] = feature_lines(series.values[case])
-        return fitted[factor].prompt(series.values[case], statistics=statistics.get(case))
+        questions[case] = fitted[factor].prompt(series.values[case], statistics=statistics.get(case))
+        return questions[case]
 
     def texts_at(factor: int, positions: Sequence[int]) -> list[str]:
         texts = []
@@ -105,13 +114,24 @@ def make_conversations(
     def count_with_image(texts: list[str]) -> np.ndarray:
         return count_tokens(texts) + (image_tokens - 1 if scenario.has_image else 0)
 
-    factor, tokens = find_smallest_factor(
-        texts_at,
-        count_with_image,
-        n_cases=len(cases),
-        n_timepoints=series.values.shape[2] if scenario.has_numbers else 1,
-        context_length=scenario.context_length,
-    )
+    if scenario.factor == "auto":
+        factor, tokens = find_smallest_factor(
+            texts_at,
+            count_with_image,
+            n_cases=len(cases),
+            n_timepoints=series.values.shape[2] if scenario.has_numbers else 1,
+            context_length=scenario.context_length,
+        )
+    else:
+        factor = scenario.factor
+        tokens = count_all(texts_at, count_with_image, factor, len(cases))
+        longest = int(tokens.argmax())
+        if tokens[longest] > scenario.context_length:
+            case = series.case_ids[cases[longest]]
+            raise InputError(
+                f"factor={factor}: the longest case, {case}, takes {tokens[longest]} tokens; "
+                f"allowed: {scenario.context_length} (context_length), a larger factor, or factor=auto"
+            )
     records = [
         _record(series, case, question(factor, case), fitted[factor], int(taken))
         for case, taken in zip(cases.tolist(), tokens, strict=True)

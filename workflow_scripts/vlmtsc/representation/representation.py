@@ -12,7 +12,8 @@ import numpy as np
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
-from vlmtsc.representation.downsampling import DOWNSAMPLERS
+from vlmtsc.representation.downsampling import downsample
+from vlmtsc.representation.labels import label_texts
 from vlmtsc.representation.numbers import (
     describe_scale,
     fit_scale,
@@ -20,7 +21,7 @@ from vlmtsc.representation.numbers import (
     format_levels,
     to_levels,
 )
-from vlmtsc.representation.prompts import build_prompt, chat_text
+from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text
 from vlmtsc.representation.settings import SEPARATORS, PlotSettings, ScenarioSettings
 from vlmtsc.representation.statistics import format_features
 
@@ -39,6 +40,8 @@ class Representation:
     scale_centre, scale_reach : tuple of float or None
         By channel, what 0 stands for, and how far from it the largest integer is; None unless numbers are
         `scaled`.
+    limits_low, limits_high : tuple of float or None
+        By channel, the axis limits that all plots share; None unless the plot's limits are `shared`.
     classes : tuple of str
         The archive's labels, by class index.
     label_texts : tuple of str
@@ -54,7 +57,8 @@ class Representation:
     Raises
     ------
     InputError
-        If labels and their texts do not correspond one to one, or the scale does not fit the channels.
+        If labels and their texts do not correspond one to one, or the scale or the limits do not fit the
+        channels.
     """
 
     scenario: ScenarioSettings
@@ -62,6 +66,8 @@ class Representation:
     factor: int
     scale_centre: tuple[float, ...] | None
     scale_reach: tuple[float, ...] | None
+    limits_low: tuple[float, ...] | None
+    limits_high: tuple[float, ...] | None
     classes: tuple[str, ...]
     label_texts: tuple[str, ...]
     n_channels: int
@@ -82,12 +88,16 @@ class Representation:
                 f"scenario {self.scenario.name}: modality={self.scenario.modality!r} "
                 f"{'needs the settings of its plot' if self.plot is None else 'takes no plot settings'}"
             )
+        fitted = []
         if self.scenario.numbers == "scaled":
-            for bound in (self.scale_centre, self.scale_reach):
-                if bound is None or len(bound) != self.n_channels:
-                    raise InputError(
-                        f"scale of {0 if bound is None else len(bound)} channels; allowed: {self.n_channels}"
-                    )
+            fitted += [("scale", self.scale_centre), ("scale", self.scale_reach)]
+        if self.plot is not None and self.plot.axis_limits == "shared":
+            fitted += [("limits", self.limits_low), ("limits", self.limits_high)]
+        for name, bound in fitted:
+            if bound is None or len(bound) != self.n_channels:
+                raise InputError(
+                    f"{name} of {0 if bound is None else len(bound)} channels; allowed: {self.n_channels}"
+                )
 
     @property
     def has_image(self) -> bool:
@@ -119,7 +129,7 @@ class Representation:
             raise InputError("series with a missing or infinite value; allowed: finite numbers")
         if not self.scenario.has_numbers:
             return build_prompt(None)
-        kept = DOWNSAMPLERS[self.scenario.downsampling](values, self.factor)
+        kept = downsample(values, self.scenario.downsampling, self.factor)
         scale = None
         if self.scenario.numbers == "scaled":
             centre, reach = np.array(self.scale_centre), np.array(self.scale_reach)
@@ -132,6 +142,30 @@ class Representation:
         if self.scenario.context_text == "stats" and statistics is None:
             statistics = feature_lines(values)
         return build_prompt(numbers, statistics=statistics, scale=scale)
+
+    def values_to_draw(self, values: np.ndarray) -> np.ndarray:
+        """Return what the plot shows of series.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (..., n_channels, n_timepoints)
+            One series, or cases of them.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., n_channels, n_drawn)
+            `values`, or what downsampling leaves of them.
+        """
+        if self.plot is None or self.plot.series == "full":
+            return values
+        return downsample(values, self.scenario.downsampling, self.factor)
+
+    @property
+    def plot_limits(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The shared axis limits: lows and highs, shape (n_channels,); None if there are none."""
+        if self.limits_low is None or self.limits_high is None:
+            return None
+        return np.array(self.limits_low), np.array(self.limits_high)
 
     def text(self, prompt: str, answer: str | None = None) -> str:
         """Return the text that the tokenizer is given: a question of `prompt`, and its answer if any."""
@@ -177,11 +211,6 @@ def feature_lines(values: np.ndarray) -> list[str]:
     return [format_features(channel) for channel in values]
 
 
-def number_labels(n_classes: int) -> tuple[str, ...]:
-    """Return the answers "1", "2", ... by class index: one for each class, however many there are."""
-    return tuple(str(index + 1) for index in range(n_classes))
-
-
 def representation_at_factor(
     scenario: ScenarioSettings,
     plot: PlotSettings | None,
@@ -191,6 +220,7 @@ def representation_at_factor(
     image_tokens: int,
     system_prompt: str,
     eos_token: str,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Callable[[int], Representation]:
     """Return a function from a downsampling factor to the representation fitted with it.
 
@@ -205,13 +235,17 @@ def representation_at_factor(
     image_tokens : int
         Tokens of one image in the model; not counted where the scenario has no image.
     system_prompt, eos_token : str
+    limits : (low, high), optional
+        Axis limits of each channel that all plots share (`fit_limits`).
     """
+    answers = label_texts(scenario.labels, tuple(map(str, classes)), reserved=(IMAGE_TOKEN, eos_token))
+    low, high = (None, None) if limits is None else (tuple(bound.tolist()) for bound in limits)
     _, n_channels, n_timepoints = train_values.shape
 
     def at_factor(factor: int) -> Representation:
         centre = reach = None
         if scenario.numbers == "scaled":
-            kept = DOWNSAMPLERS[scenario.downsampling](train_values, factor)
+            kept = downsample(train_values, scenario.downsampling, factor)
             centre, reach = (tuple(numbers.tolist()) for numbers in fit_scale(kept))
         return Representation(
             scenario=scenario,
@@ -219,8 +253,10 @@ def representation_at_factor(
             factor=factor,
             scale_centre=centre,
             scale_reach=reach,
+            limits_low=low,
+            limits_high=high,
             classes=tuple(map(str, classes)),
-            label_texts=number_labels(len(classes)),
+            label_texts=answers,
             n_channels=n_channels,
             n_timepoints=n_timepoints,
             image_tokens=image_tokens if scenario.has_image else 0,

@@ -22,10 +22,16 @@ class PlotSettings:
 
     Parameters
     ----------
-    style : {"line"}
-        One line per channel in matplotlib's default colour cycle, as in the paper.
-    axis_limits : {"per_series"}
-        Limits fitted to each series, as in the paper.
+    style : {"line", "area", "panels", "gaf", "recurrence", "spectrogram"}
+        `line`: one axis with a line per channel in matplotlib's default colour cycle, as in the paper; `area`: the
+        same, filled down to the lower edge; `panels`: a panel for each channel. Not plots, with a tile for each
+        channel: `gaf`, the Gramian angular field; `recurrence`, the distance between any two timepoints;
+        `spectrogram`, power by time and frequency.
+    axis_limits : {"per_series", "shared"}
+        Limits fitted to each series, as in the paper, or the same for all series: the extremes of the cases of
+        the archive's TRAIN file, in full length. What lies outside is clipped.
+    series : {"full", "downsampled"}
+        What is drawn: the whole series, or the values that the scenario tells as numbers, evenly spaced.
     inches : float
         Width and height of the figure before the tight box.
     dpi : int
@@ -37,8 +43,9 @@ class PlotSettings:
         If the figure would have no pixels, or more than 4096 in a direction.
     """
 
-    style: Literal["line"] = "line"
-    axis_limits: Literal["per_series"] = "per_series"
+    style: Literal["line", "area", "panels", "gaf", "recurrence", "spectrogram"] = "line"
+    axis_limits: Literal["per_series", "shared"] = "per_series"
+    series: Literal["full", "downsampled"] = "full"
     inches: float = 4.0
     dpi: int = 100
 
@@ -73,14 +80,17 @@ class ScenarioSettings:
         a small model takes longer to look past it.
     context_text : {"none", "stats"}
         Text beside the numbers: none, or the paper's 22 features of each channel.
-    downsampling : {"auto"}
-        `auto`: the smallest integer factor of the uniform filter with which every case fits the context.
+    downsampling : {"uniform", "adaptive", "paa", "lttb", "minmax"}
+        How timepoints are left out: see `vlmtsc.representation.downsampling`.
+    factor : "auto" or int
+        One value is kept for every `factor` timepoints. `auto`: the smallest with which every case fits the
+        context.
     plot : str
         Name of the plot, or "none".
     context_length : int
         Tokens that a case may take at most: system prompt, image, text, answer and end token.
-    labels : {"numbers"}
-        How classes are answered: "1", "2", ...
+    labels : {"numbers", "letters", "names"}
+        How classes are answered: "1", "2", ...; "A", "B", ...; or the archive's own labels.
 
     Raises
     ------
@@ -96,10 +106,11 @@ class ScenarioSettings:
     separator: Literal["space", "comma"] = "space"
     scale: Literal["told", "untold"] = "told"
     context_text: Literal["none", "stats"] = "none"
-    downsampling: Literal["auto"] = "auto"
+    downsampling: Literal["uniform", "adaptive", "paa", "lttb", "minmax"] = "uniform"
+    factor: Literal["auto"] | int = "auto"
     plot: str = "line"
     context_length: int = 2048
-    labels: Literal["numbers"] = "numbers"
+    labels: Literal["numbers", "letters", "names"] = "numbers"
 
     def __post_init__(self) -> None:
         def refuse(key: str, allowed: str) -> None:
@@ -116,6 +127,8 @@ class ScenarioSettings:
             refuse("round_to", "0 to 10")
         if not 1 <= self.levels <= 10**6:
             refuse("levels", "1 to 1000000")
+        if self.factor != "auto" and self.factor < 1:
+            refuse("factor", "auto, or 1 or more")
         if self.context_length < 1:
             refuse("context_length", "1 or more")
 
