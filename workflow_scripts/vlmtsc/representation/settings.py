@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vlmtsc.describe.settings import DescriptionKind
 from vlmtsc.errors import InputError
 
 #: What a separator's name stands for in the text. Named, because a table cell that holds one blank gets lost.
@@ -68,8 +69,9 @@ class ScenarioSettings:
         The largest integer of the format `scaled`, which goes from -levels to levels.
     separator : {"space", "comma"}
         What stands between two values of the format `scaled`.
-    context_text : {"none", "stats"}
-        Text beside the numbers: none, or the paper's 22 features of each channel.
+    context_text : {"none", "stats", "signal_analysis", "rationale"}
+        Text beside the numbers: none, the paper's 22 features of each channel, six statistics and a paragraph on
+        the course of the series, or a paragraph on what speaks for a class.
     downsampling : {"auto"}
         `auto`: the smallest integer factor of the uniform filter with which every case fits the context.
     plot : str
@@ -78,6 +80,11 @@ class ScenarioSettings:
         Tokens that a case may take at most: system prompt, image, text, answer and end token.
     labels : {"numbers"}
         How classes are answered: "1", "2", ...
+    describer : {"none", "template", "endpoint"}
+        Who writes paragraphs: sentences computed from the series, or a hosted model; none where there is none.
+    target : {"answer", "answer_then_rationale"}
+        What a model is trained to say: the answer, or the answer and then a rationale. Classes are scored by
+        their answers alone.
 
     Raises
     ------
@@ -91,11 +98,13 @@ class ScenarioSettings:
     round_to: int = 2
     levels: int = 20
     separator: Literal["space", "comma"] = "space"
-    context_text: Literal["none", "stats"] = "none"
+    context_text: Literal["none", "stats", "signal_analysis", "rationale"] = "none"
     downsampling: Literal["auto"] = "auto"
     plot: str = "line"
     context_length: int = 2048
     labels: Literal["numbers"] = "numbers"
+    describer: Literal["none", "template", "endpoint"] = "none"
+    target: Literal["answer", "answer_then_rationale"] = "answer"
 
     def __post_init__(self) -> None:
         def refuse(key: str, allowed: str) -> None:
@@ -106,8 +115,16 @@ class ScenarioSettings:
             refuse("numbers", f"{'decimals or scaled' if self.has_numbers else 'none'}, {because}")
         if self.has_image == (self.plot == "none"):
             refuse("plot", f"{'the name of a plot' if self.has_image else 'none'}, {because}")
-        if self.context_text == "stats" and not self.has_numbers:
+        if self.context_text != "none" and not self.has_numbers:
             refuse("context_text", f"none, {because}")
+        if self.target == "answer_then_rationale" and self.context_text == "rationale":
+            refuse("target", "answer, since context_text='rationale' shows the rationale in the question")
+        if (self.describer == "none") == bool(self.descriptions):
+            needs = "since " + (
+                f"context_text={self.context_text!r}, target={self.target!r}: "
+                f"{'they need one' if self.descriptions else 'nobody describes anything'}"
+            )
+            refuse("describer", f"{'template or endpoint' if self.descriptions else 'none'}, {needs}")
         if not 0 <= self.round_to <= 10:
             refuse("round_to", "0 to 10")
         if not 1 <= self.levels <= 10**6:
@@ -124,3 +141,19 @@ class ScenarioSettings:
     def has_numbers(self) -> bool:
         """Whether the model is given the series as text."""
         return self.modality != "plot"
+
+    @property
+    def described_context(self) -> DescriptionKind | None:
+        """What kind of paragraph the question holds, if any."""
+        return self.context_text if self.context_text in ("signal_analysis", "rationale") else None
+
+    @property
+    def has_rationale_target(self) -> bool:
+        """Whether a rationale follows the answer in training."""
+        return self.target == "answer_then_rationale"
+
+    @property
+    def descriptions(self) -> tuple[DescriptionKind, ...]:
+        """The kinds of description that the scenario needs: of the question, and of the training target."""
+        question = (self.described_context,) if self.described_context else ()
+        return question + (("rationale",) if self.has_rationale_target else ())
