@@ -309,9 +309,12 @@ class DescriberClient:
         try:
             content = response.json()
             choice = content["choices"][0]
-            text = as_paragraph(self._without_key(choice["message"]["content"]))
+            said = choice["message"]["content"]
         except (ValueError, LookupError, TypeError):
-            raise TransientError("an answer that is not a chat completion in JSON") from None
+            said = None
+        if not isinstance(said, str):
+            raise TransientError("an answer that is not a chat completion in JSON")
+        text = as_paragraph(self._without_key(said))
         if not text:
             raise TransientError("an empty answer")
         return {
@@ -330,7 +333,9 @@ class DescriberClient:
         return f" ({as_paragraph(self._without_key(str(message)))[:200]})"
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._endpoint.key, "***") if self._endpoint.key else text
+        # A shorter one is no secret but a placeholder ("EMPTY", "none"), and may be a word of the text.
+        secret = len(self._endpoint.key) >= 8
+        return text.replace(self._endpoint.key, "***") if secret else text
 
 
 @dataclass
@@ -346,7 +351,7 @@ class _Allowance:
         if self.left <= 0:
             enough = self.cap + self.missing
             raise InputError(
-                f"{self.name}: describe.max_requests={self.cap} are used up and {self.missing} texts are missing; "
+                f"{self.name}: describe.max_requests={self.cap} are used up; missing texts: {self.missing}; "
                 f"to ask for them: --config 'describe={{max_requests: {enough}}}'. What was answered is kept"
             )
         self.left -= 1
