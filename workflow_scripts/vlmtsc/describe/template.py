@@ -38,7 +38,7 @@ class ChannelShape:
     trend_share : float
         Share of the variance that the line explains; 0 for a constant.
     shifts : tuple of (position, level before, level after)
-        Abrupt changes of level, in order of time.
+        Abrupt changes of level, in order of time; none where there is a period.
     peaks, troughs : tuple of (position, value)
         Extremes that stand out, in order of time.
     period : int or None
@@ -124,16 +124,18 @@ def channel_shape(x: np.ndarray) -> ChannelShape:
     t = np.arange(n)
     slope, offset = np.polyfit(t, x, 1)
     share = float(np.corrcoef(t, x)[0, 1] ** 2)
+    period = period_of(x)
     return ChannelShape(
         low=float(x.min()),
         high=float(x.max()),
         start=float(offset),
         end=float(offset + slope * (n - 1)),
         trend_share=share,
-        shifts=level_shifts(x),
+        # The flanks of a wave with steep ones are told by its period.
+        shifts=() if period else level_shifts(x),
         peaks=_extremes(x, x, scale),
         troughs=_extremes(-x, x, scale),
-        period=period_of(x),
+        period=period,
         quarters=tuple(float(part.mean()) for part in np.array_split(x, 4)) if n >= 8 else (),
     )
 
