@@ -92,17 +92,17 @@ def test_series_are_described_once_for_all_that_need_it(project: Path, snakemake
 
 def test_a_raised_cap_asks_for_nothing_again(project: Path, snakemake: SnakemakeRunner) -> None:
     target = "results/descriptions/GunPoint/endpoint/rationale.json"
-    series = "results/datasets/GunPoint/series.npz"
-    for path in (target, series, "results/datasets/GunPoint/archive.npz"):
+    dataset = [f"results/datasets/GunPoint/{name}" for name in ("archive.npz", "source.json", "series.npz")]
+    for path in (*dataset, "results/datasets/GunPoint/facts.json", target):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).touch()
-    touched = snakemake(project, "--touch", "--no-hooks", "--cores", "1", target)
+    touched = snakemake(project, "--touch", "--forceall", "--no-hooks", "--cores", "1", target)
     assert touched.returncode == 0, touched.stderr
 
     def again(*assignments: str) -> bool:
         done = snakemake(project, *DRY, "--config", *assignments, "--", target)
         assert done.returncode == 0, done.stderr
-        return "request_descriptions" in done.stdout + done.stderr
+        return "request_descriptions" in job_counts(done.stdout + done.stderr)
 
     assert not again("describe={max_requests: 5, attempts: 2, cache: elsewhere}")
     assert again("describe={temperature: 0.5}")
