@@ -162,6 +162,16 @@ def plots_of_scenario(wildcards):
     )
 
 
+def descriptions_of_scenario(part):
+    """An input function: the paragraphs that a scenario's questions or targets hold; none if they hold none."""
+
+    def find(wildcards):
+        place = CONFIGURATION.descriptions(wildcards.scenario)[part]
+        return f"{RESULTS}/descriptions/{wildcards.dataset}/{place}.json" if place else []
+
+    return find
+
+
 def model_resource(name):
     """What the jobs of a model need, from the table of models."""
     return lambda wildcards: CONFIGURATION.model_resources(wildcards.model)[name]

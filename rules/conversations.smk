@@ -7,6 +7,8 @@ rule build_conversations:
         series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
         split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
         model=checkpoint_of_model,
+        descriptions=descriptions_of_scenario("question"),
+        rationales=descriptions_of_scenario("target"),
     output:
         train=f"{CONVERSATIONS}/train.json",
         validation=f"{CONVERSATIONS}/validation.json",
@@ -27,12 +29,14 @@ rule build_conversations:
         scenario=lambda wildcards: as_argument(CONFIGURATION.scenario_settings(wildcards.scenario)),
         plot=lambda wildcards: as_argument(plot_of_scenario(wildcards)),
         system_prompt=lambda wildcards: CONFIGURATION.system_prompt(wildcards.model),
+        descriptions=lambda wildcards, input: option("descriptions", input.descriptions),
+        rationales=lambda wildcards, input: option("rationales", input.rationales),
         script=path_of("build_conversations"),
         code=code_of("build_conversations"),
     # `--system_prompt=`, since an empty prompt is quoted as nothing at all.
     shell:
         "python {params.script} --series {input.series:q} --split {input.split:q} "
         "--model {input.model:q} --scenario {params.scenario:q} --plot {params.plot:q} "
-        "--system_prompt={params.system_prompt:q} --train {output.train:q} --validation {output.validation:q} "
+        "--system_prompt={params.system_prompt:q} {params.descriptions} {params.rationales} --train {output.train:q} --validation {output.validation:q} "
         "--test {output.test:q} --representation {output.representation:q} --budget {output.budget:q} "
         "--log {log:q}"

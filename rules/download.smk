@@ -1,4 +1,4 @@
-# The only rules that touch the network.
+# The only rules that touch the network, but for request_descriptions.
 
 from vlmtsc.data.locations import folder_files
 

@@ -163,6 +163,7 @@ def make_task(
     n_train: int = 12,
     context_length: int = 512,
     system_prompt: str = "",
+    rationale_target: bool = False,
 ) -> TinyTask:
     """Make noisy waves, a frequency a class, and their conversations and plots."""
     generator = np.random.default_rng(0)
@@ -191,7 +192,13 @@ def make_task(
         numbers="none" if modality == "plot" else "decimals",
         plot="none" if modality == "numbers" else "line",
         context_length=context_length,
+        describer="template" if rationale_target else "none",
+        target="answer_then_rationale" if rationale_target else "answer",
     )
+    rationales = {
+        identity: f"It goes {'up' if case % 2 else 'down, then up again'}."
+        for case, identity in enumerate(series.case_ids.tolist())
+    }
     plot = None if modality == "numbers" else PlotSettings(inches=1.0, dpi=40)
     processor = load_processor(checkpoint)
     made = make_conversations(
@@ -203,6 +210,7 @@ def make_task(
         image_tokens=count_image_tokens(processor),
         system_prompt=system_prompt,
         eos_token=processor.tokenizer.eos_token,
+        rationales=rationales if rationale_target else None,
     )
     if plot is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.describe.files import read_descriptions
+from vlmtsc.describe.settings import DescriptionKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.representation.conversations import PARTS, make_conversations
@@ -29,6 +31,8 @@ def build_conversations(
     budget: Path,
     plot: PlotSettings | None = None,
     system_prompt: str = "",
+    descriptions: Path | None = None,
+    rationales: Path | None = None,
     log: Path | None = None,
 ) -> None:
     """Write the conversations of one scenario of a dataset, for one model's tokenizer and context.
@@ -53,6 +57,10 @@ def build_conversations(
         Settings of the scenario's plot, if it has one.
     system_prompt : str, default ""
         Put before every conversation.
+    descriptions : Path, optional
+        Paragraphs (.json) for the questions, where the scenario shows them.
+    rationales : Path, optional
+        Paragraphs (.json) that follow the answers, where the scenario trains them.
     log : Path, optional
         File for messages.
     """
@@ -61,6 +69,8 @@ def build_conversations(
 
     with np.load(split, allow_pickle=False) as file:
         parts = {part: file[part] for part in PARTS}
+    asked = scenario.described_context
+    trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
     processor = load_processor(model)
     try:
         result = make_conversations(
@@ -72,6 +82,8 @@ def build_conversations(
             image_tokens=count_image_tokens(processor),
             system_prompt=system_prompt,
             eos_token=processor.tokenizer.eos_token,
+            descriptions=_texts(descriptions, asked, scenario.describer, "descriptions"),
+            rationales=_texts(rationales, trained, scenario.describer, "rationales"),
         )
     except InputError as error:
         raise InputError(f"{series}, scenario {scenario.name}, model {model}: {error}") from error
@@ -87,6 +99,17 @@ def build_conversations(
         result.budget["longest_case"]["tokens"],
         scenario.context_length,
     )
+
+
+def _texts(
+    path: Path | None, kind: DescriptionKind | None, describer: str, option: str
+) -> dict[str, str] | None:
+    """Read the paragraphs that a scenario needs; None if it needs none."""
+    if (path is None) != (kind is None):
+        raise InputError(
+            f"--{option} {path or 'is missing'}; allowed: {'none' if kind is None else f'texts of the kind {kind}'}"
+        )
+    return None if path is None or kind is None else read_descriptions(path, kind, describer)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.script import run_script
@@ -21,6 +23,9 @@ def predict_series(
     output: Path,
     model: Path | None = None,
     facts: Path | None = None,
+    descriptions: Path | None = None,
+    describer_cache: Path = Path("describer_cache"),
+    limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
     threads: int = 1,
     log: Path | None = None,
 ) -> None:
@@ -39,6 +44,13 @@ def predict_series(
         Checkpoint folder of the base model. Default: the one in the run's own results folder.
     facts : Path, optional
         Facts (.json) of the training dataset, with what preprocessing did. Default: in the run's own results folder.
+    descriptions : Path, optional
+        Descriptions (.json) of the training dataset by a hosted model, with what it was asked; looked at where the
+        scenario has them. Default: in the run's own results folder.
+    describer_cache : Path, default describer_cache
+        Folder of answers of hosted models.
+    limits : RequestLimits
+        Cap, rate, timeout and attempts of requests to a hosted model.
     threads : int, default 1
         Threads of each tensor operation.
     log : Path, optional
@@ -49,6 +61,7 @@ def predict_series(
     from vlmtsc.data.cleaning import prepare_case
     from vlmtsc.data.settings import CleaningSettings
     from vlmtsc.data.unlabelled import read_unlabelled
+    from vlmtsc.describe.template import describe_template
     from vlmtsc.evaluation.predictions import prediction_table
     from vlmtsc.evaluation.predictor import Predictor
     from vlmtsc.representation.conversations import question_record
@@ -70,6 +83,15 @@ def predict_series(
         prepare_case(case, representation.n_timepoints, settings, place=f"{series}, series {identity}")
         for identity, case in zip(ids, raw, strict=True)
     ]
+    paragraphs: list[str] | list[None] = [None] * len(cases)
+    kind = representation.scenario.described_context
+    if kind is not None and representation.scenario.describer == "template":
+        paragraphs = [describe_template(case, kind) for case in cases]
+    elif kind is not None:
+        descriptions = (
+            descriptions or results / "descriptions" / name["dataset"] / "endpoint" / f"{kind}.json"
+        )
+        paragraphs = _requested(cases, kind, name["dataset"], descriptions, describer_cache, limits)
     predictor = Predictor.load(model, run / "adapter", parameters, threads=threads)
     with tempfile.TemporaryDirectory() as folder:
         plots = Path(folder) if representation.plot is not None else None
@@ -78,8 +100,8 @@ def predict_series(
             for index, case in enumerate(cases):
                 write_png(plotter.render(representation.values_to_draw(case)), Path(folder) / f"{index}.png")
         records = [
-            question_record(identity, case, representation, f"{index}.png")
-            for index, (identity, case) in enumerate(zip(ids, cases, strict=True))
+            question_record(identity, case, representation, f"{index}.png", paragraph)
+            for index, (identity, case, paragraph) in enumerate(zip(ids, cases, paragraphs, strict=True))
         ]
         scores = predictor.score(records, plots)
     table = prediction_table(ids, scores, list(representation.classes))
@@ -87,6 +109,29 @@ def predict_series(
     with atomic_path(output) as path:
         table.to_csv(path, index=False)
     logger.info("%s: %d series classified with %s", output, len(ids), run)
+
+
+def _requested(
+    cases: list[np.ndarray],
+    kind: DescriptionKind,
+    dataset: str,
+    descriptions: Path,
+    cache: Path,
+    limits: RequestLimits,
+) -> list[str]:
+    """Have new series described by a hosted model, asked as it was about the training series."""
+    from vlmtsc.describe.chat_request import request_body
+    from vlmtsc.describe.client import DescriberClient, Endpoint
+
+    if not descriptions.is_file():
+        raise InputError(
+            f"{descriptions}: no such file; allowed: with --descriptions, the descriptions of the training dataset, "
+            "which hold what the hosted model was asked"
+        )
+    settings = EndpointSettings(**read_json(descriptions)["settings"])
+    client = DescriberClient(Endpoint.from_environment(os.environ), limits, cache)
+    bodies = [request_body(case, kind, dataset, settings) for case in cases]
+    return client.ask(bodies, f"{dataset}, {kind} of new series").texts
 
 
 if __name__ == "__main__":

@@ -118,7 +118,9 @@ def _default(defaults: Any, path: str) -> str:
         return ""
     if isinstance(defaults, list):
         return f"`[{', '.join(map(str, defaults))}]`"
-    return {None: "", True: "`true`", False: "`false`"}.get(defaults, f"`{defaults}`")
+    if defaults is None:
+        return ""
+    return f"`{str(defaults).lower() if isinstance(defaults, bool) else defaults}`"
 
 
 if __name__ == "__main__":

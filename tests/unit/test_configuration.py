@@ -10,6 +10,7 @@ import pytest
 
 from vlmtsc.configuration import Configuration, Run, load_configuration_files, load_schemas
 from vlmtsc.data.settings import CleaningSettings, DownloadSettings, SplitSettings
+from vlmtsc.describe.settings import EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.model.settings import AssemblySettings, HubSettings, PartsSettings
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
@@ -53,6 +54,10 @@ def test_settings_are_those_of_the_steps() -> None:
         HubSettings(**configuration.model_settings(name)["hub"])
     for name in configuration.scenario_table:
         ScenarioSettings(**configuration.scenario_settings(name))
+    assert EndpointSettings(**configuration.endpoint_settings()) == EndpointSettings()
+    limits = configuration.request_limits()
+    assert limits.pop("cache")
+    assert RequestLimits(**limits) == RequestLimits()
     for name in configuration.plot_table:
         PlotSettings(**configuration.plot_settings(name))
 
@@ -245,6 +250,8 @@ def test_schemas_and_settings_have_the_same_keys() -> None:
         (schemas["scenarios"], ScenarioSettings, set()),
         (source["hub"], HubSettings, set()),
     ]
+    asked = {field.name for settings in (EndpointSettings, RequestLimits) for field in fields(settings)}
+    assert set(config["describe"]["properties"]) == {*asked, "cache"}
     for schema, settings, elsewhere in pairs:
         assert set(schema["properties"]) == {field.name for field in fields(settings)} - elsewhere
     assert set(schemas["plots"]["properties"]) == {"name", *(field.name for field in fields(PlotSettings))}

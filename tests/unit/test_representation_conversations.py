@@ -1,5 +1,6 @@
 """Conversations: their form, their tokens, and nothing that tells the answer."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from PIL import Image
 
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.describe.settings import DescriptionKind
+from vlmtsc.describe.template import describe_template
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
 from vlmtsc.representation.downsampling import DOWNSAMPLERS, downsample
@@ -24,6 +27,20 @@ SCENARIOS = {
     "numbers": {"modality": "numbers", "numbers": "scaled", "plot": "none", "context_length": 300},
     "both": {"modality": "both", "numbers": "decimals", "context_length": 400},
     "stats": {"modality": "both", "numbers": "decimals", "context_text": "stats", "context_length": 1500},
+    "signal_analysis": {
+        "modality": "both",
+        "numbers": "decimals",
+        "context_text": "signal_analysis",
+        "describer": "template",
+        "context_length": 2500,
+    },
+    "rationale": {
+        "modality": "both",
+        "numbers": "decimals",
+        "context_text": "rationale",
+        "describer": "template",
+        "context_length": 1500,
+    },
 }
 
 
@@ -39,12 +56,23 @@ def count(texts: list[str]) -> np.ndarray:
     return np.array([len(text.replace(IMAGE_TOKEN, "I")) for text in texts])
 
 
+def texts_of(data: CleanSeries, kind: DescriptionKind | None) -> dict[str, str] | None:
+    if kind is None:
+        return None
+    return {str(i): describe_template(x, kind) for i, x in zip(data.case_ids, data.values, strict=True)}
+
+
 def made(
-    scenario: str, n_channels: int = 2, plot: PlotSettings | None = None, **changes: object
+    scenario: str,
+    n_channels: int = 2,
+    data: CleanSeries | None = None,
+    plot: PlotSettings | None = None,
+    **changes: object,
 ) -> Conversations:
     settings = ScenarioSettings(scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
+    data = data or series(n_channels)
     return make_conversations(
-        series(n_channels),
+        data,
         SPLIT,
         settings,
         (plot or PlotSettings()) if settings.has_image else None,
@@ -52,6 +80,8 @@ def made(
         image_tokens=IMAGE_TOKENS,
         system_prompt="A chat.",
         eos_token="</s>",
+        descriptions=texts_of(data, settings.described_context),
+        rationales=texts_of(data, "rationale" if settings.has_rationale_target else None),
     )
 
 
@@ -105,7 +135,12 @@ def test_new_series_are_encoded_as_the_conversations_are() -> None:
     for scenario in SCENARIOS:
         result = made(scenario, n_channels=1)
         for record, case in zip(result.records["test"], SPLIT["test"], strict=True):
-            question = result.representation.text(result.representation.prompt(series(1).values[case]))
+            values = series(1).values[case]
+            kind = result.representation.scenario.described_context
+            description = None if kind is None else describe_template(values, kind)
+            question = result.representation.text(
+                result.representation.prompt(values, description=description)
+            )
             assert question == record_text(record, result.representation, with_answer=False)
 
 
@@ -146,6 +181,64 @@ def test_budget_tells_what_the_original_would_have_cut() -> None:
     assert tight["factor"] > 1
     assert made("both", context_length=5000).budget["original"] == {"factor": 1, "cases_cut": 0}
     assert made("plot").budget["original"] is None
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_questions_are_the_same_whatever_the_labels_are(scenario: str) -> None:
+    """No question of any scenario depends on the class of its case, nor on what classes are called."""
+    data = series()
+    other = dataclasses.replace(
+        data,
+        label_index=(data.label_index + 1) % 12,
+        classes=np.array([f"other-{letter}" for letter in "lkjihgfedcba"]),
+    )
+    # Without downsampling, whose factor has to leave room for answers of one digit or two.
+    given, changed = (made(scenario, data=d, context_length=9000) for d in (data, other))
+    for part in PARTS:
+        for record, twin in zip(given.records[part], changed.records[part], strict=True):
+            assert record["conversations"][0] == twin["conversations"][0]
+            assert record["label"] != twin["label"]
+
+
+def test_signal_analysis_holds_statistics_and_a_paragraph_of_every_channel() -> None:
+    human = made("signal_analysis").records["test"][0]["conversations"][0]["value"]
+    for part in ("Signal Analysis:\nDimension 0: mean:", "\nDimension 1: mean:", "\nDimension 0 ranges from"):
+        assert part in human
+    assert human.endswith("\nQuestion:Which class is the above signal from? Class:")
+    one = made("signal_analysis", 1).records["test"][0]["conversations"][0]["value"]
+    assert "Signal Analysis:mean:" in one
+    assert "\nThe signal ranges from" in one
+
+
+def test_a_rationale_follows_the_answer_and_counts() -> None:
+    plain, trained = (
+        made("plot", context_length=2000, **changes)
+        for changes in ({}, {"target": "answer_then_rationale", "describer": "template"})
+    )
+    rationales = texts_of(series(), "rationale")
+    assert rationales is not None
+    for part in PARTS:
+        for record, other in zip(trained.records[part], plain.records[part], strict=True):
+            assert record["conversations"][0] == other["conversations"][0]
+            answer = other["conversations"][1]["value"]
+            assert record["conversations"][1]["value"] == f"{answer}. {rationales[record['id']]}"
+            assert record["tokens"] == other["tokens"] + len(f". {rationales[record['id']]}")
+
+
+def test_a_case_without_its_description_is_refused() -> None:
+    data = series()
+    with pytest.raises(InputError, match=r"no description of Toy-00039 \(1 missing\)"):
+        make_conversations(
+            data,
+            SPLIT,
+            ScenarioSettings("r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
+            PlotSettings(),
+            count_tokens=count,
+            image_tokens=9,
+            system_prompt="",
+            eos_token="</s>",
+            descriptions={str(identity): "It rises." for identity in data.case_ids[:-1]},
+        )
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:

@@ -39,6 +39,30 @@ def test_with_stats_of_several_channels_names_each() -> None:
     )
 
 
+def test_with_rationale() -> None:
+    assert build_prompt(["[1.0]"], description="It rises.") == (
+        "TimeSeries data:[1.0]\nRationale:It rises.\nQuestion:Which class is the above signal from? Class:"
+    )
+    assert build_prompt(["[1.0]", "[2.0]"], description="Dimension 0 rises.") == (
+        "TimeSeries data:\nDimension 0: [1.0]\nDimension 1: [2.0]\nRationale:Dimension 0 rises.\n"
+        "Question:Which class is the above signal from? Class:"
+    )
+
+
+def test_with_signal_analysis() -> None:
+    assert build_prompt(["[1.0]"], statistics=["mean:1.00 variance:0.00"], description="It rises.") == (
+        "TimeSeries data:[1.0]\nSignal Analysis:mean:1.00 variance:0.00\nIt rises.\n"
+        "Question:Which class is the above signal from? Class:"
+    )
+    assert build_prompt(
+        ["[1.0]", "[2.0]"], statistics=["mean:1.00", "mean:2.00"], description="They rise."
+    ) == (
+        "TimeSeries data:\nDimension 0: [1.0]\nDimension 1: [2.0]\n"
+        "Signal Analysis:\nDimension 0: mean:1.00\nDimension 1: mean:2.00\nThey rise.\n"
+        "Question:Which class is the above signal from? Class:"
+    )
+
+
 def test_plot_alone_has_no_numbers() -> None:
     assert build_prompt(None) == "Which class is the following signal from?\nClass: "
 
@@ -73,6 +97,20 @@ def test_human_turn_has_the_placeholder_iff_there_is_an_image() -> None:
         ({"plot": "none"}, "plot"),
         ({"modality": "numbers", "numbers": "scaled"}, "plot"),
         ({"context_text": "stats"}, "context_text"),
+        ({"context_text": "rationale", "describer": "template"}, "context_text"),
+        ({"describer": "template"}, "describer"),
+        ({"target": "answer_then_rationale"}, "describer"),
+        ({"modality": "both", "numbers": "decimals", "context_text": "signal_analysis"}, "describer"),
+        (
+            {
+                "modality": "both",
+                "numbers": "decimals",
+                "context_text": "rationale",
+                "describer": "endpoint",
+                "target": "answer_then_rationale",
+            },
+            "target",
+        ),
         ({"levels": 0}, "levels"),
         ({"context_length": 0}, "context_length"),
     ],
@@ -142,6 +180,26 @@ def test_other_series_are_refused(values: np.ndarray, message: str) -> None:
 def test_inconsistent_representations_are_refused(changes: dict) -> None:
     with pytest.raises(InputError):
         representation(**changes)
+
+
+def test_a_description_is_asked_for_where_it_is_shown_and_only_there() -> None:
+    shown = ScenarioSettings("r", "both", "decimals", context_text="rationale", describer="endpoint")
+    with pytest.raises(InputError, match="scenario r: context_text='rationale' needs a description"):
+        representation(scenario=shown).prompt(np.zeros((2, 4)))
+    with pytest.raises(InputError, match="context_text='none' takes no description"):
+        representation().prompt(np.zeros((2, 4)), description="It rises.")
+    trained = ScenarioSettings("t", "both", "decimals", describer="template", target="answer_then_rationale")
+    assert representation(scenario=trained).answer(1, "It rises.") == "2. It rises."
+    with pytest.raises(InputError, match="target='answer_then_rationale' needs a rationale"):
+        representation(scenario=trained).answer(1)
+    with pytest.raises(InputError, match="target='answer' takes no rationale"):
+        representation().answer(1, "It rises.")
+
+
+def test_representations_of_earlier_runs_are_read() -> None:
+    content = representation().to_json()
+    del content["scenario"]["describer"], content["scenario"]["target"]
+    assert Representation.from_json(content) == representation()
 
 
 def test_unknown_keys_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmtsc.representation.statistics import format_features, series_features
+from vlmtsc.representation.statistics import format_features, format_moments, series_features
 
 NAMES = [
     "mean",
@@ -140,3 +140,28 @@ def test_format_is_the_papers() -> None:
         "mean: 7.5000e-01, std_dev: 8.2916e-01, max_amplitude: 2.0000e+00, min_amplitude: 0.0000e+00, "
         "median: 5.0000e-01, peak_count: 1.0000e+00, mean_peak_amplitude: 1.0000e+00, "
     )
+
+
+def test_six_statistics_of_signal_analysis() -> None:
+    x = np.array([0.0, 1.0, 2.0, 1.0, 0.0, -1.0])
+    features = series_features(x)
+    assert format_moments(x) == (
+        f"mean:0.50 std_deviation:{features['std_dev']:.2f} variance:{features['std_dev'] ** 2:.2f} "
+        f"skewness:{features['skewness']:.2f} kurtosis:{features['kurtosis']:.2f} "
+        f"autocorrelation:{features['autocorrelation']:.2f}"
+    )
+    assert format_moments(np.array([-1e-9, 1e-9, -1e-9])).startswith("mean:0.00 ")  # not -0.00
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_the_six_statistics_are_never_nan(x: list[float]) -> None:
+    text = format_moments(np.array(x))
+    assert text.startswith("mean:")
+    assert "nan" not in text
+    assert "inf" not in text
+
+
+def test_statistics_that_are_undefined_are_left_out() -> None:
+    assert format_moments(np.array([2.0])) == "mean:2.00 std_deviation:0.00 variance:0.00"
+    assert "autocorrelation" not in format_moments(np.full(9, 2.0))

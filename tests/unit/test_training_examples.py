@@ -107,6 +107,31 @@ def test_answers_are_all_different_and_complete(task: TinyTask, tokenizer) -> No
     ]
 
 
+def test_a_rationale_is_trained_and_not_scored(
+    task: TinyTask, tokenizer, checkpoint: Path, tmp_path: Path
+) -> None:
+    own = make_task(checkpoint, tmp_path / "plots", n_classes=12, rationale_target=True)
+    answers = answer_tokens(tokenizer, own.representation)
+    # Twelve answers, none the beginning of another: the full stop ends them.
+    assert [tokenizer.decode(answer).strip() for answer in answers] == [f"{n}." for n in range(1, 13)]
+    assert [a[:-1] for a in answers] == [a[:-1] for a in answer_tokens(tokenizer, task.representation)]
+    for part, records in own.records.items():
+        plain = make_examples(task.records[part], task.representation, tokenizer)
+        for record, example, other in zip(
+            records, make_examples(records, own.representation, tokenizer), plain, strict=True
+        ):
+            assert example.prompt == other.prompt
+            assert example.answer[: len(answers[example.label_index])] == answers[example.label_index]
+            said = record["conversations"][1]["value"]
+            assert said.startswith(f"{example.label_index + 1}. It goes")
+            assert tokenizer.decode(example.answer).strip() == f"{said}{tokenizer.eos_token}"
+            assert example.tokens == record["tokens"]
+    questions = make_questions(own.records["test"], own.representation, tokenizer)
+    assert [q.prompt for q in questions] == [
+        e.prompt for e in make_examples(own.records["test"], own.representation, tokenizer)
+    ]
+
+
 def test_conversations_of_another_tokenizer_are_refused(
     tiny_checkpoint: Path, llama_checkpoint: Path, tmp_path: Path
 ) -> None:

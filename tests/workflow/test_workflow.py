@@ -92,6 +92,52 @@ def test_own_dataset_in_one_command(project: Path, snakemake: SnakemakeRunner, t
     assert job_counts(done.stdout + done.stderr)["finetune_model"] == 3
 
 
+def test_series_are_described_once_for_all_that_need_it(project: Path, snakemake: SnakemakeRunner) -> None:
+    scenarios = "scenarios=[plot,with_rationale,rationale_after_answer,with_signal_analysis]"
+    done = snakemake(project, *DRY, "--config", "datasets=[GunPoint]", scenarios)
+    assert done.returncode == 0, done.stderr
+    counts = job_counts(done.stdout + done.stderr)
+    assert (counts["describe_series"], counts["build_conversations"]) == (2, 4)
+    table = project / "config/scenarios.tsv"
+    table.write_text(table.read_text().replace("\ttemplate\t", "\tendpoint\t"))
+    done = snakemake(project, *DRY, "--config", "datasets=[GunPoint]", scenarios)
+    counts = job_counts(done.stdout + done.stderr)
+    assert counts["request_descriptions"] == 2
+    assert "describe_series" not in counts
+
+
+def test_a_raised_cap_asks_for_nothing_again(project: Path, snakemake: SnakemakeRunner) -> None:
+    target = "results/descriptions/GunPoint/endpoint/rationale.json"
+    dataset = [f"results/datasets/GunPoint/{name}" for name in ("archive.npz", "source.json", "series.npz")]
+    for path in (*dataset, "results/datasets/GunPoint/facts.json", target):
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).touch()
+    touched = snakemake(project, "--touch", "--forceall", "--no-hooks", "--cores", "1", target)
+    assert touched.returncode == 0, touched.stderr
+
+    def again(*assignments: str) -> bool:
+        done = snakemake(project, *DRY, "--config", *assignments, "--", target)
+        assert done.returncode == 0, done.stderr
+        return "request_descriptions" in job_counts(done.stdout + done.stderr)
+
+    assert not again("describe={max_requests: 5, attempts: 2, cache: elsewhere}")
+    assert again("describe={temperature: 0.5}")
+
+
+def test_an_endpoint_without_an_address_is_one_line(project: Path, snakemake: SnakemakeRunner) -> None:
+    target = "results/descriptions/GunPoint/endpoint/rationale.json"
+    (project / "rules/preprocess.smk").write_text(
+        'rule series:\n    output:\n        "results/datasets/GunPoint/series.npz",\n'
+        '    shell:\n        "touch {output}"\n'
+    )
+    done = snakemake(project, "--cores", "1", target)
+    assert done.returncode == 1
+    assert (
+        "ERROR no describer endpoint: the environment variable VLMTSC_DESCRIBER_URL is not set" in done.stderr
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

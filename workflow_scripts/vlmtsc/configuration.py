@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from vlmtsc.data.locations import folder_files, resolve_sources
+from vlmtsc.describe.settings import EndpointSettings
 from vlmtsc.errors import InputError
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.schema import check, load_schema, load_yaml, read_table, unknown
@@ -120,6 +121,24 @@ class Configuration:
     def scenario_settings(self, scenario: str) -> Settings:
         """Settings of `ScenarioSettings`, its name included."""
         return dict(self.scenario_table[scenario])
+
+    def descriptions(self, scenario: str) -> dict[str, str | None]:
+        """Describer and kind (``template/rationale``) of what a scenario's question and target hold, if anything."""
+        row = ScenarioSettings(**self.scenario_table[scenario])
+        kinds = {
+            "question": row.described_context,
+            "target": "rationale" if row.has_rationale_target else None,
+        }
+        return {part: f"{row.describer}/{kind}" if kind else None for part, kind in kinds.items()}
+
+    def endpoint_settings(self) -> Settings:
+        """Settings of `EndpointSettings`: what a hosted model's texts depend on."""
+        return {field.name: self.options["describe"][field.name] for field in fields(EndpointSettings)}
+
+    def request_limits(self) -> Settings:
+        """How a hosted model is asked: settings of `RequestLimits`, and the folder of answers (`cache`)."""
+        texts = self.endpoint_settings()
+        return {key: value for key, value in self.options["describe"].items() if key not in texts}
 
     def models_from(self, kind: str) -> list[str]:
         """Models of the table that come from one kind of source: assemble, hub or folder."""

@@ -23,7 +23,7 @@ def distinguishing_tokens(answers: Sequence[Sequence[int]]) -> list[list[int]]:
     Parameters
     ----------
     answers : sequence of sequence of int
-        Tokens of each class's answer, the end token last.
+        Tokens of each class's answer, the end token last (or the full stop before a rationale).
     """
     bodies = [tuple(answer[:-1]) for answer in answers]
     present = set(bodies)

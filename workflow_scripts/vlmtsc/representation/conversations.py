@@ -48,6 +48,8 @@ def make_conversations(
     image_tokens: int,
     system_prompt: str,
     eos_token: str,
+    descriptions: Mapping[str, str] | None = None,
+    rationales: Mapping[str, str] | None = None,
 ) -> Conversations:
     """Choose the downsampling factor, and write every case's question and answer.
 
@@ -65,12 +67,15 @@ def make_conversations(
     image_tokens : int
         Tokens of one image in the model.
     system_prompt, eos_token : str
+    descriptions, rationales : mapping of str to str, optional
+        By case identifier, the paragraphs that the questions hold, and those that follow the answers; where
+        the scenario has them.
 
     Raises
     ------
     InputError
-        If a part has no case, or not even one value of each channel fits the context, or a case does not with
-        the scenario's own factor.
+        If a part has no case, a case has no description, not even one value of each channel fits the context, or
+        a case does not with the scenario's own factor.
     """
     for part in PARTS:
         if len(split[part]) == 0:
@@ -87,7 +92,14 @@ def make_conversations(
         eos_token=eos_token,
         limits=fit_limits(series.values[: series.n_train]) if shared else None,
     )
-    statistics: dict[int, list[str]] = {}
+    ids = series.case_ids.tolist()
+    for texts in (descriptions, rationales):
+        missing = [] if texts is None else sorted({ids[case] for case in cases} - set(texts))
+        if missing:
+            raise InputError(
+                f"no description of {missing[0]} ({len(missing)} missing); allowed: one for each case"
+            )
+    statistics: dict[int, list[str] | None] = {}
     fitted: dict[int, Representation] = {}
     questions: dict[int, str] = {}
 
@@ -99,16 +111,24 @@ def make_conversations(
         if case in questions:
             return questions[case]
         # Features are those of the full series: the same at every factor.
-        if scenario.context_text == "stats" and case not in statistics:
-            statistics[case] = feature_lines(series.values[case])
-        questions[case] = fitted[factor].prompt(series.values[case], statistics=statistics.get(case))
+        if case not in statistics:
+            statistics[case] = feature_lines(series.values[case], scenario.context_text)
+        questions[case] = fitted[factor].prompt(
+            series.values[case],
+            statistics=statistics[case],
+            description=None if descriptions is None else descriptions[ids[case]],
+        )
         return questions[case]
+
+    def answer(factor: int, case: int) -> str:
+        rationale = None if rationales is None else rationales[ids[case]]
+        return fitted[factor].answer(int(series.label_index[case]), rationale)
 
     def texts_at(factor: int, positions: Sequence[int]) -> list[str]:
         texts = []
         for case in cases[list(positions)].tolist():
             prompt = question(factor, case)
-            texts.append(fitted[factor].text(prompt, fitted[factor].label_texts[series.label_index[case]]))
+            texts.append(fitted[factor].text(prompt, answer(factor, case)))
         return texts
 
     def count_with_image(texts: list[str]) -> np.ndarray:
@@ -133,7 +153,7 @@ def make_conversations(
                 f"allowed: {scenario.context_length} (context_length), a larger factor, or factor=auto"
             )
     records = [
-        _record(series, case, question(factor, case), fitted[factor], int(taken))
+        _record(series, case, question(factor, case), answer(factor, case), fitted[factor], int(taken))
         for case, taken in zip(cases.tolist(), tokens, strict=True)
     ]
     representation = fitted[factor]
@@ -153,7 +173,7 @@ def make_conversations(
 
 
 def _record(
-    series: CleanSeries, case: int, prompt: str, representation: Representation, tokens: int
+    series: CleanSeries, case: int, prompt: str, answer: str, representation: Representation, tokens: int
 ) -> dict[str, Any]:
     """Return one case in LLaVA's format, with its label and tokens beside it."""
     index = int(series.label_index[case])
@@ -162,7 +182,7 @@ def _record(
         **({"image": plot_file_name(case)} if representation.has_image else {}),
         "conversations": [
             {"from": "human", "value": human_turn(prompt, has_image=representation.has_image)},
-            {"from": "gpt", "value": representation.label_texts[index]},
+            {"from": "gpt", "value": answer},
         ],
         "label": representation.classes[index],
         "label_index": index,
@@ -188,7 +208,11 @@ def record_text(record: Mapping[str, Any], representation: Representation, *, wi
 
 
 def question_record(
-    identity: str, values: np.ndarray, representation: Representation, image: str
+    identity: str,
+    values: np.ndarray,
+    representation: Representation,
+    image: str,
+    description: str | None = None,
 ) -> dict[str, Any]:
     """Return a conversation that ends with the question: a series whose class is not known.
 
@@ -199,8 +223,11 @@ def question_record(
     representation : Representation
     image : str
         File name of the series' plot, used if the scenario shows one.
+    description : str, optional
+        The paragraph about the series, if the scenario's question holds one.
     """
-    question = human_turn(representation.prompt(values), has_image=representation.has_image)
+    prompt = representation.prompt(values, description=description)
+    question = human_turn(prompt, has_image=representation.has_image)
     return {
         "id": identity,
         **({"image": image} if representation.has_image else {}),

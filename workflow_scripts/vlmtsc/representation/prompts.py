@@ -12,20 +12,23 @@ def build_prompt(
     numbers: Sequence[str] | None,
     *,
     statistics: Sequence[str] | None = None,
+    description: str | None = None,
     scale: str | None = None,
 ) -> str:
     """Return what the user asks about one series, without the image placeholder.
 
-    The texts are the paper's BASELINE (univariate and multivariate) and WITH_STATS prompts, to the
-    character. The paper's WITH_STATS prompt is of one channel; with several, numbers and features are listed
-    under the same ``Dimension i:`` as in BASELINE.
+    The texts are the paper's BASELINE (univariate and multivariate), WITH_STATS, WITH_SIGNAL_ANALYSIS and
+    WITH_RATIONALE prompts. The last three are of one channel in the paper; with several, numbers and
+    features are listed under the same ``Dimension i:`` as in BASELINE, and one paragraph is about all.
 
     Parameters
     ----------
     numbers : sequence of str or None
         One text per channel; None for a prompt without numbers.
     statistics : sequence of str, optional
-        One line of features per channel.
+        One line of features per channel. Without `description` this is WITH_STATS, with it WITH_SIGNAL_ANALYSIS.
+    description : str, optional
+        A paragraph about the series; without `statistics` it is the rationale of WITH_RATIONALE.
     scale : str, optional
         A line that tells the scale of the numbers, put before them.
 
@@ -41,9 +44,16 @@ def build_prompt(
     if numbers is None:
         return "Which class is the following signal from?\nClass: "
     told = f"{scale}\n" if scale else ""
-    if statistics is not None:
+    if statistics is not None or description is not None:
+        features = "" if statistics is None else _by_channel(statistics)
+        if description is None:
+            context = features.lstrip()
+        elif statistics is None:
+            context = f"Rationale:{description}"
+        else:
+            context = f"Signal Analysis:{features}\n{description}"
         text = (
-            f"{told}TimeSeries data:{_by_channel(numbers)}\n{_by_channel(statistics).lstrip()}\n"
+            f"{told}TimeSeries data:{_by_channel(numbers)}\n{context}\n"
             "Question:Which class is the above signal from? Class:"
         )
     elif len(numbers) == 1:

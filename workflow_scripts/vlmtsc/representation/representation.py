@@ -23,7 +23,7 @@ from vlmtsc.representation.numbers import (
 )
 from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text
 from vlmtsc.representation.settings import SEPARATORS, PlotSettings, ScenarioSettings
-from vlmtsc.representation.statistics import format_features
+from vlmtsc.representation.statistics import format_features, format_moments
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,13 @@ class Representation:
         """Whether the prompt goes with a plot."""
         return self.scenario.has_image
 
-    def prompt(self, values: np.ndarray, *, statistics: Sequence[str] | None = None) -> str:
+    def prompt(
+        self,
+        values: np.ndarray,
+        *,
+        statistics: Sequence[str] | None = None,
+        description: str | None = None,
+    ) -> str:
         """Return the question about one series, without the image placeholder.
 
         Parameters
@@ -113,11 +119,14 @@ class Representation:
             The series in full length and in its own units.
         statistics : sequence of str, optional
             The channels' feature lines (`feature_lines`), where the caller has them already.
+        description : str, optional
+            The paragraph about this series, where the scenario's question holds one.
 
         Raises
         ------
         InputError
-            If the series has another shape than those this was fitted to, or a value that is not finite.
+            If the series has another shape than those this was fitted to, or a value that is not finite; or if a
+            description is missing, or given to a scenario that shows none.
         """
         values = np.asarray(values, dtype=np.float64)
         if values.shape != (self.n_channels, self.n_timepoints):
@@ -127,6 +136,11 @@ class Representation:
             )
         if not np.isfinite(values).all():
             raise InputError("series with a missing or infinite value; allowed: finite numbers")
+        if (description is None) == (self.scenario.described_context is not None):
+            raise InputError(
+                f"scenario {self.scenario.name}: context_text={self.scenario.context_text!r} "
+                f"{'needs a description of the series' if description is None else 'takes no description'}"
+            )
         if not self.scenario.has_numbers:
             return build_prompt(None)
         kept = downsample(values, self.scenario.downsampling, self.factor)
@@ -139,9 +153,25 @@ class Representation:
                 scale = describe_scale(centre, reach, levels)
         else:
             numbers = [format_decimals(row, self.scenario.round_to) for row in kept]
-        if self.scenario.context_text == "stats" and statistics is None:
-            statistics = feature_lines(values)
-        return build_prompt(numbers, statistics=statistics, scale=scale)
+        if statistics is None:
+            statistics = feature_lines(values, self.scenario.context_text)
+        return build_prompt(numbers, statistics=statistics, description=description, scale=scale)
+
+    def answer(self, label_index: int, rationale: str | None = None) -> str:
+        """Return what the model is trained to say about a case: the answer, and a rationale if it has one.
+
+        Raises
+        ------
+        InputError
+            If the scenario's target has a rationale and none is given, or the other way round.
+        """
+        if (rationale is None) == self.scenario.has_rationale_target:
+            raise InputError(
+                f"scenario {self.scenario.name}: target={self.scenario.target!r} "
+                f"{'needs a rationale' if rationale is None else 'takes no rationale'}"
+            )
+        text = self.label_texts[label_index]
+        return text if rationale is None else f"{text}. {rationale}"
 
     def values_to_draw(self, values: np.ndarray) -> np.ndarray:
         """Return what the plot shows of series.
@@ -172,6 +202,15 @@ class Representation:
         return chat_text(
             prompt, answer, has_image=self.has_image, system=self.system_prompt, eos=self.eos_token
         )
+
+    def ended_answer(self, prompt: str, answer: str) -> str:
+        """Return a question and its answer, up to what ends the answer: the end token, or a full stop.
+
+        Classes are scored by this text, so that a rationale that was trained counts for none of them.
+        """
+        if self.scenario.has_rationale_target:
+            return f"{self.text(prompt)} {answer}."
+        return self.text(prompt, answer)
 
     def to_json(self) -> dict[str, Any]:
         """Return this as JSON-compatible values."""
@@ -206,9 +245,16 @@ class Representation:
         return cls.from_json(read_json(path))
 
 
-def feature_lines(values: np.ndarray) -> list[str]:
-    """Return the WITH_STATS features of each channel of a series, shape (n_channels, n_timepoints)."""
-    return [format_features(channel) for channel in values]
+def feature_lines(values: np.ndarray, context_text: str) -> list[str] | None:
+    """Return the features of each channel that a context text tells; None if it tells none.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_channels, n_timepoints)
+    context_text : {"none", "stats", "signal_analysis", "rationale"}
+    """
+    formats = {"stats": format_features, "signal_analysis": format_moments}
+    return [formats[context_text](x) for x in values] if context_text in formats else None
 
 
 def representation_at_factor(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vlmtsc.describe.settings import DescriptionKind
 from vlmtsc.errors import InputError
 
 #: What a separator's name stands for in the text. Named, because a table cell that holds one blank gets lost.
@@ -78,8 +79,9 @@ class ScenarioSettings:
     scale : {"told", "untold"}
         Whether a line of each prompt tells the scale of the format `scaled`. It says nothing about the class, and
         a small model takes longer to look past it.
-    context_text : {"none", "stats"}
-        Text beside the numbers: none, or the paper's 22 features of each channel.
+    context_text : {"none", "stats", "signal_analysis", "rationale"}
+        Text beside the numbers: none, the paper's 22 features of each channel, six statistics and a paragraph on
+        the course of the series, or a paragraph on what speaks for a class.
     downsampling : {"uniform", "adaptive", "paa", "lttb", "minmax"}
         How timepoints are left out: see `vlmtsc.representation.downsampling`.
     factor : "auto" or int
@@ -91,6 +93,11 @@ class ScenarioSettings:
         Tokens that a case may take at most: system prompt, image, text, answer and end token.
     labels : {"numbers", "letters", "names"}
         How classes are answered: "1", "2", ...; "A", "B", ...; or the archive's own labels.
+    describer : {"none", "template", "endpoint"}
+        Who writes paragraphs: sentences computed from the series, or a hosted model; none where there is none.
+    target : {"answer", "answer_then_rationale"}
+        What a model is trained to say: the answer, or the answer and then a rationale. Classes are scored by
+        their answers alone.
 
     Raises
     ------
@@ -105,12 +112,14 @@ class ScenarioSettings:
     levels: int = 20
     separator: Literal["space", "comma"] = "space"
     scale: Literal["told", "untold"] = "told"
-    context_text: Literal["none", "stats"] = "none"
+    context_text: Literal["none", "stats", "signal_analysis", "rationale"] = "none"
     downsampling: Literal["uniform", "adaptive", "paa", "lttb", "minmax"] = "uniform"
     factor: Literal["auto"] | int = "auto"
     plot: str = "line"
     context_length: int = 2048
     labels: Literal["numbers", "letters", "names"] = "numbers"
+    describer: Literal["none", "template", "endpoint"] = "none"
+    target: Literal["answer", "answer_then_rationale"] = "answer"
 
     def __post_init__(self) -> None:
         def refuse(key: str, allowed: str) -> None:
@@ -121,8 +130,16 @@ class ScenarioSettings:
             refuse("numbers", f"{'decimals or scaled' if self.has_numbers else 'none'}, {because}")
         if self.has_image == (self.plot == "none"):
             refuse("plot", f"{'the name of a plot' if self.has_image else 'none'}, {because}")
-        if self.context_text == "stats" and not self.has_numbers:
+        if self.context_text != "none" and not self.has_numbers:
             refuse("context_text", f"none, {because}")
+        if self.target == "answer_then_rationale" and self.context_text == "rationale":
+            refuse("target", "answer, since context_text='rationale' shows the rationale in the question")
+        if (self.describer == "none") == bool(self.descriptions):
+            needs = "since " + (
+                f"context_text={self.context_text!r}, target={self.target!r}: "
+                f"{'they need one' if self.descriptions else 'nobody describes anything'}"
+            )
+            refuse("describer", f"{'template or endpoint' if self.descriptions else 'none'}, {needs}")
         if not 0 <= self.round_to <= 10:
             refuse("round_to", "0 to 10")
         if not 1 <= self.levels <= 10**6:
@@ -141,3 +158,19 @@ class ScenarioSettings:
     def has_numbers(self) -> bool:
         """Whether the model is given the series as text."""
         return self.modality != "plot"
+
+    @property
+    def described_context(self) -> DescriptionKind | None:
+        """What kind of paragraph the question holds, if any."""
+        return self.context_text if self.context_text in ("signal_analysis", "rationale") else None
+
+    @property
+    def has_rationale_target(self) -> bool:
+        """Whether a rationale follows the answer in training."""
+        return self.target == "answer_then_rationale"
+
+    @property
+    def descriptions(self) -> tuple[DescriptionKind, ...]:
+        """The kinds of description that the scenario needs: of the question, and of the training target."""
+        question = (self.described_context,) if self.described_context else ()
+        return question + (("rationale",) if self.has_rationale_target else ())

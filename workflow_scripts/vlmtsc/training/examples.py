@@ -27,7 +27,7 @@ class Example:
     prompt : list of int
         Up to and including ``ASSISTANT:``, with one placeholder token for each image token.
     answer : list of int
-        The answer and the end token.
+        What is supervised: the answer, a rationale if the scenario trains one, and the end token.
     label_index : int
         Class index; -1 if it is not known.
     image : str or None
@@ -46,9 +46,10 @@ class Example:
 
 
 def answer_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[list[int]]:
-    """Return each class's answer as the tokens that follow a prompt, the end token included.
+    """Return each class's answer as the tokens that follow a prompt, with the token that ends it.
 
-    An answer by itself tokenises differently than after ``ASSISTANT:``, so it is cut out of a whole text.
+    That is the end token, or the full stop between an answer and its rationale. An answer by itself tokenises
+    differently than after ``ASSISTANT:``, so it is cut out of a whole text.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def answer_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representa
     prompt = tokenizer(representation.text(question))["input_ids"]
     answers = []
     for text in representation.label_texts:
-        whole = tokenizer(representation.text(question, text))["input_ids"]
+        whole = tokenizer(representation.ended_answer(question, text))["input_ids"]
         if whole[: len(prompt)] != prompt:
             raise InputError(
                 f"tokenizer: the answer {text!r} merges with the prompt; allowed: a clean boundary"
@@ -88,24 +89,42 @@ def make_examples(
     Raises
     ------
     InputError
-        If a sequence does not end in its answer's tokens, has another length than was budgeted, or the
-        placeholder is missing.
+        If a sequence does not end in its answer's tokens (or they do not follow its prompt, where a rationale
+        comes after them), has another length than was budgeted, or the placeholder is missing.
     """
     texts = [record_text(record, representation, with_answer=True) for record in records]
     encoded = tokenizer(texts)["input_ids"] if texts else []
+    rests = _rationale_lengths(records, encoded, representation, tokenizer)
     answers = answer_tokens(tokenizer, representation)
     placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     examples = []
-    for record, tokens in zip(records, encoded, strict=True):
+    for record, tokens, rest in zip(records, encoded, rests, strict=True):
         expanded = expand_placeholder(tokens, placeholder, representation.image_tokens)
         answer = answers[record["label_index"]]
-        if expanded[-len(answer) :] != answer or len(expanded) != record["tokens"]:
+        start = len(expanded) - (rest or len(answer))
+        if expanded[start : start + len(answer)] != answer or len(expanded) != record["tokens"]:
             raise InputError(
                 f"conversation {record['id']}: {len(expanded)} tokens; allowed: the {record['tokens']} that "
-                "were budgeted, ending in the answer's. Are the conversations another model's?"
+                "were budgeted, with the answer's behind the prompt's. Are the conversations another model's?"
             )
-        examples.append(Example(expanded[: -len(answer)], answer, record["label_index"], record.get("image")))
+        examples.append(
+            Example(expanded[:start], expanded[start:], record["label_index"], record.get("image"))
+        )
     return examples
+
+
+def _rationale_lengths(
+    records: Sequence[Mapping[str, Any]],
+    encoded: Sequence[Sequence[int]],
+    representation: Representation,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[int]:
+    """Return how many tokens follow each prompt, answer and rationale together; 0 without rationales."""
+    if not representation.scenario.has_rationale_target or not records:
+        return [0] * len(records)
+    texts = [record_text(record, representation, with_answer=False) for record in records]
+    prompts = tokenizer(texts)["input_ids"]
+    return [len(whole) - len(prompt) for whole, prompt in zip(encoded, prompts, strict=True)]
 
 
 def make_questions(

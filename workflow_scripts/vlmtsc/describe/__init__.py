@@ -1,0 +1,1 @@
+"""Descriptions of series in words: sentences computed from the series, or a hosted model's."""
