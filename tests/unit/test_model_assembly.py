@@ -140,11 +140,11 @@ def test_the_output_of_a_shortened_model_is_calibrated() -> None:
     text = tokenizer(assembly.CALIBRATION_TEXT, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         before = model(input_ids=text, labels=text).loss.item()
-        factor = calibrate_output(model, tokenizer, layers_kept=False)
+        factor = calibrate_output(model, tokenizer, whole=False)
         after = model(input_ids=text, labels=text).loss.item()
     assert 0 < factor < 1
     assert after < before / 2
-    assert calibrate_output(model, tokenizer, layers_kept=True) == 1.0
+    assert calibrate_output(model, tokenizer, whole=True) == 1.0
 
 
 @pytest.mark.parametrize("change", ["missing", "extra"])

@@ -87,12 +87,12 @@ def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreT
     model.model.layers = model.model.layers[:layers]
     model.config.num_hidden_layers = layers
     del model.config.quantization_config
-    factor = calibrate_output(model, tokenizer, layers_kept=layers == total)
+    factor = calibrate_output(model, tokenizer, whole=layers == total)
     logger.info("%s: %d of %d layers, output scaled by %.2f", gguf.name, layers, total, factor)
     return model, tokenizer
 
 
-def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, layers_kept: bool) -> float:
+def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, whole: bool) -> float:
     """Scale the last norm of a shortened model so that its predictions are as likely as they can be.
 
     The first layers' hidden states were never meant for the output layer: its logits are large and wrong, and
@@ -102,15 +102,15 @@ def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
     ----------
     model : LlamaForCausalLM
     tokenizer : PreTrainedTokenizerBase
-    layers_kept : bool
-        Whether the model is whole, and nothing is to be done.
+    whole : bool
+        Whether the model has all its layers, and nothing is to be done.
 
     Returns
     -------
     float
         The factor.
     """
-    if layers_kept:
+    if whole:
         return 1.0
     tokens = tokenizer(CALIBRATION_TEXT, return_tensors="pt")["input_ids"]
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import set_seed
+from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
@@ -156,7 +158,7 @@ def finetune(
 
 def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
     """Train, from the last state in `checkpoints` if there is one, and validate the final state."""
-    trainer.remove_callback(_printer())
+    trainer.remove_callback(PrinterCallback)  # `log` says more
     last = latest_state(checkpoints)
     if last is not None:
         logger.info("goes on from %s", last)
@@ -168,12 +170,6 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
         or log.rows[-1]["step"] != trainer.state.global_step
     ):
         trainer.evaluate()
-
-
-def _printer() -> type:
-    from transformers.trainer_callback import PrinterCallback
-
-    return PrinterCallback
 
 
 def latest_state(checkpoints: Path) -> Path | None:
@@ -191,8 +187,6 @@ def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
     identity : mapping
         What a state depends on: settings and digests of the inputs.
     """
-    import shutil
-
     marker = folder / "identity.json"
     if marker.is_file() and read_json(marker) == dict(identity):
         return

@@ -65,18 +65,21 @@ class TrainingLog(TrainerCallback):
         logs = logs or {}
         if "loss" not in logs and "eval_loss" not in logs:
             return  # the Trainer's summary at the end
-        row = {
-            "step": state.global_step,
-            "epoch": round(state.epoch or 0.0, 4),
-            "tokens": round(state.global_step * self._tokens_per_step),
+        row = self._row(state.global_step, state.epoch or 0.0, logs)
+        self.rows.append(row)
+        check_finite(self._name, row, self.rows)
+        logger.info("%s", self._line(row, state))
+
+    def _row(self, step: int, epoch: float, logs: dict[str, float]) -> dict[str, Any]:
+        return {
+            "step": step,
+            "epoch": round(epoch, 4),
+            "tokens": round(step * self._tokens_per_step),
             "loss": logs.get("loss"),
             "learning_rate": logs.get("learning_rate"),
             "validation_loss": logs.get("eval_loss"),
             "validation_accuracy": logs.get("eval_accuracy"),
         }
-        self.rows.append(row)
-        check_finite(self._name, row, self.rows)
-        logger.info("%s", self._line(row, state))
 
     def _line(self, row: dict[str, Any], state: TrainerState) -> str:
         head = f"{self._name}: step {row['step']}/{state.max_steps}, epoch {row['epoch']:.1f}"
@@ -95,18 +98,7 @@ class TrainingLog(TrainerCallback):
         """Take over the rows of an interrupted run from the Trainer's own history."""
         for logs in history:
             if "loss" in logs or "eval_loss" in logs:
-                step = int(logs["step"])
-                self.rows.append(
-                    {
-                        "step": step,
-                        "epoch": round(logs["epoch"], 4),
-                        "tokens": round(step * self._tokens_per_step),
-                        "loss": logs.get("loss"),
-                        "learning_rate": logs.get("learning_rate"),
-                        "validation_loss": logs.get("eval_loss"),
-                        "validation_accuracy": logs.get("eval_accuracy"),
-                    }
-                )
+                self.rows.append(self._row(int(logs["step"]), logs["epoch"], logs))
 
     def write_csv(self, path: Path) -> None:
         """Write all rows; a cell without a value stays empty."""
