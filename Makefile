@@ -1,4 +1,4 @@
-# make results | test | plan | rulegraph | publish | lint | lock | clean        (make help explains)
+# make results | paper-embedded | ledger | corrections | test | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -6,16 +6,21 @@ TORCH_INDEX ?=
 # Passed on to snakemake, for example ARGS="--config datasets=[GunPoint]".
 ARGS ?=
 CORES ?= all
+# make paper-embedded: what of the matrix to run. Empty means all; what is not run is shown as such.
+SCENARIOS ?= plot, numbers, BASELINE_2048
+DATASETS ?=
+# Its further configuration, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
+CONFIG ?=
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results test plan rulegraph publish lint format representations reference lock clean
+.PHONY: help environment results ledger paper-embedded test test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 22
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
 
 environment: ## make or update .venv from envs/requirements.lock
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/install.sh $(VENV)
@@ -23,8 +28,19 @@ environment: ## make or update .venv from envs/requirements.lock
 results: environment ## run the workflow; ends with the table and where everything is
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 
+ledger: environment ## what each scenario costs in tokens and keeps of a series; trains nothing
+	@$(SNAKEMAKE) ledger --cores $(CORES) $(ARGS)
+
+paper-embedded: environment ## the paper's table on the embedded model (SCENARIOS="plot, numbers", DATASETS=)
+	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \
+		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
+
 test: environment ## run every test
 	@$(RUN) python -m pytest
+
+test-slurm: environment ## start a SLURM of one node and run the tiny workflow on it; as root, installs SLURM first
+	@sh tests/slurm/install.sh
+	@$(RUN) python -m pytest tests/slurm
 
 plan: environment ## what would run, with an estimate of samples, tokens and time
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
@@ -37,6 +53,14 @@ rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
 
 publish: environment ## put the table and figure of the finished default run into the README
 	@$(RUN) python workflow_scripts/publish_results.py --results results --readme README.md --figures docs/results
+
+corrections: environment ## measure what each fault of the original is worth, into docs/corrections.md
+	@$(SNAKEMAKE) --cores $(CORES) --configfile config/corrections.yaml $(ARGS) -- corrections
+	@$(RUN) python workflow_scripts/publish_corrections.py --results results --page docs/corrections.md
+
+publish-paper: environment ## put the paper's table, as make paper-embedded left it, into the README
+	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
+		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
 
 lint: environment ## check formatting, style, types and the workflow
 	@$(RUN) ruff format --check workflow_scripts tests

@@ -7,15 +7,19 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/tables.smk"
 include: "rules/download.smk"
 include: "rules/preprocess.smk"
 include: "rules/render.smk"
 include: "rules/assemble.smk"
 include: "rules/describe.smk"
 include: "rules/conversations.smk"
+include: "rules/ledger.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
+include: "rules/corrections.smk"
+include: "rules/paper.smk"
 
 
 report: "rules/report/workflow.rst"
@@ -38,3 +42,4 @@ onerror:
         sep="\n",
         file=sys.stderr,
     )
+    show_incomplete_results()

@@ -4,10 +4,6 @@
 # argument of bash, which Linux limits to 128 KiB, so thousands of run folders would not fit in it; the tables
 # of each model, dataset and protocol do, up to about a thousand.
 
-RUNS_OF = {}
-for run in RUNS:
-    RUNS_OF.setdefault((run.model, run.dataset, run.protocol), []).append(run)
-
 
 rule collect_runs:
     input:
@@ -26,7 +22,7 @@ rule collect_runs:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
         runtime=10,
     params:
         root=f"{RESULTS}/runs",
@@ -67,7 +63,7 @@ rule write_tables:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
         runtime=10,
     params:
         collected=lambda wildcards, input: as_argument(list(input.runs)),
@@ -113,7 +109,7 @@ rule draw_figures:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=20,
     params:
         training=lambda wildcards, input: as_argument(list(input.training)),

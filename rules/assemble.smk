@@ -13,11 +13,12 @@ rule assemble_model:
         f"{RESULTS}/benchmarks/assemble_model/{{model}}.tsv"
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models_from("assemble")),
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=30,
     params:
         settings=lambda wildcards: as_argument(assembly_settings(wildcards)),

@@ -1,9 +1,11 @@
 """What all rules share: the checked configuration, wildcards, and the parameters that decide on reruns."""
 
+import gc
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,9 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from vlmtsc.code_digest import code_digest
 from vlmtsc.configuration import Run, load_configuration
 from vlmtsc.errors import InputError
+
+# What a plan is made of stays until the end; looking for garbage in it takes a tenth of a large dry run.
+gc.set_threshold(200_000, 100, 100)
 
 # Rules call `python`: that of the environment that runs Snakemake, whether or not it is activated. Set here and
 # not in the rules, so that no command holds a path that a move of the project would change.
@@ -36,6 +41,9 @@ RESULTS = CONFIGURATION.results
 RUNS = CONFIGURATION.runs()
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
+
+# Priority of what is cheap and comes before training: so that the ledger is there before the first long job.
+BEFORE_TRAINING = 10
 
 
 def one_of(*names):
@@ -64,9 +72,14 @@ def option(name, value):
     return f"--{name} {shlex.quote(str(value))}" if value else ""
 
 
-def path_of(script):
+def file_of(script):
     """Path of a script, relative to the working directory."""
     return f"{SCRIPTS}/{script}.py"
+
+
+def path_of(script):
+    """The same for a shell command."""
+    return shlex.quote(file_of(script))
 
 
 def code_of(script):
@@ -84,42 +97,11 @@ def of_runs(name):
 
 def final_results():
     """What `all` asks for."""
-    tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv"]
+    tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
     figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
     return [
         *(f"{RESULTS}/tables/{name}" for name in tables),
         *(f"{RESULTS}/figures/{name}" for name in figures),
-    ]
-
-
-def show_results():
-    """Write the report of a finished run, and show the table and where everything is."""
-    if all(job.rule.name != "all" for job in workflow.dag.jobs):
-        return
-    # The same command once more, with `--report`: it then has the same configuration and targets.
-    page = str(Path(RESULTS, "report.html"))
-    command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock", "--report", page]
-    made = subprocess.run(command, capture_output=True, text=True)
-    if made.returncode:
-        print(f"The report could not be made:\n{made.stderr[-2000:]}", file=sys.stderr)
-    subprocess.run([sys.executable, path_of("print_summary"), "--results", RESULTS], check=True)
-
-
-def runs_of(wildcards):
-    """The requested runs of one model on one dataset and protocol, in the order of configuration."""
-    return RUNS_OF.get((wildcards.model, wildcards.dataset, wildcards.protocol), [])
-
-
-def run_files(name):
-    """An input function: the file `name` of each of these runs."""
-    return lambda wildcards: [f"{RESULTS}/{run.folder}/{name}" for run in runs_of(wildcards)]
-
-
-def collected(name):
-    """The file `name` that collect_runs writes, for each model, dataset and protocol."""
-    return [
-        f"{RESULTS}/tables/by_dataset/{model}/{dataset}/{protocol}/{name}"
-        for model, dataset, protocol in RUNS_OF
     ]
 
 
@@ -132,13 +114,13 @@ def checkpoint_of_model(wildcards):
 def assembly_settings(wildcards):
     """How the parts are put together."""
     source = CONFIGURATION.model_settings(wildcards.model)["assemble"]
-    return {key: source[key] for key in ("layers", "seed")}
+    return {key: source[key] for key in ("layers", "vision_strides", "seed")}
 
 
 def plot_of_scenario(wildcards):
-    """Settings of the scenario's plot; none if it shows none."""
-    plot = CONFIGURATION.scenario_settings(wildcards.scenario)["plot"]
-    return None if plot == "none" else CONFIGURATION.plot_settings(plot)
+    """Settings of the plot that a scenario shows; none if it shows none."""
+    plot = CONFIGURATION.shown_plot(wildcards.scenario)
+    return plot and CONFIGURATION.plot_settings(plot)
 
 
 def own_files(wildcards):
@@ -151,8 +133,8 @@ def own_files(wildcards):
 
 def plots_of_scenario(wildcards):
     """The plots that a scenario shows: its own if they are of downsampled series; none if it shows none."""
-    plot = CONFIGURATION.scenario_settings(wildcards.scenario)["plot"]
-    if plot == "none":
+    plot = CONFIGURATION.shown_plot(wildcards.scenario)
+    if plot is None:
         return []
     if CONFIGURATION.plot_settings(plot)["series"] == "full":
         return f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
@@ -172,8 +154,16 @@ def descriptions_of_scenario(part):
     return find
 
 
+def growing(mem_mb):
+    """Memory of a CPU job in MB: as much again at each new attempt (option --retries)."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
 def model_resource(name):
     """What the jobs of a model need, from the table of models."""
+    values = {CONFIGURATION.model_resources(model)[name] for model in CONFIGURATION.model_table}
+    if len(values) == 1:  # no function, which Snakemake would call for each of thousands of jobs
+        return values.pop()
     return lambda wildcards: CONFIGURATION.model_resources(wildcards.model)[name]
 
 

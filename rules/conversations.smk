@@ -19,11 +19,12 @@ rule build_conversations:
         f"{RESULTS}/logs/build_conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/build_conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.tsv"
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=60,
     params:
         scenario=lambda wildcards: as_argument(CONFIGURATION.scenario_settings(wildcards.scenario)),

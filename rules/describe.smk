@@ -1,4 +1,5 @@
-# Series in words, for scenarios that show them or train them. No label is read. request_descriptions touches the network.
+# Series in words, for scenarios that show them or train them. No label is read but for the kinds `leaked_...`.
+# request_descriptions touches the network.
 
 
 rule describe_series:
@@ -11,12 +12,13 @@ rule describe_series:
     benchmark:
         f"{RESULTS}/benchmarks/describe_series/{{dataset}}/{{kind}}.tsv"
     wildcard_constraints:
-        kind="signal_analysis|rationale",
+        kind="signal_analysis|rationale|leaked_rationale(_merged_labels)?",
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime=30,
     params:
         script=path_of("describe_series"),
@@ -36,7 +38,8 @@ rule request_descriptions:
     benchmark:
         f"{RESULTS}/benchmarks/request_descriptions/{{dataset}}/{{kind}}.tsv"
     wildcard_constraints:
-        kind="signal_analysis|rationale",
+        kind="signal_analysis|rationale|leaked_rationale(_merged_labels)?",
+    priority: BEFORE_TRAINING
     # Compute nodes often have no internet. The address and the key stay in the environment.
     localrule: True
     conda:

@@ -16,6 +16,7 @@ rule download_dataset:
         f"{RESULTS}/logs/download_dataset/{{dataset}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/download_dataset/{{dataset}}.tsv"
+    priority: BEFORE_TRAINING
     retries: 2
     localrule: True
     conda:
@@ -45,6 +46,7 @@ rule download_model_parts:
         f"{RESULTS}/benchmarks/download_model_parts/{{model}}.tsv"
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models_from("assemble")),
+    priority: BEFORE_TRAINING
     retries: 2
     localrule: True
     conda:
@@ -79,6 +81,7 @@ rule download_model:
         f"{RESULTS}/benchmarks/download_model/{{model}}.tsv"
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models_from("hub")),
+    priority: BEFORE_TRAINING
     retries: 2
     localrule: True
     conda:

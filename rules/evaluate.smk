@@ -29,4 +29,4 @@ rule evaluate_model:
     shell:
         "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
         "--parameters {input.parameters:q} --test {input.test:q} {params.plots} "
-        "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --log {log:q}"
+        "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --gpus {resources.gpu} --log {log:q}"

@@ -33,6 +33,7 @@ rule finetune_model:
         plots=lambda wildcards, input: option("plots", input.plots),
         # Outside the declared outputs, which Snakemake removes when a job fails.
         checkpoints=lambda wildcards, output: f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}",
+        shared=f"{RESULTS}/shared_runs",
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:
@@ -40,4 +41,5 @@ rule finetune_model:
         "--validation {input.validation:q} --representation {input.representation:q} {params.plots} "
         "--settings {params.settings:q} --checkpoints {params.checkpoints:q} --adapter {output.adapter:q} "
         "--parameters {output.parameters:q} --training_log {output.training_log:q} "
-        "--run_record {output.run_record:q} --threads {threads} --log {log:q}"
+        "--run_record {output.run_record:q} --shared {params.shared:q} --threads {threads} --gpus {resources.gpu} "
+        "--log {log:q}"

@@ -11,11 +11,12 @@ rule preprocess_dataset:
         f"{RESULTS}/logs/preprocess_dataset/{{dataset}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/preprocess_dataset/{{dataset}}.tsv"
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=10,
     params:
         settings=as_argument(CONFIGURATION.cleaning_settings()),
@@ -36,11 +37,12 @@ rule split_dataset:
         f"{RESULTS}/logs/split_dataset/{{dataset}}/{{protocol}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/split_dataset/{{dataset}}/{{protocol}}.tsv"
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime=10,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.split_settings(wildcards.protocol)),

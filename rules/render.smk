@@ -10,11 +10,12 @@ rule render_plots:
         f"{RESULTS}/logs/render_plots/{{dataset}}/{{plot}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/render_plots/{{dataset}}/{{plot}}.tsv"
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 4
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.plot_settings(wildcards.plot)),
@@ -37,11 +38,12 @@ rule render_scenario_plots:
         f"{RESULTS}/logs/render_scenario_plots/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/render_scenario_plots/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.tsv"
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: 4
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         script=path_of("render_plots"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.representation.compat import Switch
 from vlmtsc.representation.conversations import make_conversations
 from vlmtsc.representation.plots import LinePlotter, write_png
 from vlmtsc.representation.representation import Representation
@@ -164,6 +166,7 @@ def make_task(
     context_length: int = 512,
     system_prompt: str = "",
     rationale_target: bool = False,
+    compat: Sequence[Switch] = (),
 ) -> TinyTask:
     """Make noisy waves, a frequency a class, and their conversations and plots."""
     generator = np.random.default_rng(0)
@@ -194,6 +197,7 @@ def make_task(
         context_length=context_length,
         describer="template" if rationale_target else "none",
         target="answer_then_rationale" if rationale_target else "answer",
+        compat=tuple(compat),
     )
     rationales = {
         identity: f"It goes {'up' if case % 2 else 'down, then up again'}."
@@ -236,6 +240,9 @@ def recipe(**changes: Any) -> FinetuneSettings:
         "micro_batch_size": 4,
         "epochs": 2,
         "token_budget": 0,
+        "early_stopping_patience": 0,
+        "early_stopping_threshold": 0.0,
+        "keep": "last",
         "max_grad_norm": 1.0,
         "precision": "fp32",
         "attention": "eager",

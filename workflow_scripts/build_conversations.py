@@ -9,9 +9,10 @@ import numpy as np
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.files import read_descriptions
-from vlmtsc.describe.settings import DescriptionKind
+from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
+from vlmtsc.representation.breakdown import input_digest, token_breakdown
 from vlmtsc.representation.conversations import PARTS, make_conversations
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.script import run_script
@@ -52,7 +53,7 @@ def build_conversations(
     representation : Path
         Everything fitted (.json) to write: what encodes a new series in the same way.
     budget : Path
-        Tokens and values kept (.json) to write.
+        Tokens, what they are spent on, values kept, and a digest of the inputs (.json) to write.
     plot : PlotSettings, optional
         Settings of the scenario's plot, if it has one.
     system_prompt : str, default ""
@@ -65,13 +66,14 @@ def build_conversations(
         File for messages.
     """
     # Here, because importing transformers takes seconds and a wrong argument should not.
-    from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
+    from vlmtsc.model.files import load_checked_processor
+    from vlmtsc.representation.tokens import count_image_tokens, token_counter, token_locator
 
     with np.load(split, allow_pickle=False) as file:
         parts = {part: file[part] for part in PARTS}
     asked = scenario.described_context
     trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
-    processor = load_processor(model)
+    processor = load_checked_processor(model)
     try:
         result = make_conversations(
             CleanSeries.load(series),
@@ -85,12 +87,16 @@ def build_conversations(
             descriptions=_texts(descriptions, asked, scenario.describer, "descriptions"),
             rationales=_texts(rationales, trained, scenario.describer, "rationales"),
         )
+        cases = [record for part in PARTS for record in result.records[part]]
+        locate = token_locator(processor.tokenizer)
+        spent = token_breakdown(cases, result.representation, locate)
     except InputError as error:
         raise InputError(f"{series}, scenario {scenario.name}, model {model}: {error}") from error
     for path, part in ((train, "train"), (validation, "validation"), (test, "test")):
         write_json(path, result.records[part])
     result.representation.save(representation)
-    write_json(budget, result.budget)
+    digest = input_digest(result.records, result.representation)
+    write_json(budget, result.budget | {"breakdown": spent, "input_digest": digest})
     logger.info(
         "factor %d keeps %d of %d values a channel; longest case %d of %d tokens",
         result.budget["factor"],
@@ -102,7 +108,7 @@ def build_conversations(
 
 
 def _texts(
-    path: Path | None, kind: DescriptionKind | None, describer: str, option: str
+    path: Path | None, kind: DescriptionKind | LeakedKind | None, describer: str, option: str
 ) -> dict[str, str] | None:
     """Read the paragraphs that a scenario needs; None if it needs none."""
     if (path is None) != (kind is None):

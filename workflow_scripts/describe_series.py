@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.files import write_descriptions
-from vlmtsc.describe.settings import DescriptionKind
+from vlmtsc.describe.leak import what_to_ask
+from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.describe.template import describe_template
 from vlmtsc.script import run_script
 
@@ -15,11 +16,15 @@ logger = logging.getLogger("vlmtsc.describe_series")
 
 
 def describe_series(
-    series: Path, dataset: str, kind: DescriptionKind, descriptions: Path, log: Path | None = None
+    series: Path,
+    dataset: str,
+    kind: DescriptionKind | LeakedKind,
+    descriptions: Path,
+    log: Path | None = None,
 ) -> None:
     """Describe every series of a dataset in words computed from it.
 
-    No label is read, and no network is needed.
+    No network is needed. No label is told, but to the kinds that are to show what a leak is worth.
 
     Parameters
     ----------
@@ -27,17 +32,18 @@ def describe_series(
         Clean series (.npz) of `preprocess_dataset`.
     dataset : str
         Name, written into the output.
-    kind : {"signal_analysis", "rationale"}
-        The course of each channel with its numbers, or what stands out.
+    kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
+        The course of each channel with its numbers, or what stands out; `leaked`: and which class it is.
     descriptions : Path
         One paragraph for each case (.json) to write.
     log : Path, optional
         File for messages.
     """
     clean = CleanSeries.load(series)
+    asked, told = what_to_ask(clean, kind)
     texts = {
-        identity: describe_template(values, kind)
-        for identity, values in zip(clean.case_ids.tolist(), clean.values, strict=True)
+        identity: describe_template(values, asked, leaked_label=label)
+        for identity, values, label in zip(clean.case_ids.tolist(), clean.values, told, strict=True)
     }
     write_descriptions(descriptions, dataset, kind, "template", {}, texts)
     mean = sum(map(len, texts.values())) / len(texts)

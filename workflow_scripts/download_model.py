@@ -32,6 +32,8 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
     from huggingface_hub.errors import GatedRepoError
     from huggingface_hub.utils import httpx
 
+    from vlmtsc.model.files import check_files, check_processor_files
+
     where = f"{settings.repository} at {settings.revision}"
     try:
         with atomic_path(output) as folder:
@@ -41,10 +43,11 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
                 local_dir=folder,
                 allow_patterns=list(PATTERNS),
             )
-            if not list(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
-                raise InputError(
-                    f"{where}: no config.json or no *.safetensors; allowed: a complete checkpoint"
-                )
+            try:
+                check_files(folder)
+                check_processor_files(folder)
+            except InputError as error:
+                raise InputError(f"{where} is not a complete checkpoint: {error}") from error
     except GatedRepoError as error:
         raise InputError(
             f"{where}: access is restricted; accept its licence on the hub and set HF_TOKEN ({error})"

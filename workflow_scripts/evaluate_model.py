@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.model.devices import claim_gpus
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.evaluate_model")
@@ -22,6 +23,7 @@ def evaluate_model(
     metrics: Path,
     plots: Path | None = None,
     threads: int = 1,
+    gpus: int = 0,
     log: Path | None = None,
 ) -> None:
     """Classify the test part of a dataset with a fine-tuned model.
@@ -44,6 +46,8 @@ def evaluate_model(
         Folder of plots.
     threads : int, default 1
         Threads of each tensor operation.
+    gpus : int, default 0
+        GPUs to take for this job alone; 0: whatever PyTorch sees.
     log : Path, optional
         File for messages.
     """
@@ -52,8 +56,9 @@ def evaluate_model(
     from vlmtsc.evaluation.predictor import Predictor
 
     records = read_json(test)
-    predictor = Predictor.load(model, adapter, read_json(parameters), threads=threads)
-    scores = predictor.score(records, plots)
+    with claim_gpus(gpus):
+        predictor = Predictor.load(model, adapter, read_json(parameters), threads=threads)
+        scores = predictor.score(records, plots)
     classes = list(predictor.representation.classes)
     labels = np.array([record["label_index"] for record in records])
     table = prediction_table([record["id"] for record in records], scores, classes, labels)

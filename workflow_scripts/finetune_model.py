@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.code_digest import code_digest
+from vlmtsc.files import atomic_path, digest_of_files, exclusive, read_json, write_json
+from vlmtsc.model.devices import claim_gpus
 from vlmtsc.script import run_script
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -48,7 +50,9 @@ def finetune_model(
     training_log: Path,
     run_record: Path,
     plots: Path | None = None,
+    shared: Path | None = None,
     threads: int = 1,
+    gpus: int = 0,
     log: Path | None = None,
 ) -> None:
     """Fine-tune a model with LoRA on one scenario of one dataset.
@@ -72,49 +76,75 @@ def finetune_model(
     training_log : Path
         Losses and rates (.csv) to write.
     run_record : Path
-        Counts, costs, versions and hardware (.json) to write.
+        Counts, costs, versions and hardware (.json) to write; those of the run that trained, which
+        `shared_with` names if it is another one.
     plots : Path, optional
         Folder of plots.
+    shared : Path, optional
+        Folder that says which runs have trained what. A run that would repeat another one's training takes its
+        outputs, and waits for them if it is still going on. Without this folder every run trains.
     threads : int, default 1
         Threads of each tensor operation.
+    gpus : int, default 0
+        GPUs to take for this run alone; 0: whatever PyTorch sees.
     log : Path, optional
         File for messages.
     """
     from vlmtsc.model.adapter import save_adapter
     from vlmtsc.representation.representation import Representation
     from vlmtsc.training.finetune import claim_checkpoints, finetune
+    from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
 
-    inputs = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (train, validation)}
+    parts = {"train": read_json(train), "validation": read_json(validation)}
+    fitted = Representation.load(representation)
+    code = code_digest(Path(__file__), Path(__file__).parent)
+    digest = training_digest(model, parts, fitted, settings, plots=plots, threads=threads, code=code)
     resolved = {
         "run": asdict(run),
         "finetune": asdict(settings),
         "representation": read_json(representation),
-        "inputs": inputs,
+        "inputs": {path.name: digest_of_files([path]) for path in (train, validation)},
     }
-    claim_checkpoints(checkpoints, resolved | {"threads": threads})
-    result = finetune(
-        model,
-        read_json(train),
-        read_json(validation),
-        Representation.load(representation),
-        settings,
-        plots=plots,
-        checkpoints=checkpoints,
-        name=str(run),
-        threads=threads,
-    )
-    save_adapter(result.model, adapter, base=run.model)
-    with atomic_path(training_log) as path:
-        result.log.write_csv(path)
-    write_json(parameters, resolved)
-    write_json(run_record, asdict(run) | result.record)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    runs = SharedRuns(shared) if shared is not None else None
+    # A job left behind by a killed workflow may still be training the same run.
+    with (
+        exclusive(checkpoints),
+        runs.claim(digest, run_record.parent) if runs is not None else nullcontext() as source,
+    ):
+        if source is None:
+            claim_checkpoints(checkpoints, resolved | {"threads": threads})
+            with claim_gpus(gpus):
+                result = finetune(
+                    model,
+                    parts["train"],
+                    parts["validation"],
+                    fitted,
+                    settings,
+                    plots=plots,
+                    checkpoints=checkpoints,
+                    name=str(run),
+                    threads=threads,
+                )
+            save_adapter(result.model, adapter, base=run.model)
+            with atomic_path(training_log) as path:
+                result.log.write_csv(path)
+            record = result.record | {"shared_with": None, "training_digest": digest}
+        else:
+            record = take_outputs(source, adapter, training_log)
+            logger.info(
+                "%s: has the inputs and settings of %s and takes its outputs", run, record["shared_with"]
+            )
+        write_json(parameters, resolved)
+        write_json(run_record, record | asdict(run))
+        if runs is not None:
+            runs.add(digest, run_record.parent)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     logger.info(
         "%s: %d steps in %.0f s, validation accuracy %.1f%%",
         run,
-        result.record["steps"],
-        result.record["wall_seconds"],
-        100 * result.record["validation_accuracy"],
+        record["steps"],
+        record["wall_seconds"],
+        100 * record["validation_accuracy"],
     )
 
 

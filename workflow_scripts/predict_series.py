@@ -85,6 +85,11 @@ def predict_series(
     ]
     paragraphs: list[str] | list[None] = [None] * len(cases)
     kind = representation.scenario.described_context
+    if kind == "leaked_rationale" or kind == "leaked_rationale_merged_labels":
+        raise InputError(
+            f"{run}: its questions hold rationales by a describer that was told the class (compat='leaked_rationale'), "
+            "and nobody knows the class of a new series; allowed: a run of a scenario without this switch"
+        )
     if kind is not None and representation.scenario.describer == "template":
         paragraphs = [describe_template(case, kind) for case in cases]
     elif kind is not None:
@@ -96,9 +101,10 @@ def predict_series(
     with tempfile.TemporaryDirectory() as folder:
         plots = Path(folder) if representation.plot is not None else None
         if representation.plot is not None:
-            plotter = make_plotter(representation.plot, representation.n_channels, representation.plot_limits)
-            for index, case in enumerate(cases):
-                write_png(plotter.render(representation.values_to_draw(case)), Path(folder) / f"{index}.png")
+            drawn = representation.values_to_draw(np.stack(cases))
+            plotter = make_plotter(representation.plot, drawn.shape[1], representation.plot_limits)
+            for index, case in enumerate(drawn):
+                write_png(plotter.render(case), Path(folder) / f"{index}.png")
         records = [
             question_record(identity, case, representation, f"{index}.png", paragraph)
             for index, (identity, case, paragraph) in enumerate(zip(ids, cases, paragraphs, strict=True))

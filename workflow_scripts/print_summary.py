@@ -1,4 +1,4 @@
-"""Print the table of accuracies and where the results lie."""
+"""Print tables and where the results lie."""
 
 from __future__ import annotations
 
@@ -7,30 +7,44 @@ from pathlib import Path
 from vlmtsc.errors import InputError
 from vlmtsc.script import run_script
 
+OTHER_FORMS = {"accuracy": ".csv, .tex, .html", "paper": ".csv, .tex, .html", "ledger": ".csv, .html"}
 
-def print_summary(results: Path = Path("results"), log: Path | None = None) -> None:
-    """Print the table of accuracies and where table, figures and report lie.
+
+def print_summary(
+    results: Path = Path("results"), tables: list[str] | None = None, log: Path | None = None
+) -> None:
+    """Print tables and where tables, figures and report lie.
 
     Parameters
     ----------
     results : Path
         Folder of the workflow's results.
+    tables : list of str, optional
+        Names of tables, the last one nearest to the end; that of accuracies if there is no other.
     log : Path, optional
         File for messages.
     """
-    table = results / "tables" / "accuracy.md"
-    if not table.exists():
-        raise InputError(
-            f"{table}: not there; run the workflow first (make results, or snakemake --cores all)"
-        )
+    names = tables or ["accuracy"]
+    files = [results / "tables" / f"{name}.md" for name in names]
+    for table in files:
+        if not table.exists():
+            raise InputError(
+                f"{table}: not there; run the workflow first (make results, or snakemake --cores all)"
+            )
     report = results / "report.html"
     places = {
-        "Table": f"{table} (also .csv, .tex, .html)",
-        "All runs": results / "tables" / "runs.csv",
-        "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",
-        "Report": report if report.exists() else f"not built yet: snakemake --report {report}",
+        "Table": ", ".join(
+            f"{table} (also {OTHER_FORMS[name]})" for name, table in zip(names, files, strict=True)
+        )
     }
-    print(f"\n{table.read_text(encoding='utf-8')}")
+    if names != ["ledger"]:
+        places |= {
+            "All runs": str(results / "tables" / "runs.csv"),
+            "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",
+            "Report": str(report) if report.exists() else f"not built yet: snakemake --report {report}",
+        }
+    for table in files:
+        print(f"\n{table.read_text(encoding='utf-8')}")
     for name, place in places.items():
         print(f"{name + ':':<10}{place}")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
+from vlmtsc.reporting.sections import describe_machine, fill_section
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.publish_results")
@@ -26,10 +26,7 @@ def elapsed_minutes(results: Path) -> float:
 
 def machine(results: Path) -> str:
     """Describe the machine that the runs' records name."""
-    record = read_json(min(results.glob("runs/*/*/*/*/*/run_record.json")))
-    hardware = record["hardware"]
-    device = ", ".join(hardware["gpus"]) or f"{hardware['processor']}, {hardware['cores']} cores, no GPU"
-    return f"{device}, {hardware['memory_gib']:.0f} GiB of memory"
+    return describe_machine(read_json(min(results.glob("runs/*/*/*/*/*/run_record.json"))))
 
 
 def results_text(results: Path, figures: str) -> str:
@@ -43,7 +40,7 @@ def results_text(results: Path, figures: str) -> str:
         Folder of the figures, relative to the README.
     """
     runs = pd.read_csv(results / "tables/runs.csv")
-    done = runs[runs["status"] == "done"]
+    done = runs[(runs["status"] == "done") & runs["shared_with"].isna()]
     parameters = ", ".join(
         f"{model}: {count / 1e6:.0f} million parameters"
         for model, count in done.groupby("model")["total_parameters"].first().items()
@@ -76,16 +73,11 @@ def publish_results(results: Path, readme: Path, figures: Path, log: Path | None
     log : Path, optional
         File for messages.
     """
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise InputError(f"{readme}: the markers {BEGIN!r} and {END!r} are missing")
     figures.mkdir(parents=True, exist_ok=True)
+    section = results_text(results, figures.relative_to(readme.parent).as_posix())
+    fill_section(readme, BEGIN, END, section)
     for name in FIGURES:
         shutil.copyfile(results / "figures" / name, figures / name)
-    section = results_text(results, figures.relative_to(readme.parent).as_posix())
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    with atomic_path(readme) as path:
-        path.write_text(f"{before}{BEGIN}\n{section}\n{END}{after}", encoding="utf-8")
     logger.info("%s: %s", readme, results)
 
 

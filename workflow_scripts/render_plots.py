@@ -11,7 +11,7 @@ import numpy as np
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, write_json
+from vlmtsc.files import atomic_path, digest_of_files, write_json
 from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings, plot_file_name
@@ -110,7 +110,13 @@ def render_plots(
             width, height = image.size
         write_json(
             folder / "manifest.json",
-            {"settings": asdict(settings), "width": width, "height": height, "count": n_cases},
+            {
+                "settings": asdict(settings),
+                "width": width,
+                "height": height,
+                "count": n_cases,
+                "digest": digest_of_files(folder / plot_file_name(case) for case in range(n_cases)),
+            },
         )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.files import write_descriptions
-from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, RequestLimits
+from vlmtsc.describe.leak import what_to_ask
+from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, LeakedKind, RequestLimits
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.request_descriptions")
@@ -18,7 +19,7 @@ logger = logging.getLogger("vlmtsc.request_descriptions")
 def request_descriptions(
     series: Path,
     dataset: str,
-    kind: DescriptionKind,
+    kind: DescriptionKind | LeakedKind,
     settings: EndpointSettings,
     cache: Path,
     descriptions: Path,
@@ -28,7 +29,7 @@ def request_descriptions(
     """Have every series of a dataset described by a hosted model.
 
     The endpoint's address and key are the environment variables VLMTSC_DESCRIBER_URL and VLMTSC_DESCRIBER_KEY. It
-    is sent the dataset's name and the numbers, and no label.
+    is sent the dataset's name and the numbers; and the class only for the kinds that are to show what a leak is worth.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def request_descriptions(
         Clean series (.npz) of `preprocess_dataset`.
     dataset : str
         Name, told to the model.
-    kind : {"signal_analysis", "rationale"}
+    kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
         What is asked for.
     settings : EndpointSettings
         Model, parameters, and the form of the numbers.
@@ -55,7 +56,11 @@ def request_descriptions(
 
     client = DescriberClient(Endpoint.from_environment(os.environ), limits, cache)
     clean = CleanSeries.load(series)
-    bodies = [request_body(values, kind, dataset, settings) for values in clean.values]
+    asked, told = what_to_ask(clean, kind)
+    bodies = [
+        request_body(values, asked, dataset, settings, leaked_label=label)
+        for values, label in zip(clean.values, told, strict=True)
+    ]
     answers = client.ask(bodies, f"{dataset}, {kind}")
     if answers.cut:
         logger.warning("%s: %d texts end at max_tokens=%d", dataset, answers.cut, settings.max_tokens)

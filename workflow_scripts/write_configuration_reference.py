@@ -83,7 +83,7 @@ def _keys(schema: dict[str, Any], prefix: str) -> list[tuple[str, dict[str, Any]
     for key, inner in schema.get("properties", {}).items():
         found.append((prefix + key, inner))
         if not (prefix == "" and key == "finetune"):  # its keys are those of a model's recipe
-            found += _keys(inner, f"{prefix}{key}.")
+            found += _keys(inner.get("items", inner), f"{prefix}{key}.")
     return found
 
 

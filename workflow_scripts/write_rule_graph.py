@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
+from vlmtsc.reporting.sections import fill_section
 from vlmtsc.script import run_script
 
 BEGIN, END = "<!-- rulegraph:begin (make rulegraph) -->", "<!-- rulegraph:end -->"
@@ -38,13 +37,7 @@ def write_rule_graph(graph: Path, readme: Path, log: Path | None = None) -> None
     log : Path, optional
         File for messages.
     """
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise InputError(f"{readme}: the markers {BEGIN!r} and {END!r} are missing")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    drawn = plain_graph(graph.read_text(encoding="utf-8"))
-    with atomic_path(readme) as path:
-        path.write_text(f"{before}{BEGIN}\n{drawn}\n{END}{after}", encoding="utf-8")
+    fill_section(readme, BEGIN, END, plain_graph(graph.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

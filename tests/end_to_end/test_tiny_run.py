@@ -11,41 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, SnakemakeRunner, copy_project
-
-from vlmtsc.schema import load_yaml
+from conftest import SnakemakeRunner
+from tiny_project import DATASET, tiny_project
 
 pytestmark = pytest.mark.end_to_end
 
-DATASET = "GunPointSmall"
 SCENARIOS = ("plot", "numbers", "plot_and_numbers")
 RUN = ("--cores", "2", "--configfile", "config/tiny.yaml")
 DRY = ("--dry-run", "--quiet", "host", "--configfile", "config/tiny.yaml")
 
 
 @pytest.fixture(scope="module")
-def configured(
-    tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, snakemake: SnakemakeRunner
-) -> Path:
+def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a copy of the project, configured for the tiny model and nothing that needs a network."""
-    project = copy_project(tmp_path_factory.mktemp("end_to_end") / "project")
-    shutil.copytree(ROOT / "tests/data" / DATASET, project / "own" / DATASET)
-    default = next(iter(load_yaml(ROOT / "config/models.yaml").values()))
-    recipe = default["recipe"] | {"lora_r": 2, "epochs": 1, "token_budget": 0, "precision": "fp32"}
-    resources = {"threads": 1, "mem_mb": 1000, "runtime": 10, "gpu": 0}
-    model = {"source": {"folder": {"path": str(tiny_checkpoint)}}, "system_prompt": ""}
-    models = {"tiny": model | {"resources": resources, "recipe": recipe}}
-    # JSON is YAML.
-    (project / "config/tiny_models.yaml").write_text(json.dumps(models))
-    changes = {
-        "datasets": [DATASET],
-        "scenarios": list(SCENARIOS),
-        "models": ["tiny"],
-        "download": {"sources": ["folder"], "folder": "own"},
-        "tables": {"models": "config/tiny_models.yaml"},
-    }
-    (project / "config/tiny.yaml").write_text(json.dumps(changes))
-    return project
+    return tiny_project(tmp_path_factory.mktemp("end_to_end") / "project", tiny_checkpoint, SCENARIOS)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +50,7 @@ def expected_outputs() -> set[str]:
     names |= {f"datasets/{DATASET}/pooled/{name}" for name in ("split.npz", "facts.json")}
     names |= {f"plots/{DATASET}/line/case-{case:05d}.png" for case in range(24)}
     names |= {f"plots/{DATASET}/line/manifest.json"}
-    tables = ("runs.csv", "training.csv", "confusion.csv")
+    tables = ("runs.csv", "training.csv", "confusion.csv", "ledger.csv")
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}" for name in tables}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
@@ -89,6 +68,7 @@ def expected_outputs() -> set[str]:
             names.add(f"runs/{place}/seed-0/{name}")
     names |= {f"tables/{name}" for name in ("runs.csv", "runs.html")}
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
+    names |= {f"tables/ledger.{kind}" for kind in ("csv", "md", "html")}
     for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices"):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
@@ -104,7 +84,9 @@ def test_exactly_these_outputs(finished: Path) -> None:
     found = relative_files(finished / "results")
     logs = {name for name in found if name.startswith("logs/")}
     benchmarks = {name for name in found if name.startswith("benchmarks/")}
-    assert found - logs - benchmarks == expected_outputs()
+    shared = {name for name in found if name.startswith("shared_runs/")}
+    assert len({name.split("/")[1] for name in shared}) == len(SCENARIOS)
+    assert found - logs - benchmarks - shared == expected_outputs()
     jobs = {re.sub(r"^logs/(.*)\.log$", r"\1", name) for name in logs}
     assert jobs == {re.sub(r"^benchmarks/(.*)\.tsv$", r"\1", name) for name in benchmarks}
     run = f"tiny/{DATASET}/pooled"
@@ -115,6 +97,8 @@ def test_exactly_these_outputs(finished: Path) -> None:
         *(f"build_conversations/{run}/{scenario}" for scenario in SCENARIOS),
         *(f"{r}/{run}/{s}/seed-0" for r in ("finetune_model", "evaluate_model") for s in SCENARIOS),
         f"collect_runs/{run}",
+        f"collect_ledger/{run}",
+        "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
     }

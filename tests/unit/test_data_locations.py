@@ -70,4 +70,5 @@ def test_table_of_datasets_can_be_used():
         sources = [parse_source(source) for source in row["sources"].split()]
         assert sources
         assert all(source.requirement in known for source in sources if isinstance(source, WheelSource))
-        assert len(row["digest"]) == 64
+        # What only the archive's site has was never downloaded where its digest could be recorded.
+        assert len(row["digest"]) == 64 or row["sources"] == "archive"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_llava import TinyTask, make_task, recipe
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vlmtsc.evaluation.scoring import (
     distinguishing_tokens,
@@ -43,9 +46,9 @@ class Case:
         return score_examples(
             self.model,
             self.examples,
-            answers or self.answers,
+            distinguishing_tokens(answers or self.answers),
             features=self.vision,
-            image_indices=range(len(self.examples)),
+            image_indices=[index % len(self.task.records["train"]) for index in range(len(self.examples))],
             pad_token_id=self.processor.tokenizer.pad_token_id,
             batch_size=batch_size,
             precision="fp32",
@@ -147,6 +150,54 @@ def test_one_pass_for_single_tokens_and_one_more_for_each_longer_label(
             score_batch(case.model, prompts, distinguishing_tokens(case.answers), case.vision(range(4)), 0)
         passes.append(len(calls))
     assert passes == [1, 13]
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of tensors that operations made and that are still alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage.data_ptr(), storage.nbytes()
+        if place in self._seen or not size:
+            return
+        self._seen.add(place)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, place, size)
+
+    def _forget(self, place: int, size: int) -> None:
+        self._seen.discard(place)
+        self.live -= size
+
+
+def test_memory_does_not_grow_with_the_number_of_cases(
+    tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    case = make_case(tiny_checkpoint, tmp_path_factory.mktemp("plots"), n_classes=12)
+    paths = [case.task.plots / record["image"] for record in case.task.records["train"]]
+    longest = max(range(len(paths)), key=lambda index: case.examples[index].tokens)
+    peaks = []
+    for cases in (4, 40):
+        vision = VisionFeatures(
+            case.model.get_base_model(), case.processor, paths, precision="fp32", cache_mb=0
+        )
+        same = dataclasses.replace(case, examples=[case.examples[longest]] * cases, vision=vision)
+        with LiveMemory() as memory:
+            same.scores(4)
+        peaks.append(memory.peak)
+    assert peaks[0] > 12 * len(case.processor.tokenizer) * 4  # it does see logits
+    assert peaks[1] <= 1.02 * peaks[0]
 
 
 def test_scoring_leaves_the_mode_as_it_was_and_reports_progress(twelve: Case) -> None:

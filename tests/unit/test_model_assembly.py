@@ -147,6 +147,26 @@ def test_the_output_of_a_shortened_model_is_calibrated() -> None:
     assert calibrate_output(model, tokenizer, whole=True) == 1.0
 
 
+@pytest.mark.parametrize("strides", [(32,), (16, 32), (8, 16, 32)])
+def test_finer_maps_lie_beside_the_last(tower_weights: Path, strides: tuple[int, ...]) -> None:
+    tower = load_vision_tower(tower_weights, strides)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(2, 3, 224, 224, generator=generator)
+    with torch.no_grad():
+        tokens = tower(pixels).last_hidden_state
+        last = tower.network.extract_features(pixels)
+    assert tokens.shape == (2, 49, tower.config.hidden_size)
+    torch.testing.assert_close(tokens[..., -1280:], last.flatten(2).transpose(1, 2))
+    if len(strides) > 1:
+        # What a token's finer cells see is at the token's own place: a change in the upper left corner of the
+        # picture changes the first token most.
+        changed = pixels.clone()
+        changed[:, :, :32, :32] = 1 - changed[:, :, :32, :32]
+        with torch.no_grad():
+            difference = (tower(changed).last_hidden_state - tokens)[..., :-1280].abs().mean((0, 2))
+        assert difference.argmax() == 0
+
+
 @pytest.mark.parametrize("change", ["missing", "extra"])
 def test_a_tower_file_that_does_not_fit(tower_weights: Path, tmp_path: Path, change: str) -> None:
     state = torch.load(tower_weights, weights_only=True)

@@ -58,17 +58,18 @@ def fake_snapshot(names: list[str], asked: dict[str, object]):
         asked.update(options | {"repository": repository})
         Path(local_dir).mkdir(parents=True)
         for name in names:
-            (Path(local_dir) / name).write_text("{}")
+            (Path(local_dir) / name).write_text('{"model_type": "llava"}')
 
     return snapshot_download
 
 
 def test_a_snapshot_at_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
-    snapshot = fake_snapshot(["config.json", "model.safetensors"], asked)
+    names = ["config.json", "model.safetensors", "processor_config.json"]
+    snapshot = fake_snapshot(names, asked)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     download_model(SETTINGS, tmp_path / "tiny")
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == names
     assert asked == {
         "repository": "someone/llava",
         "revision": "a" * 40,
@@ -77,10 +78,20 @@ def test_a_snapshot_at_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.M
     assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in PATTERNS)
 
 
-@pytest.mark.parametrize("names", [["config.json"], ["model.safetensors"], ["config.json", "model.bin"]])
-def test_an_incomplete_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["model.safetensors"], r"no config\.json"),
+        (["config.json"], "no weights"),
+        (["config.json", "model.bin"], r"only model\.bin, which is never unpickled"),
+        (["config.json", "model.safetensors"], r"no processor_config\.json"),
+    ],
+)
+def test_an_incomplete_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], message: str
+) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake_snapshot(names, {}))
-    with pytest.raises(InputError, match=r"no config\.json or no \*\.safetensors; allowed: a complete"):
+    with pytest.raises(InputError, match=f"at {'a' * 40} is not a complete checkpoint: .*{message}"):
         download_model(SETTINGS, tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists()
 

@@ -78,6 +78,7 @@ def write_run(
         "total_parameters": 90_000_000,
         "versions": {"python": "3.12"},
         "git_revision": "0123abc",
+        "shared_with": None,
         "hardware": {"cpu": "two cores"},
         "validation_accuracy": accuracy if validation_accuracy is None else validation_accuracy,
         "validation_loss": 0.3,

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
+from vlmtsc.files import digest_of_files
 from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.plots import LinePlotter, make_plotter
 from vlmtsc.representation.settings import PlotSettings
@@ -104,6 +105,7 @@ def test_script_draws_every_case_once(tmp_path, monkeypatch, threads: int) -> No
         "width": 310,
         "height": 308,
         "count": 7,
+        "digest": digest_of_files(output / f"case-{case:05d}.png" for case in range(7)),
     }
     plotter = LinePlotter(PlotSettings(), 2)
     for case in range(7):

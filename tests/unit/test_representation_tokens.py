@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaProcessor, PreTrainedTokenizerFast
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
@@ -47,6 +47,19 @@ def processor(strategy: str = "full", additional: int = 0, crop: bool = False) -
     )
 
 
+def save_model(folder: Path) -> None:
+    """Write what conversations need of a checkpoint: processor, tokenizer, and a configuration that fits them."""
+    made = processor(crop=True)
+    made.save_pretrained(folder)
+    vision = {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 14}
+    LlavaConfig(
+        vision_config=vision,
+        text_config={"model_type": "llama", "vocab_size": len(made.tokenizer)},
+        image_token_index=made.image_token_id,
+        vision_feature_select_strategy="full",
+    ).save_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [(("full", 0, False), 6), (("full", 0, True), 4), (("default", 1, True), 4), (("default", 1, False), 6)],
@@ -82,7 +95,7 @@ def test_tokenizer_without_the_placeholder_is_refused() -> None:
 def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
     from build_conversations import build_conversations
 
-    processor().save_pretrained(tmp_path / "model")
+    save_model(tmp_path / "model")
     values = np.random.default_rng(0).normal(size=(10, 1, 40))
     labels = np.arange(10) % 2
     case_ids = np.array([f"Toy-{case:05d}" for case in range(10)])
@@ -116,7 +129,7 @@ def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
 def test_script_names_files_and_scenario_when_nothing_fits(tmp_path: Path) -> None:
     from build_conversations import build_conversations
 
-    processor().save_pretrained(tmp_path / "model")
+    save_model(tmp_path / "model")
     case_ids = np.array([f"Toy-{case:05d}" for case in range(4)])
     series = CleanSeries(np.zeros((4, 1, 9)), np.zeros(4, dtype=np.int64), np.array(["a"]), case_ids, 2)
     series.save(tmp_path / "series.npz")

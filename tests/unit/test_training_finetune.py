@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_training_learns_and_keeps_a_log_and_a_record(
     losses = [row["loss"] for row in rows if row["loss"] is not None]
     assert losses[-1] < losses[0] / 2
     record = result.record
-    assert set(RECORD) <= set(record)
+    assert set(RECORD) - set(record) == {"shared_with"}  # which the script adds
     assert (record["steps"], record["epochs_done"], record["stopped_by"]) == (24, 8.0, "epochs")
     assert record["train_samples"] == 8 * 12
     assert record["train_tokens"] == 8 * sum(case["tokens"] for case in both.records["train"])
@@ -103,8 +104,55 @@ def test_training_learns_and_keeps_a_log_and_a_record(
     metrics = dict.fromkeys(
         ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"], 1
     )
-    row = run_row(key, metrics | {"accuracy_interval_95": [0, 1]}, key | record)
+    row = run_row(key, metrics | {"accuracy_interval_95": [0, 1]}, key | record | {"shared_with": None})
     assert row["status"] == "done"
+
+
+@pytest.mark.parametrize(("tolerance", "expected"), [(0.0, 6), (0.05, 9), (9.0, 15)])
+def test_the_adapter_of_the_best_validation_is_kept(
+    tiny_checkpoint: Path,
+    both: TinyTask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tolerance: float,
+    expected: int,
+) -> None:
+    """The losses are given, so that the best one is neither the first nor the last."""
+    losses = {3: 0.5, 6: 0.30, 9: 0.33, 12: 0.7, 15: 0.9}
+    states: dict[int, dict[str, torch.Tensor]] = {}
+
+    def evaluate(self, *args, **kwargs):
+        step = self.state.global_step
+        states[step] = weights(self.model)
+        metrics = {"eval_loss": losses[step], "eval_accuracy": 0.5}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    monkeypatch.setattr(trainer_module.AnswerTrainer, "evaluate", evaluate)
+    changes = {"epochs": 5, "keep": "best", "early_stopping_threshold": tolerance}
+    record = (result := train(tiny_checkpoint, both, tmp_path, **changes)).record
+    assert (record["steps"], record["kept_step"], record["validation_loss"]) == (
+        15,
+        expected,
+        losses[expected],
+    )
+    kept = weights(result.model)
+    for name, value in states[expected].items():
+        assert torch.equal(kept[name], value), name
+    assert any(not torch.equal(states[3][name], value) for name, value in kept.items())
+
+
+def test_a_run_without_progress_stops(
+    tiny_checkpoint: Path, both: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "chance_loss", lambda labels: math.inf)  # every loss is better than that
+    changes = {"early_stopping_patience": 2, "epochs": 9, "keep": "best"}
+    result = train(tiny_checkpoint, both, tmp_path, early_stopping_threshold=100.0, **changes)
+    # The first validation has nothing before it; the next two are no progress.
+    assert (result.record["epochs_done"], result.record["stopped_by"]) == (3.0, "early_stopping")
+    assert result.record["train_samples"] == 3 * 12
+    assert result.record["train_tokens"] == 3 * sum(case["tokens"] for case in both.records["train"])
 
 
 def test_a_budget_ends_a_run_in_the_middle_of_an_epoch(
@@ -215,6 +263,30 @@ def test_a_run_interrupted_after_its_last_epoch_only_finishes(
     expected, found = weights(whole.model), weights(again.model)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert again.log.rows == whole.log.rows
+
+
+class Command:
+    """An object whose unpickling makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_state_is_loaded_without_unpickling_objects(
+    tiny_checkpoint: Path, numbers: TinyTask, tmp_path: Path, name: str
+) -> None:
+    train(tiny_checkpoint, numbers, tmp_path / "states", epochs=1)
+    state = latest_state(tmp_path / "states")
+    assert state is not None
+    assert (state / name).is_file()
+    torch.save(Command(tmp_path / "run"), state / name)
+    with pytest.raises(pickle.UnpicklingError, match="weights_only"):
+        train(tiny_checkpoint, numbers, tmp_path / "states", epochs=2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_half_written_state_is_passed_over(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from vlmtsc.data.locations import folder_files, resolve_sources
 from vlmtsc.describe.settings import EndpointSettings
 from vlmtsc.errors import InputError
+from vlmtsc.representation.compat import check_switches_of_plot, faulty_scenario
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.schema import check, load_schema, load_yaml, read_table, unknown
 
@@ -74,12 +75,13 @@ class Configuration:
     model_table: dict[str, Settings]
 
     def runs(self) -> list[Run]:
-        """All selected runs: models x datasets x scenarios x seeds, in the configured order."""
+        """All selected runs: models x datasets x scenarios x seeds, in the configured order, less what `only` omits."""
+        only = self.options.get("only", {})
         return [
             Run(model, dataset, self.protocol, scenario, seed)
             for model in self.models
-            for dataset in self.datasets
-            for scenario in self.scenarios
+            for dataset in _restricted(self.datasets, only.get("datasets"))
+            for scenario in _restricted(self.scenarios, only.get("scenarios"))
             for seed in self.seeds
         ]
 
@@ -121,6 +123,11 @@ class Configuration:
     def scenario_settings(self, scenario: str) -> Settings:
         """Settings of `ScenarioSettings`, its name included."""
         return dict(self.scenario_table[scenario])
+
+    def shown_plot(self, scenario: str) -> str | None:
+        """Name of the plot that the model is given in a scenario, if it is given one."""
+        row = ScenarioSettings(**self.scenario_table[scenario])
+        return row.plot if row.has_image else None
 
     def descriptions(self, scenario: str) -> dict[str, str | None]:
         """Describer and kind (``template/rationale``) of what a scenario's question and target hold, if anything."""
@@ -187,10 +194,26 @@ def load_configuration(
     scenarios = read_table(paths["scenarios"], schemas["scenarios"])
     plots = read_table(paths["plots"], schemas["plots"])
     models = _read_models(paths["models"], schemas["models"])
+    for number, correction in enumerate(checked["corrections"]):
+        place = f"{origin}: corrections.{number}"
+        _check_names(
+            "dataset", correction["datasets"], {*datasets, *checked["datasets"]}, paths["datasets"], place
+        )
+        _check_names("scenario", [correction["scenario"]], scenarios, paths["scenarios"], place)
+        row = scenarios[correction["scenario"]]
+        faulty = with_origin(place, faulty_scenario, {"row": row, "switch": correction["switch"]})
+        if scenarios.setdefault(faulty["name"], faulty) != faulty:
+            raise InputError(
+                f"{paths['scenarios']} ({faulty['name']}): the name of a row that {place} makes; allowed: another"
+            )
     _check_rows(scenarios, plots, paths)
     _check_names("scenario", checked["scenarios"], scenarios, paths["scenarios"], origin)
     _check_names("model", checked["models"], models, paths["models"], origin)
     _check_datasets(checked, datasets, paths["datasets"], origin)
+    for kind, names in checked.get("only", {}).items():
+        for name in names:
+            if name not in checked[kind]:
+                raise InputError(f"{origin}: only.{kind}: {unknown(kind[:-1], name, checked[kind])}")
     return Configuration(
         results=checked["results"],
         datasets=tuple(checked["datasets"]),
@@ -236,6 +259,11 @@ def load_schemas(root: Path) -> dict[str, Settings]:
     return {**schemas, "config": config}
 
 
+def _restricted(names: Sequence[str], only: Sequence[str] | None) -> list[str]:
+    """Keep the names that are among `only`, all of them if that is empty."""
+    return [name for name in names if not only or name in only]
+
+
 def _plain(value: Any) -> Any:
     """Copy nested mappings (Snakemake's among them) into plain dictionaries."""
     if isinstance(value, Mapping):
@@ -270,24 +298,31 @@ def _check_rows(
     scenarios: Mapping[str, Settings], plots: Mapping[str, Settings], paths: Mapping[str, Path]
 ) -> None:
     """Check what a schema cannot: settings that exclude each other, and plots that do not exist."""
-    for name, row in plots.items():
-        with_origin(f"{paths['plots']} ({name})", PlotSettings, {k: v for k, v in row.items() if k != "name"})
+    drawn = {
+        name: with_origin(
+            f"{paths['plots']} ({name})", PlotSettings, {k: v for k, v in row.items() if k != "name"}
+        )
+        for name, row in plots.items()
+    }
     for name, row in scenarios.items():
-        with_origin(str(paths["scenarios"]), ScenarioSettings, row)
-        if row["plot"] != "none" and row["plot"] not in plots:
+        scenario = with_origin(str(paths["scenarios"]), ScenarioSettings, row)
+        if row["plot"] == "none":
+            continue
+        if row["plot"] not in drawn:
             raise InputError(
                 f"{paths['scenarios']} ({name}): plot: {unknown('plot', row['plot'], [*plots, 'none'])}"
             )
-        drawn = "full" if row["plot"] == "none" else plots[row["plot"]]["series"]
-        if drawn == "downsampled" and row["modality"] == "plot" and row["factor"] == "auto":
+        plot = drawn[row["plot"]]
+        with_origin(str(paths["scenarios"]), check_switches_of_plot, {"scenario": scenario, "plot": plot})
+        if plot.series == "downsampled" and row["modality"] == "plot" and row["factor"] == "auto":
             raise InputError(
                 f"{paths['scenarios']} ({name}): factor='auto'; allowed here: an integer, since the plot "
                 f"{row['plot']!r} is of the downsampled series and there are no numbers to fit into the context"
             )
 
 
-def with_origin(origin: str, settings: type, values: Settings) -> Any:
-    """Make a settings object, and begin its error message with `origin`."""
+def with_origin(origin: str, settings: Callable[..., Any], values: Settings) -> Any:
+    """Make a settings object, or check settings, and begin an error message with `origin`."""
     try:
         return settings(**values)
     except InputError as error:
@@ -312,7 +347,7 @@ def _check_datasets(checked: Settings, table: Mapping[str, Any], path: Path, ori
 
 
 def _check_names(
-    kind: str, names: Sequence[str], table: Mapping[str, Any], path: Path, origin: str, hint: str = ""
+    kind: str, names: Sequence[str], table: Collection[str], path: Path, origin: str, hint: str = ""
 ) -> None:
     for name in names:
         if name not in table:

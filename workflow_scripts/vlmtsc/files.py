@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from vlmtsc.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -45,6 +51,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder alone: another process that wants it waits until this one ends, however it ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not exist. The lock is a file beside it, removed at the end.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        logger.warning(
+            "another process works in %s, maybe left by an interrupted run: waiting for it", folder
+        )
+        lock.acquire(timeout=-1)
+    try:
+        yield
+    finally:
+        # While it is held: whoever waits sees that the file has gone, and makes a new one.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically, refusing NaN and infinity."""
     with atomic_path(path) as temporary:
@@ -65,3 +97,13 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from error
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the contents of files, in their order; of their names, the last part counts."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
+    return digest.hexdigest()

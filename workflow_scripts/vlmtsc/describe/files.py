@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.describe.settings import DescriptionKind
+from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
 
@@ -14,7 +14,7 @@ from vlmtsc.files import read_json, write_json
 def write_descriptions(
     path: Path,
     dataset: str,
-    kind: DescriptionKind,
+    kind: DescriptionKind | LeakedKind,
     describer: str,
     facts: Mapping[str, Any],
     texts: Mapping[str, str],
@@ -25,7 +25,7 @@ def write_descriptions(
     ----------
     path : Path
     dataset : str
-    kind : {"signal_analysis", "rationale"}
+    kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
     describer : {"template", "endpoint"}
     facts : mapping
         What else is to be known about the texts.
@@ -36,7 +36,7 @@ def write_descriptions(
     write_json(path, content | dict(facts) | {"texts": dict(texts)})
 
 
-def read_descriptions(path: Path, kind: DescriptionKind, describer: str) -> dict[str, str]:
+def read_descriptions(path: Path, kind: DescriptionKind | LeakedKind, describer: str) -> dict[str, str]:
     """Read the paragraphs that `write_descriptions` wrote, by case identifier.
 
     Raises

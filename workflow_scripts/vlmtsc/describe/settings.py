@@ -9,10 +9,18 @@ from vlmtsc.errors import InputError
 
 #: What a description is about; the names of `context_text` that need one.
 DescriptionKind = Literal["signal_analysis", "rationale"]
+#: A rationale whose describer is told the case's answer: that of its class, or of its class after the original's
+#: merging of labels. A fault of the original, to measure what it is worth.
+LeakedKind = Literal["leaked_rationale", "leaked_rationale_merged_labels"]
 
 #: Environment variables that alone hold the address of the endpoint, such as ``https://host/v1``, and its key.
 URL_VARIABLE = "VLMTSC_DESCRIBER_URL"
 KEY_VARIABLE = "VLMTSC_DESCRIBER_KEY"
+
+
+def leaked_kind(*, merged_labels: bool) -> LeakedKind:
+    """Return the kind of the rationales that give the class away."""
+    return "leaked_rationale_merged_labels" if merged_labels else "leaked_rationale"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from vlmtsc.evaluation.scoring import score_examples
+from vlmtsc.evaluation.scoring import score_examples, scored_tokens
 from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
+from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import answer_tokens, make_questions
+from vlmtsc.training.examples import make_questions
 from vlmtsc.training.finetune import image_paths, index_images
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -65,7 +65,7 @@ class Predictor:
             attention=settings.attention,
             context_length=representation.scenario.context_length,
         )
-        return cls(load_adapter(base, adapter), load_processor(checkpoint), representation, settings)
+        return cls(load_adapter(base, adapter), load_checked_processor(checkpoint), representation, settings)
 
     def score(self, records: Sequence[Mapping[str, Any]], plots: Path | None) -> np.ndarray:
         """Score every class for every conversation.
@@ -98,7 +98,7 @@ class Predictor:
         return score_examples(
             self.model,
             examples,
-            answer_tokens(tokenizer, self.representation),
+            scored_tokens(tokenizer, self.representation),
             features=vision,
             image_indices=part.image_indices,
             pad_token_id=tokenizer.pad_token_id,

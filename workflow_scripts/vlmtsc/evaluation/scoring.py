@@ -8,10 +8,45 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import log_softmax
+from transformers import PreTrainedTokenizerBase
 
 from vlmtsc.model.checkpoint import autocast, inner_model
 from vlmtsc.model.vision_features import VisionFeatures, project
-from vlmtsc.training.examples import Example
+from vlmtsc.representation.representation import Representation
+from vlmtsc.training.examples import Example, answer_tokens
+
+
+def scored_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[list[int]]:
+    """Return the tokens by which each class is scored after a prompt.
+
+    They are the class's whole answer, or what tells it apart (`distinguishing_tokens`).
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    representation : Representation
+        With the switch `single_token_score`, the tokens are those of `original_tokens`.
+    """
+    if representation.scenario.restores("single_token_score"):
+        return original_tokens(tokenizer, len(representation.classes))
+    return distinguishing_tokens(answer_tokens(tokenizer, representation))
+
+
+def original_tokens(tokenizer: PreTrainedTokenizerBase, n_classes: int) -> list[list[int]]:
+    """Return the one token by which the original scores each class: "1", "2", ..., right after ``ASSISTANT:``.
+
+    That is not the token that was trained there, where a blank comes first. A number that is no token, as from 10
+    on, gets the tokenizer's unknown token; of a tokenizer that has none, the first token of the number. Either way
+    such classes cannot be told apart. The log-likelihoods differ from the original's logits by one number for all
+    classes of a case, so that order and softmax are the same.
+    """
+    tokens = []
+    for number in range(1, n_classes + 1):
+        token = tokenizer.convert_tokens_to_ids(str(number))
+        if token is None:
+            token = tokenizer(str(number), add_special_tokens=False)["input_ids"][0]
+        tokens.append([token])
+    return tokens
 
 
 def distinguishing_tokens(answers: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -145,7 +180,7 @@ def score_examples(
     model : LlavaForConditionalGeneration or PeftModel
     examples : sequence of Example
     answers : sequence of sequence of int
-        `vlmtsc.training.examples.answer_tokens`.
+        Tokens by which each class is scored: `scored_tokens`.
     features : VisionFeatures or None
     image_indices : sequence of int
         Position of each example's plot in `features`.
@@ -159,7 +194,6 @@ def score_examples(
     ndarray of float64, shape (n_examples, n_classes)
         Log-likelihoods, in the order of `examples`.
     """
-    weighed = distinguishing_tokens(answers)
     order = sorted(range(len(examples)), key=lambda index: -examples[index].tokens)
     scores = np.empty((len(examples), len(answers)))
     was_training = model.training
@@ -169,7 +203,7 @@ def score_examples(
             chunk = order[start : start + batch_size]
             images = None if features is None else features([image_indices[index] for index in chunk])
             prompts = [examples[index].prompt for index in chunk]
-            scores[chunk] = score_batch(model, prompts, weighed, images, pad_token_id).cpu().numpy()
+            scores[chunk] = score_batch(model, prompts, answers, images, pad_token_id).cpu().numpy()
             if progress is not None:
                 progress(start + len(chunk))
     model.train(was_training)

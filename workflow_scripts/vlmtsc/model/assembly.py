@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from transformers.utils import logging as transformers_logging
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.settings import AssemblySettings
-from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel, token_width
 from vlmtsc.representation.plots import LinePlotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.representation.settings import PlotSettings
@@ -124,7 +125,7 @@ def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
     return factor
 
 
-def load_vision_tower(weights: Path) -> EfficientNetLiteModel:
+def load_vision_tower(weights: Path, strides: Sequence[int] = (32,)) -> EfficientNetLiteModel:
     """Load EfficientNet-Lite0 from a state dictionary, without its classifier.
 
     Raises
@@ -132,7 +133,8 @@ def load_vision_tower(weights: Path) -> EfficientNetLiteModel:
     InputError
         If anything but the classifier is missing or left over.
     """
-    tower = EfficientNetLiteModel(EfficientNetLiteConfig())
+    config = EfficientNetLiteConfig(strides=list(strides), hidden_size=token_width(strides))
+    tower = EfficientNetLiteModel(config)
     state = torch.load(weights, weights_only=True, map_location="cpu")
     state = {name: value for name, value in state.items() if not name.startswith("_fc.")}
     result = tower.network.load_state_dict(state, strict=False)
@@ -227,7 +229,7 @@ def assemble_checkpoint(
         The model that was saved, in float32.
     """
     language_model, tokenizer = load_language_model(gguf, settings.layers)
-    tower = load_vision_tower(tower_weights)
+    tower = load_vision_tower(tower_weights, settings.vision_strides)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     tokenizer.pad_token = tokenizer.unk_token  # not the end token, which training has to see
     language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -11,9 +11,8 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
-import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
 from vlmtsc.errors import InputError
-from vlmtsc.files import read_json
+from vlmtsc.model.files import check_files
 
 #: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
 EAGER_CONTEXT = 512
@@ -53,16 +52,12 @@ def load_checkpoint(
         If the folder holds no LLaVA model, or weights are missing or left over.
     """
     transformers_logging.disable_progress_bar()
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a LLaVA model")
-    kind = read_json(folder / "config.json").get("model_type")
-    if kind != "llava":  # transformers would build LLaVA's default of 7 billion parameters
-        raise InputError(f"{folder}/config.json: model_type {kind!r}; allowed: 'llava'")
+    check_files(folder)
     device = compute_device()
     try:
         model, info = LlavaForConditionalGeneration.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype="auto",  # as stored: a checkpoint of 7 billion parameters takes 14 GB, not 28
             attn_implementation={"text_config": choose_attention(attention, device, context_length)},
             use_safetensors=True,
             local_files_only=True,
@@ -75,11 +70,28 @@ def load_checkpoint(
     problems = {key: sorted(info[key])[:3] for key in kinds if info[key]}
     if problems:
         raise InputError(f"{folder}: weights do not fit the model: {problems}")
+    store(model, precision, device)
     model.requires_grad_(False)
-    if precision == "bf16":
-        store_matrices_in_bfloat16(model.model.language_model)
     model.model.vision_tower.to(memory_format=torch.channels_last)
     return model.to(device).eval()
+
+
+def store(model: LlavaForConditionalGeneration, precision: str, device: torch.device) -> None:
+    """Convert a model's weights, in place, to the types in which they are kept.
+
+    Tower and projector are float32 everywhere. With bf16, a GPU keeps the whole language model in bfloat16. A CPU
+    keeps only its matrices so: embeddings, norms and the output layer in bfloat16 cost it more than they save.
+    """
+    language_model = model.model.language_model
+    if precision == "bf16" and device.type == "cuda":
+        language_model.to(torch.bfloat16)
+        model.lm_head.to(torch.bfloat16)
+        model.model.vision_tower.float()
+        model.model.multi_modal_projector.float()
+        return
+    model.float()
+    if precision == "bf16":
+        store_matrices_in_bfloat16(language_model)
 
 
 def store_matrices_in_bfloat16(module: nn.Module) -> None:

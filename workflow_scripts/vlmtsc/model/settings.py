@@ -29,11 +29,14 @@ class AssemblySettings:
     ----------
     layers : int
         How many of the language model's layers are kept, from the first.
+    vision_strides : tuple of int
+        Strides of the vision tower's feature maps that make an image token: 32, or 16 and 32.
     seed : int
         Seed of the projector's initial weights.
     """
 
     layers: int
+    vision_strides: tuple[int, ...] = (32,)
     seed: int = 0
 
 

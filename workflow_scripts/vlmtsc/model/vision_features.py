@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast
 
 
-def load_pixels(paths: Sequence[Path], processor: Any) -> torch.Tensor:
+def load_pixels(paths: Sequence[Path], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
     """Read plots and make them the model's input.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    processor : LlavaProcessor
+    padded : container of int
+        Positions of the plots that are padded to squares first (`pad_to_square`).
 
     Returns
     -------
@@ -29,13 +36,33 @@ def load_pixels(paths: Sequence[Path], processor: Any) -> torch.Tensor:
         If a plot is missing or not an image.
     """
     images = []
-    for path in paths:
+    for position, path in enumerate(paths):
         try:
-            with Image.open(path) as image:
-                images.append(image.convert("RGB"))
+            with Image.open(path) as file:
+                image = file.convert("RGB")
         except OSError as error:
             raise InputError(f"{path}: not a readable image ({error})") from error
+        if position in padded:
+            image = pad_to_square(image, processor.image_processor.image_mean)
+        images.append(image)
     return processor.image_processor(images, return_tensors="pt")["pixel_values"]
+
+
+def pad_to_square(image: Image.Image, mean: Sequence[float]) -> Image.Image:
+    """Put an image into the middle of a square of one colour, as the original does in training.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        RGB.
+    mean : sequence of float
+        The processor's mean of each colour, from 0 to 1: the square's colour.
+    """
+    side = max(image.size)
+    red, green, blue = (int(255 * share) for share in mean)
+    square = Image.new("RGB", (side, side), (red, green, blue))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
@@ -81,6 +108,8 @@ class VisionFeatures:
     precision : {"bf16", "fp32"}
     cache_mb : int
         Memory for kept features, in MiB.
+    padded : container of int
+        Positions of the plots that are padded to squares.
     batch_size : int
         Images in one pass through the tower.
     """
@@ -93,6 +122,7 @@ class VisionFeatures:
         *,
         precision: str,
         cache_mb: int,
+        padded: Container[int] = (),
         batch_size: int = 16,
     ) -> None:
         self._model = model
@@ -100,6 +130,7 @@ class VisionFeatures:
         self._paths = list(paths)
         self._precision = precision
         self._room = cache_mb * 2**20
+        self._padded = padded
         self._batch_size = batch_size
         self._kept: dict[int, torch.Tensor] = {}
 
@@ -115,7 +146,8 @@ class VisionFeatures:
         absent = [index for index in dict.fromkeys(indices) if index not in self._kept]
         for start in range(0, len(absent), self._batch_size):
             chunk = absent[start : start + self._batch_size]
-            pixels = load_pixels([self._paths[index] for index in chunk], self._processor)
+            padded = [place for place, index in enumerate(chunk) if index in self._padded]
+            pixels = load_pixels([self._paths[index] for index in chunk], self._processor, padded)
             with torch.no_grad(), autocast(self._precision, self._model.device):
                 features = encode_pixels(self._model, pixels)
             dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32

@@ -10,15 +10,34 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
+from torch.nn.functional import pixel_unshuffle
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+#: Channels of EfficientNet-Lite0's last feature map at each stride; at 32 that of its head.
+CHANNELS = {8: 40, 16: 112, 32: 1280}
+
+
+def token_width(strides: Sequence[int], patch_size: int = 32) -> int:
+    """Return the features of an image token that is made of the feature maps at `strides`."""
+    return sum(CHANNELS[stride] * (patch_size // stride) ** 2 for stride in strides)
+
 
 class EfficientNetLiteConfig(PreTrainedConfig):
-    """Configuration of an EfficientNet-Lite vision tower."""
+    """Configuration of an EfficientNet-Lite vision tower.
+
+    Attributes
+    ----------
+    strides : list of int
+        Pixels from one cell to the next of the feature maps that make an image token: 8, 16 or 32.
+    hidden_size : int
+        Features of a token, `token_width` of the strides.
+    """
 
     model_type = "efficientnet_lite"
 
@@ -27,10 +46,14 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     image_size: int = 224
     patch_size: int = 32
     num_channels: int = 3
+    strides: tuple[int, ...] | list[int] = (32,)
 
 
 class EfficientNetLiteModel(PreTrainedModel):
-    """EfficientNet-Lite without its classifier; the cells of its last feature map are the image tokens.
+    """EfficientNet-Lite without its classifier; an image token is a cell of its last feature map.
+
+    Cells of finer maps that lie in it are put beside it (space to depth), so that details of a line are told
+    without more tokens.
 
     The tower is used frozen: batch normalisation always uses the stored statistics.
     """
@@ -54,7 +77,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         return super().train(False)
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        """Return the cells of the last feature map, row by row.
+        """Return the image tokens, row by row.
 
         Parameters
         ----------
@@ -67,9 +90,21 @@ class EfficientNetLiteModel(PreTrainedModel):
             `last_hidden_state` and the only entry of `hidden_states`: shape
             (batch, (image_size / patch_size) ** 2, hidden_size).
         """
-        feature_map = self.network.extract_features(pixel_values)
-        tokens = feature_map.flatten(2).transpose(1, 2)
+        maps = self._feature_maps(pixel_values)
+        cells = [pixel_unshuffle(maps[s], self.config.patch_size // s) for s in self.config.strides]
+        tokens = torch.cat(cells, dim=1).flatten(2).transpose(1, 2)
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
+
+    def _feature_maps(self, pixel_values: torch.Tensor) -> dict[int, torch.Tensor]:
+        """Return the last feature map at each stride; at the last one that of the network's head."""
+        network = self.network
+        maps = {}
+        features = network._swish(network._bn0(network._conv_stem(pixel_values)))
+        for block in network._blocks:  # in evaluation mode: without stochastic depth
+            features = block(features)
+            maps[pixel_values.shape[-1] // features.shape[-1]] = features
+        maps[self.config.patch_size] = network._swish(network._bn1(network._conv_head(features)))
+        return maps
 
 
 AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)

@@ -32,9 +32,19 @@ RECORD = [
     "trainable_parameters",
     "total_parameters",
     "git_revision",
+    "shared_with",
 ]
 RUN_COLUMNS = [*RUN_KEYS, "status", *METRICS, "accuracy_low", "accuracy_high", *RECORD]
-TEXT_COLUMNS = ["model", "dataset", "protocol", "scenario", "status", "stopped_by", "git_revision"]
+TEXT_COLUMNS = [
+    "model",
+    "dataset",
+    "protocol",
+    "scenario",
+    "status",
+    "stopped_by",
+    "git_revision",
+    "shared_with",
+]
 INTEGER_COLUMNS = [
     "seed",
     "n_cases",
@@ -224,14 +234,19 @@ def accuracy_cell(runs: pd.DataFrame) -> str:
     done = runs[runs["status"] == DONE]
     if done.empty:
         return ", ".join(dict.fromkeys(runs["status"]))
-    tokens = f"({short_count(done['train_tokens'].mean())})"
+    return f"{accuracy_text(runs)} ({short_count(done['train_tokens'].mean())})"
+
+
+def accuracy_text(runs: pd.DataFrame) -> str:
+    """Write accuracy and interval of runs of which one at least is done: ``94.1 [90.2, 96.5]``."""
+    done = runs[runs["status"] == DONE]
     accuracy = percent(done["accuracy"].mean())
     if len(runs) == 1:
         run = done.iloc[0]
-        return f"{accuracy} [{percent(run['accuracy_low'])}, {percent(run['accuracy_high'])}] {tokens}"
+        return f"{accuracy} [{percent(run['accuracy_low'])}, {percent(run['accuracy_high'])}]"
     spread = f" ± {percent(done['accuracy'].std())}" if len(done) > 1 else ""
     seeds = f"{len(done)} seeds" if len(done) == len(runs) else f"{len(done)} of {len(runs)} seeds"
-    return f"{accuracy}{spread}, {seeds} {tokens}"
+    return f"{accuracy}{spread}, {seeds}"
 
 
 def percent(share: float) -> str:
@@ -253,22 +268,24 @@ def joined(values: pd.Series, write: Any) -> str:
     return " / ".join(dict.fromkeys(write(value) for value in values.dropna())) or "-"
 
 
-def to_markdown(table: AccuracyTable) -> str:
+def to_markdown(table: AccuracyTable, text_columns: Sequence[str] = TEXT_COLUMNS) -> str:
     """Write the table in Markdown, its note below."""
     bold = table.cells.where(~table.chosen, "**" + table.cells + "**")
-    alignment = ["left" if name in TEXT_COLUMNS else "right" for name in bold]
+    alignment = ["left" if name in text_columns else "right" for name in bold]
     text = bold.to_markdown(index=False, colalign=alignment, disable_numparse=True)
     return f"{text}\n\n{table.note}\n"
 
 
-def to_latex(table: AccuracyTable) -> str:
+def to_latex(
+    table: AccuracyTable, text_columns: Sequence[str] = TEXT_COLUMNS, label: str = "tab:accuracy"
+) -> str:
     """Write the table in LaTeX (package booktabs), its note as the caption."""
     caption = table.note.replace("%", r"\%").replace("±", r"$\pm$").replace("_", r"\_")
     style = table.cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     style = style.apply(lambda _: table.chosen.replace({True: "textbf:--rwrap;", False: ""}), axis=None)
-    columns = "".join("l" if name in TEXT_COLUMNS else "r" for name in table.cells)
+    columns = "".join("l" if name in text_columns else "r" for name in table.cells)
     latex = style.to_latex(
-        hrules=True, column_format=columns, caption=caption, label="tab:accuracy", position_float="centering"
+        hrules=True, column_format=columns, caption=caption, label=label, position_float="centering"
     )
     return latex.replace("±", r"$\pm$")
 

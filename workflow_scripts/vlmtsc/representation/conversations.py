@@ -12,6 +12,7 @@ import numpy as np
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.representation.budget import TokenCounter, count_all, find_smallest_factor, original_factor
+from vlmtsc.representation.labels import merge_labels
 from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.prompts import IMAGE_TOKEN, human_turn
 from vlmtsc.representation.representation import Representation, feature_lines, representation_at_factor
@@ -76,7 +77,14 @@ def make_conversations(
     InputError
         If a part has no case, a case has no description, not even one value of each channel fits the context, or
         a case does not with the scenario's own factor.
+
+    Notes
+    -----
+    With the switch `first_case_factor` the factor is the original's, and a longer case counts as the tokens that
+    are left of it: `vlmtsc.training.examples` cuts it.
     """
+    if scenario.restores("merged_labels"):
+        series = merge_labels(series)
     for part in PARTS:
         if len(split[part]) == 0:
             raise InputError(f"split: the part {part} has no case; allowed: one or more")
@@ -134,7 +142,22 @@ def make_conversations(
     def count_with_image(texts: list[str]) -> np.ndarray:
         return count_tokens(texts) + (image_tokens - 1 if scenario.has_image else 0)
 
-    if scenario.factor == "auto":
+    theirs = None
+    if scenario.numbers == "decimals":  # the only format that the original has
+        first = question(1, int(split["train"][0]))
+        whole, beside = count_tokens([first, re.sub(r"\[.*?\]", "", first, count=1)]).tolist()
+        theirs = original_factor(whole, beside, scenario.context_length)
+    if scenario.restores("first_case_factor"):
+        if theirs is None:
+            raise InputError(
+                f"context_length={scenario.context_length}: the original's formula has no factor, since the text "
+                f"beside the numbers takes {beside} tokens; allowed with compat='first_case_factor': "
+                f"{beside + 6} or more"
+            )
+        factor = theirs
+        whole_lengths = count_all(texts_at, count_with_image, factor, len(cases))
+        tokens = np.minimum(whole_lengths, scenario.context_length)
+    elif scenario.factor == "auto":
         factor, tokens = find_smallest_factor(
             texts_at,
             count_with_image,
@@ -158,10 +181,7 @@ def make_conversations(
     ]
     representation = fitted[factor]
     budget = token_budget(records, {part: len(split[part]) for part in PARTS}, representation)
-    if scenario.numbers == "decimals":  # the only format that the original has
-        first = question(1, int(split["train"][0]))
-        whole, beside = count_tokens([first, re.sub(r"\[.*?\]", "", first, count=1)]).tolist()
-        theirs = original_factor(whole, beside, scenario.context_length)
+    if scenario.numbers == "decimals":
         cut = None
         if theirs is not None:
             lengths = count_all(texts_at, count_with_image, theirs, len(cases))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import string
 from collections.abc import Sequence
 
+import numpy as np
+
+from vlmtsc.data.cleaning import order_classes
+from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 
 
@@ -51,3 +56,35 @@ def letters(index: int) -> str:
         index, letter = divmod(index - 1, 26)
         text = string.ascii_uppercase[letter] + text
     return text
+
+
+def merge_labels(series: CleanSeries) -> CleanSeries:
+    """Rename the labels "0" and "-1" to "2", as the original does (switch `merged_labels`).
+
+    Classes then share a label where the dataset has both, and are fewer: nine of ten in PenDigits. What is true is
+    the merged label, so that accuracy is what the original would have reported.
+
+    Parameters
+    ----------
+    series : CleanSeries
+
+    Returns
+    -------
+    CleanSeries
+        The same cases with the merged labels, in the usual order of classes.
+
+    Raises
+    ------
+    InputError
+        If only one class is left.
+    """
+    renamed = np.array(["2" if label in ("0", "-1") else label for label in series.classes.tolist()])
+    classes = order_classes(renamed)
+    if len(classes) < 2:
+        raise InputError(
+            f"compat='merged_labels': the classes {', '.join(series.classes)} become one; allowed: a dataset with "
+            "two classes left"
+        )
+    position = {label: index for index, label in enumerate(classes.tolist())}
+    merged = np.array([position[label] for label in renamed.tolist()], dtype=np.int64)
+    return dataclasses.replace(series, label_index=merged[series.label_index], classes=classes)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 #: LLaVA's placeholder for one image; the processor replaces it by one placeholder per image token.
 IMAGE_TOKEN = "<image>"
+
+#: How `build_prompt` writes a channel: a list of decimals, or a line of signed integers.
+_CHANNEL = {
+    "decimals": re.compile(r"\[[^\]]*\]?"),
+    "scaled": re.compile(r"(?m)^(?:TimeSeries data:|Dimension \d+: )?(-?\d+(?:[ ,]-?\d+)*)$"),
+}
 
 
 def build_prompt(
@@ -71,6 +78,24 @@ def _by_channel(texts: Sequence[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     return "".join(f"\nDimension {channel}: {text}" for channel, text in enumerate(texts))
+
+
+def number_spans(prompt: str, numbers: str, n_channels: int) -> list[tuple[int, int]]:
+    """Return where the numbers of each channel stand in a prompt of `build_prompt`: begin and end.
+
+    Parameters
+    ----------
+    prompt : str
+    numbers : {"decimals", "scaled", "none"}
+        Number format of the scenario.
+    n_channels : int
+    """
+    if numbers == "none":
+        return []
+    pattern = _CHANNEL[numbers]
+    # The channels come before any other text that could look like them.
+    found = (match.span(pattern.groups) for match in pattern.finditer(prompt))
+    return [span for _, span in zip(range(n_channels), found, strict=False)]
 
 
 def human_turn(prompt: str, *, has_image: bool) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
+from vlmtsc.representation.compat import check_switches_of_plot
 from vlmtsc.representation.downsampling import downsample
 from vlmtsc.representation.labels import label_texts
 from vlmtsc.representation.numbers import (
@@ -88,6 +89,8 @@ class Representation:
                 f"scenario {self.scenario.name}: modality={self.scenario.modality!r} "
                 f"{'needs the settings of its plot' if self.plot is None else 'takes no plot settings'}"
             )
+        if self.plot is not None:
+            check_switches_of_plot(self.scenario, self.plot)
         fitted = []
         if self.scenario.numbers == "scaled":
             fitted += [("scale", self.scale_centre), ("scale", self.scale_reach)]
@@ -184,11 +187,15 @@ class Representation:
         Returns
         -------
         ndarray of float64, shape (..., n_channels, n_drawn)
-            `values`, or what downsampling leaves of them.
+            `values`, or what downsampling leaves of them. With the switch `blank_plot` each of these is a channel
+            of one timepoint, of which a line shows nothing: the original passes a flat list.
         """
         if self.plot is None or self.plot.series == "full":
             return values
-        return downsample(values, self.scenario.downsampling, self.factor)
+        kept = downsample(values, self.scenario.downsampling, self.factor)
+        if self.scenario.restores("blank_plot"):
+            return kept.reshape(*kept.shape[:-2], -1, 1)
+        return kept
 
     @property
     def plot_limits(self) -> tuple[np.ndarray, np.ndarray] | None:

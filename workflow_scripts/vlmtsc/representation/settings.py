@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vlmtsc.describe.settings import DescriptionKind
+from vlmtsc.describe.settings import DescriptionKind, LeakedKind, leaked_kind
 from vlmtsc.errors import InputError
+from vlmtsc.representation.compat import Switch, check_switches, chosen_switches
 
 #: What a separator's name stands for in the text. Named, because a table cell that holds one blank gets lost.
 SEPARATORS = {"space": " ", "comma": ","}
@@ -98,6 +99,9 @@ class ScenarioSettings:
     target : {"answer", "answer_then_rationale"}
         What a model is trained to say: the answer, or the answer and then a rationale. Classes are scored by
         their answers alone.
+    compat : tuple of str
+        Faults of the original to restore: see `vlmtsc.representation.compat`. "none", the default, is stored as
+        no switch at all.
 
     Raises
     ------
@@ -120,16 +124,22 @@ class ScenarioSettings:
     labels: Literal["numbers", "letters", "names"] = "numbers"
     describer: Literal["none", "template", "endpoint"] = "none"
     target: Literal["answer", "answer_then_rationale"] = "answer"
+    compat: tuple[Switch, ...] = ("none",)
 
     def __post_init__(self) -> None:
+        # A table and JSON give a list, which is no part of a frozen object.
+        object.__setattr__(self, "compat", chosen_switches(self.name, self.compat))
+        check_switches(self)
+
         def refuse(key: str, allowed: str) -> None:
             raise InputError(f"scenario {self.name}: {key}={getattr(self, key)!r}; allowed here: {allowed}")
 
         because = f"since modality={self.modality!r}"
         if self.has_numbers == (self.numbers == "none"):
             refuse("numbers", f"{'decimals or scaled' if self.has_numbers else 'none'}, {because}")
-        if self.has_image == (self.plot == "none"):
-            refuse("plot", f"{'the name of a plot' if self.has_image else 'none'}, {because}")
+        needs_plot = self.modality != "numbers"
+        if needs_plot == (self.plot == "none"):
+            refuse("plot", f"{'the name of a plot' if needs_plot else 'none'}, {because}")
         if self.context_text != "none" and not self.has_numbers:
             refuse("context_text", f"none, {because}")
         if self.target == "answer_then_rationale" and self.context_text == "rationale":
@@ -149,10 +159,15 @@ class ScenarioSettings:
         if self.context_length < 1:
             refuse("context_length", "1 or more")
 
+    def restores(self, switch: Switch) -> bool:
+        """Whether a fault of the original is restored."""
+        return switch in self.compat
+
     @property
     def has_image(self) -> bool:
         """Whether the model is given a plot."""
-        return self.modality != "numbers"
+        # Without a placeholder in the prompt transformers takes no pixels: so none are read, drawn or counted.
+        return self.modality != "numbers" and not self.restores("no_image_token")
 
     @property
     def has_numbers(self) -> bool:
@@ -160,8 +175,10 @@ class ScenarioSettings:
         return self.modality != "plot"
 
     @property
-    def described_context(self) -> DescriptionKind | None:
+    def described_context(self) -> DescriptionKind | LeakedKind | None:
         """What kind of paragraph the question holds, if any."""
+        if self.restores("leaked_rationale"):
+            return leaked_kind(merged_labels=self.restores("merged_labels"))
         return self.context_text if self.context_text in ("signal_analysis", "rationale") else None
 
     @property
@@ -170,7 +187,7 @@ class ScenarioSettings:
         return self.target == "answer_then_rationale"
 
     @property
-    def descriptions(self) -> tuple[DescriptionKind, ...]:
+    def descriptions(self) -> tuple[DescriptionKind | LeakedKind, ...]:
         """The kinds of description that the scenario needs: of the question, and of the training target."""
         question = (self.described_context,) if self.described_context else ()
         return question + (("rationale",) if self.has_rationale_target else ())

@@ -9,6 +9,7 @@ import numpy as np
 from transformers import AutoProcessor, PreTrainedTokenizerBase
 
 from vlmtsc.errors import InputError
+from vlmtsc.representation.breakdown import TokenLocator
 from vlmtsc.representation.budget import TokenCounter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 
@@ -67,3 +68,23 @@ def token_counter(tokenizer: PreTrainedTokenizerBase) -> TokenCounter:
         return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
 
     return count
+
+
+def token_locator(tokenizer: PreTrainedTokenizerBase) -> TokenLocator:
+    """Return a function that says where in its text each token begins.
+
+    Raises
+    ------
+    InputError
+        If the tokenizer keeps no positions.
+    """
+    if not tokenizer.is_fast:
+        raise InputError("tokenizer without positions; allowed: a fast one (tokenizer.json)")
+
+    def locate(texts: list[str]) -> list[np.ndarray]:
+        encoded = tokenizer(texts, add_special_tokens=True, return_offsets_mapping=True)
+        offsets = [np.array(pairs, dtype=np.int64).reshape(-1, 2) for pairs in encoded["offset_mapping"]]
+        # A token that stands for no text, such as the begin token, begins nowhere.
+        return [np.where(pairs[:, 0] < pairs[:, 1], pairs[:, 0], -1) for pairs in offsets]
+
+    return locate

@@ -76,7 +76,8 @@ def make_examples(
 ) -> list[Example]:
     """Tokenise conversations whole, and divide each into prompt and answer.
 
-    Nothing is ever cut: a sequence longer than the scenario's context is an error.
+    Nothing is ever cut: a sequence longer than the scenario's context is an error. But with the switch
+    `first_case_factor` its tail is cut off (`kept_tokens`).
 
     Parameters
     ----------
@@ -102,15 +103,39 @@ def make_examples(
         expanded = expand_placeholder(tokens, placeholder, representation.image_tokens)
         answer = answers[record["label_index"]]
         start = len(expanded) - (rest or len(answer))
-        if expanded[start : start + len(answer)] != answer or len(expanded) != record["tokens"]:
+        kept = kept_tokens(expanded, placeholder, record["id"], representation)
+        if expanded[start : start + len(answer)] != answer or len(kept) != record["tokens"]:
             raise InputError(
-                f"conversation {record['id']}: {len(expanded)} tokens; allowed: the {record['tokens']} that "
+                f"conversation {record['id']}: {len(kept)} tokens; allowed: the {record['tokens']} that "
                 "were budgeted, with the answer's behind the prompt's. Are the conversations another model's?"
             )
-        examples.append(
-            Example(expanded[:start], expanded[start:], record["label_index"], record.get("image"))
-        )
+        examples.append(Example(kept[:start], kept[start:], record["label_index"], record.get("image")))
     return examples
+
+
+def kept_tokens(
+    tokens: list[int], placeholder: int, identity: str, representation: Representation
+) -> list[int]:
+    """Return the tokens of a case that the model is given: all of them.
+
+    With the switch `first_case_factor` those that fit the context: what is too long loses its tail, and with it
+    perhaps answer and question.
+
+    Raises
+    ------
+    InputError
+        If the tail begins before the end of the image.
+    """
+    context = representation.scenario.context_length
+    if not representation.scenario.restores("first_case_factor") or len(tokens) <= context:
+        return tokens
+    kept = tokens[:context]
+    if kept.count(placeholder) < representation.image_tokens:
+        raise InputError(
+            f"conversation {identity}: context_length={context} ends within the image; allowed: at least "
+            f"{len(tokens) - tokens[::-1].index(placeholder)}"
+        )
+    return kept
 
 
 def _rationale_lengths(
@@ -132,6 +157,8 @@ def make_questions(
 ) -> list[Example]:
     """Tokenise conversations up to the question; their answers, if they have any, are not looked at.
 
+    A question that is too long is cut with the switch `first_case_factor` only (`kept_tokens`).
+
     Parameters
     ----------
     records : sequence of mapping
@@ -150,8 +177,9 @@ def make_questions(
     context = representation.scenario.context_length
     questions = []
     for record, tokens in zip(records, encoded, strict=True):
-        prompt = expand_placeholder(tokens, placeholder, representation.image_tokens)
-        if len(prompt) + longest > context:
+        expanded = expand_placeholder(tokens, placeholder, representation.image_tokens)
+        prompt = kept_tokens(expanded, placeholder, record["id"], representation)
+        if len(prompt) + longest > context and not representation.scenario.restores("first_case_factor"):
             raise InputError(
                 f"series {record['id']}: {len(prompt)} tokens and up to {longest} of an answer; allowed: {context}"
             )

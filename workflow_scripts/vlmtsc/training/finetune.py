@@ -16,17 +16,19 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.scoring import scored_tokens
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
+from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import Example, answer_tokens, make_examples
+from vlmtsc.training.examples import Example, make_examples
 from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,16 @@ def index_images(parts: Sequence[Sequence[Example]]) -> list[Part]:
     return indexed
 
 
+def padded_images(train: Sequence[Example], representation: Representation) -> range:
+    """Return which images of `image_paths` are padded to squares: none.
+
+    With the switch `padding_in_training_only`, those of the training part, which come first.
+    """
+    if not representation.scenario.restores("padding_in_training_only"):
+        return range(0)
+    return range(sum(example.image is not None for example in train))
+
+
 def finetune(
     checkpoint: Path,
     train: Sequence[Mapping[str, Any]],
@@ -117,9 +129,9 @@ def finetune(
     started = time.monotonic()
     torch.set_num_threads(threads)
     set_seed(settings.seed)
-    processor = load_processor(checkpoint)
+    processor = load_checked_processor(checkpoint)
     examples = [make_examples(part, representation, processor.tokenizer) for part in (train, validation)]
-    answers = answer_tokens(processor.tokenizer, representation)
+    answers = scored_tokens(processor.tokenizer, representation)
     schedule = plan_schedule([example.tokens for example in examples[0]], settings)
     base = load_checkpoint(
         checkpoint,
@@ -130,7 +142,12 @@ def finetune(
     paths = image_paths(examples, plots)
     vision = (
         VisionFeatures(
-            base, processor, paths, precision=settings.precision, cache_mb=settings.vision_cache_mb
+            base,
+            processor,
+            paths,
+            precision=settings.precision,
+            cache_mb=settings.vision_cache_mb,
+            padded=padded_images(examples[0], representation),
         )
         if paths
         else None
@@ -144,7 +161,7 @@ def finetune(
         training_arguments(settings, schedule, base.device, checkpoints),
         train_dataset=parts[0],
         eval_dataset=parts[1],
-        callbacks=[log],
+        callbacks=[log, *_early_stopping(settings, examples[1])],
         settings=settings,
         answers=answers,
         vision=vision,
@@ -152,12 +169,22 @@ def finetune(
     )
     _run(trainer, log, checkpoints)
     wall = time.monotonic() - started
-    record = _record(model, log, schedule, settings, len(examples[0]), per_step, wall)
+    record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, wall)
     return Finetuned(model, log, record | {"hardware": hardware(threads)})
 
 
+def _early_stopping(settings: FinetuneSettings, validation: Sequence[Example]) -> list[PatientEarlyStopping]:
+    if not settings.early_stopping_patience:
+        return []
+    chance = chance_loss([example.label_index for example in validation])
+    return [PatientEarlyStopping(settings.early_stopping_patience, settings.early_stopping_threshold, chance)]
+
+
 def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
-    """Train, from the last state in `checkpoints` if there is one, and validate the final state."""
+    """Train, from the last state in `checkpoints` if there is one, and validate the final state.
+
+    Where the best adapter is kept, the Trainer has put it back in place at the end.
+    """
     trainer.remove_callback(PrinterCallback)  # `log` says more
     last = latest_state(checkpoints)
     if last is not None:
@@ -195,7 +222,7 @@ def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _record(
-    model: PeftModel,
+    trainer: AnswerTrainer,
     log: TrainingLog,
     schedule: Schedule,
     settings: FinetuneSettings,
@@ -203,25 +230,31 @@ def _record(
     tokens_per_step: float,
     wall_seconds: float,
 ) -> dict[str, Any]:
-    parameters = count_parameters(model)
-    tokens = round(schedule.steps * tokens_per_step)
-    validated = [row for row in log.rows if row["validation_accuracy"] is not None][-1]
+    parameters = count_parameters(trainer.model)
+    steps = trainer.state.global_step
+    samples = steps * cases / schedule.steps_per_epoch
+    tokens = round(steps * tokens_per_step)
+    validated = [row for row in log.rows if row["validation_accuracy"] is not None]
+    kept = validated[-1]
+    if settings.keep == "best":
+        as_good = min(row["validation_loss"] for row in validated) + settings.early_stopping_threshold
+        kept = [row for row in validated if row["validation_loss"] <= as_good][-1]
     return {
         "wall_seconds": round(wall_seconds, 1),
-        "train_samples": round(schedule.steps * cases / schedule.steps_per_epoch),
+        "train_samples": round(samples),
         "train_tokens": tokens,
         "token_budget": settings.token_budget or None,
-        "epochs_done": round(schedule.steps / schedule.steps_per_epoch, 3),
-        "steps": schedule.steps,
-        "stopped_by": schedule.stopped_by,
+        "epochs_done": round(steps / schedule.steps_per_epoch, 3),
+        "steps": steps,
+        "stopped_by": schedule.stopped_by if steps == schedule.steps else "early_stopping",
         "tokens_per_second": round(tokens / wall_seconds, 1),
-        "samples_per_second": round(schedule.steps * cases / schedule.steps_per_epoch / wall_seconds, 2),
+        "samples_per_second": round(samples / wall_seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
         "trainable_parameters": parameters["trainable"],
         "total_parameters": parameters["total"],
-        # Of the adapter that is kept, which is the last one.
-        "validation_accuracy": validated["validation_accuracy"],
-        "validation_loss": validated["validation_loss"],
+        "kept_step": kept["step"],  # whose adapter the next two figures are of
+        "validation_accuracy": kept["validation_accuracy"],
+        "validation_loss": kept["validation_loss"],
         "versions": package_versions(),
         "git_revision": git_revision(Path(__file__).parent),
         "settings": asdict(settings),

@@ -39,6 +39,14 @@ class FinetuneSettings:
         Passes over the training part, at most.
     token_budget : int
         Training tokens of one run, at most; 0: no limit. Counts every token of every pass, image included.
+    early_stopping_patience : int
+        Validations in a row without progress after which a run stops; 0: never. Those before any was better
+        than chance do not count.
+    early_stopping_threshold : float
+        What counts as progress: a validation loss at least this much (nats a case) below the best one before.
+    keep : {"best", "last"}
+        Which adapter is kept: that of the latest validation whose loss is within `early_stopping_threshold` of the
+        lowest, or that of the last step.
     max_grad_norm : float
         Gradients are clipped to this norm.
     precision : {"bf16", "fp32"}
@@ -64,6 +72,9 @@ class FinetuneSettings:
     micro_batch_size: int
     epochs: float
     token_budget: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    keep: Literal["best", "last"]
     max_grad_norm: float
     precision: Literal["bf16", "fp32"]
     attention: Literal["auto", "eager", "sdpa"]

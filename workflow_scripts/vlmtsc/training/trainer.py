@@ -80,6 +80,9 @@ def training_arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
+        load_best_model_at_end=settings.keep == "best",
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
         logging_strategy="steps",
         logging_steps=max(1, schedule.steps // 40),
         logging_first_step=True,
@@ -99,7 +102,7 @@ class AnswerTrainer(Trainer):
     ----------
     settings : FinetuneSettings
     answers : sequence of sequence of int
-        Tokens of each class's answer.
+        Tokens by which each class is scored.
     vision : VisionFeatures or None
         None in a run without images.
     pad_token_id : int
@@ -175,6 +178,19 @@ class AnswerTrainer(Trainer):
         )
         return metrics
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Keep the latest of the validations that are as good as the lowest loss.
+
+        The Trainer would keep the lowest itself. Of two that differ by less than what counts as progress, the
+        later one was trained for longer and at a lower rate.
+        """
+        loss = metrics["eval_loss"]
+        self.state.best_metric = loss if self.state.best_metric is None else min(loss, self.state.best_metric)
+        as_good = loss <= self.state.best_metric + self.settings.early_stopping_threshold
+        if as_good:
+            self.state.best_global_step = self.state.global_step
+        return as_good
+
 
 def answer_loss(
     model: Any,
@@ -194,6 +210,8 @@ def answer_loss(
     """
     targets = pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
     supervised = targets != IGNORED
+    # Where all answers were cut off (switch `first_case_factor`) the loss is 0, and not 0 divided by 0.
+    items = torch.as_tensor(supervised.sum() if items is None else items).clamp(min=1)
     images = {}
     if vision is not None:
         images["mm_encoder_outputs"] = project(inner_model(model), vision(inputs["image_index"].tolist()))

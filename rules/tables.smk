@@ -1,0 +1,132 @@
+"""What tables are made of. Functions only."""
+
+RUNS_OF = {}
+for run in RUNS:
+    RUNS_OF.setdefault((run.model, run.dataset, run.protocol), []).append(run)
+
+# What a failed call of Snakemake leaves in place of the tables that it could not make. No rule writes here.
+INCOMPLETE = Path(RESULTS, "incomplete")
+PUBLISHED = Path(os.path.relpath(ROOT / "config" / "published.tsv")).as_posix()
+
+
+def runs_of(wildcards):
+    """The requested runs of one model on one dataset and protocol, in the order of configuration."""
+    return RUNS_OF.get((wildcards.model, wildcards.dataset, wildcards.protocol), [])
+
+
+def run_files(name):
+    """An input function: the file `name` of each of these runs."""
+    return lambda wildcards: [f"{RESULTS}/{run.folder}/{name}" for run in runs_of(wildcards)]
+
+
+def collected(name):
+    """The file `name` that collect_runs writes, for each model, dataset and protocol."""
+    return [
+        f"{RESULTS}/tables/by_dataset/{model}/{dataset}/{protocol}/{name}"
+        for model, dataset, protocol in RUNS_OF
+    ]
+
+
+def scenarios_of(wildcards):
+    """The requested scenarios of one model on one dataset and protocol: a run of each, whatever its seed."""
+    return {run.scenario: run for run in runs_of(wildcards)}
+
+
+def budgets_of_scenarios(wildcards):
+    """What these scenarios cost."""
+    folder = f"{RESULTS}/conversations/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}"
+    return [f"{folder}/{scenario}/budget.json" for scenario in scenarios_of(wildcards)]
+
+
+def plots_by_scenario(wildcards):
+    """By scenario, the folder of the plots that it shows; empty if it shows none."""
+    return {scenario: plots_of_scenario(run) or "" for scenario, run in scenarios_of(wildcards).items()}
+
+
+def plots_of_scenarios(wildcards):
+    """The folders of plots that these scenarios show."""
+    return sorted({folder for folder in plots_by_scenario(wildcards).values() if folder})
+
+
+def matrix_options():
+    """The whole matrix of the configuration, run or not, as options."""
+    lists = {kind: list(getattr(CONFIGURATION, kind)) for kind in ("models", "datasets", "scenarios")}
+    options = {kind: as_argument(names) for kind, names in lists.items()} | {
+        "protocol": CONFIGURATION.protocol
+    }
+    return " ".join(option(name, value) for name, value in options.items())
+
+
+def states_of_runs():
+    """The selected runs with their states: done, failed (in which step, with which log) or not run."""
+    blamed = {}
+
+    def blame(job):
+        # The failed job that a job has waited for, if any. Each job is looked at once.
+        if job not in blamed:
+            before = () if workflow.dag.noneedrun_finished(job) else workflow.dag.dependencies[job]
+            causes = [job] if job in failed else [cause for other in before if (cause := blame(other))]
+            blamed[job] = next(iter(causes), None)
+        return blamed[job]
+
+    # A group of jobs fails as a whole.
+    failed = {job for entry in workflow.scheduler.failed for job in getattr(entry, "jobs", [entry])}
+    jobs = {}
+    for job in workflow.dag.jobs:
+        if job.rule.name == "evaluate_model":
+            jobs[Run(**{**job.wildcards_dict, "seed": int(job.wildcards.seed)})] = job
+    states = []
+    for run in RUNS:
+        job, cause = jobs.get(run), None
+        status = "done" if job is None or workflow.dag.noneedrun_finished(job) else "not run"
+        if status == "not run" and (cause := blame(job)):
+            status = "failed"
+        step = {"step": cause.rule.name, "log": str(cause.log[0]) if cause.log else ""} if cause else {}
+        states.append({**vars(run), "status": status, **step})
+    return states
+
+
+def requested(*names):
+    """Those of these rules that this call of Snakemake has planned."""
+    planned = {job.rule.name for job in workflow.dag.jobs}
+    return [name for name in names if name in planned]
+
+
+def show_results():
+    """Show the tables that were asked for and where everything is; after `all`, write the report first."""
+    asked = requested("ledger", "all", "paper")
+    if "all" in asked:
+        shutil.rmtree(INCOMPLETE, ignore_errors=True)
+        # The same command once more, with `--report`: it then has the same configuration and targets.
+        page = str(Path(RESULTS, "report.html"))
+        command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock", "--report", page]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode:
+            print(f"The report could not be made:\n{made.stderr[-2000:]}", file=sys.stderr)
+    if asked:
+        tables = as_argument(["accuracy" if name == "all" else name for name in asked])
+        summary = [file_of("print_summary"), f"--results={RESULTS}", f"--tables={tables}"]
+        subprocess.run([sys.executable, *summary], check=True)
+
+
+def show_incomplete_results():
+    """Write tables of what is there, beside the declared ones, and show them."""
+    folder, asked = f"--output={INCOMPLETE}", requested("write_ledger", "write_tables", "write_paper_table")
+    commands = []
+    if "write_ledger" in asked and (
+        there := [path for path in collected("ledger.csv") if Path(path).exists()]
+    ):
+        commands.append([file_of("write_ledger"), f"--collected={as_argument(there)}"])
+    if "write_tables" in asked:
+        INCOMPLETE.mkdir(parents=True, exist_ok=True)
+        states = INCOMPLETE / "states.json"
+        states.write_text(json.dumps(states_of_runs(), indent=1), encoding="utf-8")
+        commands.append([file_of("write_incomplete_tables"), f"--root={RESULTS}/runs", f"--states={states}"])
+    if "write_paper_table" in asked:
+        runs = as_argument([str(INCOMPLETE / "runs.csv")])
+        options = [f"--collected={runs}", f"--published={PUBLISHED}", *shlex.split(matrix_options())]
+        commands.append([file_of("write_paper_table"), *options])
+    for command in commands:
+        subprocess.run([sys.executable, *command, folder], check=False)
+    if "write_paper_table" in asked and (INCOMPLETE / "paper.md").exists():
+        print((INCOMPLETE / "paper.md").read_text(encoding="utf-8"))

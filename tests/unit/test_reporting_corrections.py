@@ -1,0 +1,238 @@
+"""The table of corrections: which rows, what they say, and what they say where a fault changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from publish_corrections import BEGIN, END, publish_corrections
+from vlmtsc.configuration import load_configuration_files
+from vlmtsc.corrections import Pair, correction_pairs
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.metrics import compute_metrics
+from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.files import write_json
+from vlmtsc.reporting.corrections import compare_inputs, paired_p_value
+from vlmtsc.representation.compat import Switch
+from write_corrections_table import write_corrections_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def record(case: int, answer: str, **changes: Any) -> dict[str, Any]:
+    turns = [{"from": "human", "value": f"Question {case}"}, {"from": "gpt", "value": answer}]
+    return {"id": f"Toy-{case:05d}", "conversations": turns, "tokens": 9} | changes
+
+
+def conversations(answers: list[str], **changes: Any) -> dict[str, list[dict[str, Any]]]:
+    """Give the same cases to every part."""
+    return {
+        part: [record(case, answer, **changes) for case, answer in enumerate(answers)]
+        for part in ("train", "validation", "test")
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        (conversations(["1", "2", "3"]), "identical"),
+        (conversations(["2", "1", "3"]), "classes renamed"),
+        (conversations(["2", "1", "2"]), "different"),
+        (conversations(["1", "2", "3"], tokens=8), "different"),
+        (conversations(["1", "2", "3"], image="case.png"), "different"),
+        (conversations(["1", "2"]), "different"),
+        (conversations(["1", "2", "3"]) | {"test": [record(case, "1") for case in (5, 6, 7)]}, "different"),
+    ],
+)
+def test_inputs_are_compared_by_content(other: dict[str, Any], found: str) -> None:
+    assert compare_inputs(conversations(["1", "2", "3"]), other) == found
+
+
+def test_rows_are_all_datasets_by_all_corrections() -> None:
+    changes = {
+        "seeds": [0, 4],
+        "corrections": [
+            {"switch": "merged_labels", "scenario": "numbers", "datasets": ["PenDigits"]},
+            {
+                "switch": "no_image_token",
+                "scenario": "plot_and_numbers",
+                "datasets": ["GunPoint", "PenDigits"],
+            },
+        ],
+    }
+    pairs = correction_pairs(load_configuration_files([], ROOT, changes))
+    assert len(pairs) == 2 * 2 * 2
+    assert [(pair.dataset, pair.switch, pair.seed) for pair in pairs if not pair.run] == [
+        ("GunPoint", "merged_labels", 0),
+        ("GunPoint", "merged_labels", 4),
+    ]
+    assert [run.folder for run in pairs[0].runs] == [
+        "runs/embedded/PenDigits/pooled/numbers/seed-0",
+        "runs/embedded/PenDigits/pooled/numbers__merged_labels/seed-0",
+    ]
+    assert correction_pairs(load_configuration_files([], ROOT)) == []
+
+
+def test_every_switch_is_measured_in_a_scenario_where_it_acts() -> None:
+    configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
+    switches = {correction["switch"] for correction in configuration.options["corrections"]}
+    assert switches == {*get_args(Switch)} - {"none"}
+    for pair in correction_pairs(configuration):
+        assert configuration.scenario_table[pair.with_fault]["compat"] == [pair.switch]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"switch": "merged", "scenario": "numbers"}, "unknown value 'merged'; did you mean 'merged_labels'?"),
+        ({"scenario": "number"}, "corrections.0: scenarios: unknown scenario 'number'; did you mean 'numbers'?"),
+        ({"datasets": ["GunPont"]}, "corrections.0: datasets: unknown dataset 'GunPont'"),
+        ({"scenario": "as_published_BASELINE_2048"}, "as_published_BASELINE_2048: compat=no_image_token, "),
+        ({"switch": "blank_plot"}, "scenario numbers__blank_plot: compat='blank_plot', but modality='numbers'"),
+    ],
+)  # fmt: skip
+def test_corrections_that_cannot_be_run_are_refused(entry: dict[str, Any], message: str) -> None:
+    whole = {"switch": "merged_labels", "scenario": "numbers", "datasets": ["GunPoint"]} | entry
+    with pytest.raises(InputError) as caught:
+        load_configuration_files([], ROOT, {"corrections": [whole]})
+    assert message in str(caught.value)
+
+
+def predictions(right: list[bool]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": [f"Toy-{case}" for case in range(len(right))],
+            "true": "1",
+            "predicted": ["1" if ok else "2" for ok in right],
+        }
+    )
+
+
+def test_the_test_is_paired_and_exact() -> None:
+    one = predictions([True] * 10 + [False] * 2 + [True] * 5)
+    other = predictions([False] * 10 + [True] * 2 + [True] * 5)
+    # Of twelve cases in which the runs differ, the first is right in ten.
+    assert paired_p_value(one, other) == pytest.approx(binomtest(10, 12).pvalue)
+    assert paired_p_value(one, other.sample(frac=1, random_state=0)) == paired_p_value(one, other)
+    assert paired_p_value(one, one) == 1
+    with pytest.raises(InputError, match="predictions of different cases"):
+        paired_p_value(one, other[:-1])
+
+
+def write_scenario(
+    results: Path, scenario: str, right: int | None, answers: list[str], classes: list[str]
+) -> None:
+    """Write what a run of ten cases leaves; conversations alone if `right` is None."""
+    place = f"tiny/Toy/pooled/{scenario}"
+    for part, records in conversations(answers).items():
+        write_json(results / "conversations" / place / f"{part}.json", records)
+    if right is None:
+        return
+    run = results / "runs" / place / "seed-0"
+    true = np.arange(10) % len(classes)
+    predicted = np.where(np.arange(10) < right, true, (true + 1) % len(classes))
+    scores = np.eye(len(classes))[predicted]
+    write_json(run / "metrics.json", compute_metrics(true, scores, classes))
+    record = {"token_budget": 75_000, "wall_seconds": 90.0, "git_revision": "0123456789abcdef"}
+    hardware = {"gpus": [], "processor": "a processor", "cores": 2}
+    write_json(run / "run_record.json", record | {"hardware": hardware})
+    ids = [f"Toy-{case}" for case in range(10)]
+    prediction_table(ids, scores, classes, true).to_csv(run / "predictions.csv", index=False)
+
+
+def pair(switch: str, without: str, *, run: bool = True, dataset: str = "Toy") -> Pair:
+    return Pair(switch, "tiny", dataset, "pooled", 0, without, f"{without}__{switch}", run)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    three, two = ["1", "2", "3"], ["1", "2", "1"]
+    write_scenario(tmp_path, "numbers", 9, three, ["0", "1", "2"])
+    write_scenario(tmp_path, "numbers__merged_labels", 6, two, ["1", "2"])
+    write_scenario(tmp_path, "decimals", 8, three, ["0", "1", "2"])
+    write_scenario(tmp_path, "decimals__first_case_factor", None, three, ["0", "1", "2"])
+    write_scenario(tmp_path, "plot", 7, three, ["0", "1", "2"])
+    pairs = [
+        pair("merged_labels", "numbers"),
+        pair("first_case_factor", "decimals"),
+        pair("blank_plot", "plot"),
+        pair("padding_in_training_only", "plot", run=False),
+    ]
+    write_corrections_table(pairs, tmp_path, tmp_path / "tables")
+    return tmp_path
+
+
+def test_rows_hold_both_accuracies_and_say_what_is_missing(results: Path) -> None:
+    table = pd.read_csv(results / "tables/corrections.csv").set_index("switch")
+    done = table.loc["merged_labels"]
+    assert (done["status"], done["inputs"], done["cases"]) == ("done", "different", 10)
+    assert (done["accuracy_without"], done["accuracy_with_fault"]) == (0.9, 0.6)
+    assert done["difference"] == pytest.approx(-0.3)
+    assert done["p_value"] == pytest.approx(binomtest(0, 3).pvalue)
+    assert 0.5 < done["low_without"] < 0.9 < done["high_without"] < 1
+    same = table.loc["first_case_factor"]  # nothing was run, and nothing can differ
+    assert (same["status"], same["inputs"], same["difference"]) == ("not run", "identical", 0)
+    missing = table.loc["blank_plot"]  # asked for, and one of the two failed
+    assert missing["status"] == "not run"
+    assert missing["accuracy_without"] == 0.7
+    assert pd.isna(missing["accuracy_with_fault"])
+    assert pd.isna(missing["difference"])
+    assert pd.isna(table.loc["padding_in_training_only"]["accuracy_without"])  # not asked for
+
+
+def test_the_table_can_be_read(results: Path) -> None:
+    markdown = (results / "tables/corrections.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in markdown.splitlines()
+        if "Toy" in line
+    ]
+    assert rows[0][:2] == ["Toy", "merged_labels"]
+    assert rows[0][-3:] == ["-30.0", "0.250", ""]
+    assert rows[1][-3:] == ["+0.0", "", "identical, not run"]
+    assert rows[2][3:] == ["70.0 [39.7, 89.2]", "-", "", "", "not run"]
+    assert "Model: tiny." in markdown
+    assert r"merged\_labels" in (results / "tables/corrections.tex").read_text()
+    assert "tab:corrections" in (results / "tables/corrections.tex").read_text()
+    assert "merged_labels" in (results / "tables/corrections.html").read_text()
+
+
+def test_the_page_is_filled_and_nothing_else_of_it_changes(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "corrections.md"
+    page.write_text(f"Before\n{BEGIN}\nold\n{END}\nAfter\n")
+    for _ in range(2):
+        publish_corrections(results, page)
+    text = page.read_text()
+    assert text.startswith(f"Before\n{BEGIN}\n| dataset")
+    assert text.endswith(f"{END}\nAfter\n")
+    assert "old" not in text
+    assert (
+        "2 fine-tunings, each within 75,000 training tokens, 3 minutes of training in all, on a processor"
+        in text
+    )
+    assert "revision 0123456789ab." in text
+    page.write_text("no markers")
+    with pytest.raises(InputError, match=r"corrections\.md: the markers .* are missing"):
+        publish_corrections(results, page)
+    with pytest.raises(InputError, match="`make corrections` makes it"):
+        publish_corrections(tmp_path / "nowhere", page)
+
+
+def test_the_shipped_page_has_a_place_for_the_table_and_a_word_on_every_switch() -> None:
+    text = (ROOT / "docs/corrections.md").read_text()
+    assert text.count(BEGIN) == text.count(END) == 1
+    configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
+    for correction in configuration.options["corrections"]:
+        assert f"`{correction['switch']}`" in text.partition(BEGIN)[0]
+
+
+def test_without_corrections_there_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"none configured; allowed: one or more, as in config/corrections\.yaml"
+    ):
+        write_corrections_table([], tmp_path, tmp_path / "tables")

@@ -1,0 +1,205 @@
+"""Runs with the same inputs and settings train once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_llava import TinyTask, make_task, recipe
+
+from finetune_model import RunName, finetune_model
+from vlmtsc.files import read_json, write_json
+from vlmtsc.training import finetune as module
+from vlmtsc.training import sharing
+from vlmtsc.training.sharing import SharedRuns, training_digest
+
+RECIPE = recipe(epochs=1, token_budget=500)
+
+
+@pytest.fixture(scope="module")
+def task(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyTask:
+    return make_task(tiny_checkpoint, tmp_path_factory.mktemp("plots"))
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path_factory: pytest.TempPathFactory
+) -> module.Finetuned:
+    """Give a training's result: one stands for all, since what is tested is who trains."""
+    return module.finetune(
+        tiny_checkpoint,
+        task.records["train"],
+        task.records["validation"],
+        task.representation,
+        RECIPE,
+        plots=task.plots,
+        checkpoints=tmp_path_factory.mktemp("states"),
+        name="tiny",
+    )
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch, trained: module.Finetuned) -> list[str]:
+    """Give the names of the runs that train."""
+    names: list[str] = []
+
+    def counted(*arguments: Any, **keywords: Any) -> module.Finetuned:
+        names.append(keywords["name"])
+        return trained
+
+    monkeypatch.setattr(module, "finetune", counted)
+    return names
+
+
+def run(
+    folder: Path, checkpoint: Path, task: TinyTask, scenario: str, changes: dict[str, Any] | None = None
+) -> Path:
+    """Fine-tune as the rule does, the scenario renamed and given other settings that no prompt shows."""
+    place = folder / scenario
+    renamed = dataclasses.replace(task.representation.scenario, name=scenario, **changes or {})
+    for part in ("train", "validation"):
+        write_json(place / f"{part}.json", task.records[part])
+    dataclasses.replace(task.representation, scenario=renamed).save(place / "representation.json")
+    finetune_model(
+        RunName("tiny", "Waves", "pooled", scenario, 0),
+        checkpoint,
+        place / "train.json",
+        place / "validation.json",
+        place / "representation.json",
+        RECIPE,
+        place / "states",
+        place / "run/adapter",
+        place / "run/parameters.json",
+        place / "run/training_log.csv",
+        place / "run/run_record.json",
+        plots=task.plots,
+        shared=folder / "shared",
+    )
+    return place / "run"
+
+
+def test_the_second_run_takes_the_outputs_of_the_first(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, trainings: list[str]
+) -> None:
+    first = run(tmp_path, tiny_checkpoint, task, "first")
+    second = run(tmp_path, tiny_checkpoint, task, "second", {"context_length": 2048, "downsampling": "lttb"})
+    third = run(tmp_path, tiny_checkpoint, task, "third")
+    assert trainings == ["tiny/Waves/first/seed-0"]
+    records = [read_json(folder / "run_record.json") for folder in (first, second, third)]
+    assert [record["scenario"] for record in records] == ["first", "second", "third"]
+    name = "tiny/Waves/pooled/first/seed-0"
+    assert [record["shared_with"] for record in records] == [None, name, name]
+    assert [record["token_budget"] for record in records] == [500] * 3
+    assert len({record["train_tokens"] for record in records}) == 1
+    assert read_json(second / "parameters.json")["representation"]["scenario"]["context_length"] == 2048
+    weights = [folder / "adapter/adapter_model.safetensors" for folder in (first, second)]
+    assert weights[0].samefile(weights[1])
+    assert (first / "training_log.csv").read_text() == (second / "training_log.csv").read_text()
+    assert not (tmp_path / "second/states").exists()
+
+
+def test_only_a_complete_run_is_taken(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, trainings: list[str]
+) -> None:
+    first = run(tmp_path, tiny_checkpoint, task, "first")
+    (first / "training_log.csv").unlink()  # as Snakemake does before the run is made again
+    run(tmp_path, tiny_checkpoint, task, "second")
+    run(tmp_path, tiny_checkpoint, task, "first")
+    assert trainings == ["tiny/Waves/first/seed-0", "tiny/Waves/second/seed-0"]
+    assert read_json(first / "run_record.json")["shared_with"] == "tiny/Waves/pooled/second/seed-0"
+    # A run never takes what it has itself: whoever runs its command again wants it trained.
+    for path in (tmp_path / "second/run").glob("*.json"):
+        path.unlink()
+    run(tmp_path / "alone", tiny_checkpoint, task, "first")
+    run(tmp_path / "alone", tiny_checkpoint, task, "first")
+    assert len(trainings) == 4
+
+
+def test_two_at_once_train_once(
+    tiny_checkpoint: Path,
+    task: TinyTask,
+    tmp_path: Path,
+    trained: module.Finetuned,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, trainings = threading.Event(), []
+
+    def slow(*arguments: Any, **keywords: Any) -> module.Finetuned:
+        trainings.append(keywords["name"])
+        assert waits.wait(timeout=60)  # until the other one has come, and has to wait
+        return trained
+
+    monkeypatch.setattr(module, "finetune", slow)
+    monkeypatch.setattr(sharing.logger, "info", lambda *_: waits.set())
+    both = [threading.Thread(target=run, args=(tmp_path, tiny_checkpoint, task, name)) for name in ("a", "b")]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert len(trainings) == 1
+    shared = [read_json(tmp_path / name / "run/run_record.json")["shared_with"] for name in ("a", "b")]
+    assert shared.count(None) == 1
+
+
+def digest(model: Path, task: TinyTask, /, **changes: Any) -> str:
+    scenario = changes.pop("scenario", {})
+    representation = dataclasses.replace(
+        task.representation, scenario=dataclasses.replace(task.representation.scenario, **scenario)
+    )
+    return training_digest(
+        changes.pop("model", model),
+        {part: changes.pop(part, task.records[part]) for part in ("train", "validation")},
+        representation,
+        recipe(**changes.pop("recipe", {})),
+        plots=changes.pop("plots", task.plots),
+        threads=changes.pop("threads", 1),
+        code=changes.pop("code", "0"),
+    )
+
+
+def test_everything_that_decides_counts(
+    tiny_checkpoint: Path, llama_checkpoint: Path, task: TinyTask, tmp_path: Path
+) -> None:
+    first = digest(tiny_checkpoint, task)
+    assert digest(tiny_checkpoint, task, scenario={"name": "other", "context_length": 4096}) == first
+    other_plots = make_task(tiny_checkpoint, tmp_path, n_train=12).plots
+    assert other_plots is not None
+    assert digest(tiny_checkpoint, task, plots=other_plots) == first
+    plot = other_plots / task.records["train"][0]["image"]
+    plot.write_bytes((other_plots / task.records["train"][1]["image"]).read_bytes())
+    changes: list[dict[str, Any]] = [
+        {"plots": other_plots},
+        {"train": task.records["train"][1:]},
+        {"validation": task.records["test"]},
+        {"recipe": {"seed": 1}},
+        {"recipe": {"token_budget": 10}},
+        {"model": llama_checkpoint},
+        {"threads": 2},
+        {"code": "1"},
+        {"scenario": {"labels": "names"}},
+    ]
+    assert len({first, *(digest(tiny_checkpoint, task, **change) for change in changes)}) == 1 + len(changes)
+    # The context decides on the kernel only where the setting leaves that to it.
+    by_context = [
+        digest(tiny_checkpoint, task, recipe={"attention": "auto"}, scenario={"context_length": length})
+        for length in (512, 513)
+    ]
+    assert by_context[0] != by_context[1] or module.torch.cuda.is_available()
+
+
+def test_runs_are_named_relative_to_their_list(tmp_path: Path) -> None:
+    folder = tmp_path / "results/runs/a"
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "training_log.csv").touch()
+    write_json(folder / "run_record.json", {"training_digest": "d"})
+    SharedRuns(tmp_path / "results/shared_runs").add("d", folder)
+    (tmp_path / "results").rename(tmp_path / "moved")
+    moved = SharedRuns(tmp_path / "moved/shared_runs")
+    with moved.claim("d", tmp_path / "moved/runs/b") as found:
+        assert found is not None
+        assert found.samefile(tmp_path / "moved/runs/a")
+    assert json.loads((tmp_path / "moved/shared_runs/d/runs.json").read_text()) == ["../runs/a"]

@@ -1,0 +1,89 @@
+"""Write the table of what each fault of the original changes in the accuracy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, read_json
+from vlmtsc.reporting.corrections import (
+    CORRECTION_COLUMNS,
+    TEXT_COLUMNS,
+    Scored,
+    compare_inputs,
+    correction_row,
+    corrections_table,
+)
+from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.tables import to_latex, to_markdown
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.write_corrections_table")
+
+
+def write_corrections_table(pairs: list[Pair], results: Path, output: Path, log: Path | None = None) -> None:
+    """Write the table of what each fault of the original changes in the accuracy.
+
+    A run that was asked for and is not there is shown as not run.
+
+    Parameters
+    ----------
+    pairs : list of Pair
+        The rows.
+    results : Path
+        Folder of the workflow's results, with the runs and conversations of the pairs.
+    output : Path
+        Folder to write ``corrections.{csv,html,md,tex}`` to; other files in it are left alone.
+    log : Path, optional
+        File for messages.
+    """
+    if not pairs:
+        raise InputError("corrections: none configured; allowed: one or more, as in config/corrections.yaml")
+
+    @cache
+    def conversations(folder: str) -> dict[str, Any]:
+        return {
+            part: read_json(results / folder / f"{part}.json") for part in ("train", "validation", "test")
+        }
+
+    rows = []
+    for pair in pairs:
+        scored = [read_scored(results / run.folder) if pair.run else None for run in pair.runs]
+        compared = map(conversations, pair.conversations) if pair.switch in MAY_CHANGE_NOTHING else None
+        inputs = compare_inputs(*compared) if compared else "different"
+        rows.append(correction_row(pair.settings(), inputs, *scored))
+    tidy = pd.DataFrame(rows, columns=CORRECTION_COLUMNS).convert_dtypes()
+    table = corrections_table(tidy)
+    writers: dict[str, Callable[[Path], object]] = {
+        "csv": lambda path: tidy.to_csv(path, index=False),
+        "md": lambda path: path.write_text(to_markdown(table, TEXT_COLUMNS), encoding="utf-8"),
+        "tex": lambda path: path.write_text(
+            to_latex(table, TEXT_COLUMNS, label="tab:corrections"), encoding="utf-8"
+        ),
+        "html": lambda path: path.write_text(
+            to_html(table.cells, "Faults of the original", table.note, TEXT_COLUMNS), encoding="utf-8"
+        ),
+    }
+    for kind, write in writers.items():
+        with atomic_path(output / f"corrections.{kind}") as temporary:
+            write(temporary)
+    logger.info("%d of %d pairs of runs", (tidy["status"] == "done").sum(), len(tidy))
+
+
+def read_scored(run: Path) -> Scored | None:
+    """Read what the table needs of a run; None if it was not made."""
+    if not ((run / "metrics.json").exists() and (run / "predictions.csv").exists()):
+        logger.warning("%s: no metrics and predictions, shown as not run", run)
+        return None
+    return Scored(read_json(run / "metrics.json"), pd.read_csv(run / "predictions.csv", dtype=str))
+
+
+if __name__ == "__main__":
+    run_script(write_corrections_table)
