@@ -214,7 +214,8 @@ def test_bf16_stores_only_the_language_models_matrices(tiny_checkpoint: Path) ->
     model = load(tiny_checkpoint, "bf16")
     kept = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
     assert kept == {
-        f"model.language_model.layers.{layer}.{linear}.weight" for layer in range(2) for linear in LINEARS
+        "lm_head.weight",
+        *(f"model.language_model.layers.{layer}.{linear}.weight" for layer in range(2) for linear in LINEARS),
     }
     assert not any(parameter.requires_grad for parameter in model.parameters())
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerBase
 
+from vlmtsc.model.answer_rows import last_positions, only_rows
 from vlmtsc.model.checkpoint import autocast, inner_model
 from vlmtsc.model.vision_features import VisionFeatures, project
 from vlmtsc.representation.representation import Representation
@@ -130,7 +131,8 @@ def score_batch(
     batch = {name: tensor.to(inner.device) for name, tensor in batch.items()}
     images = {} if features is None else {"mm_encoder_outputs": project(inner, features)}
     keep = len(prefix) + 1
-    output = model(**batch, **images, logits_to_keep=keep, use_cache=not single)
+    with only_rows(model, last_positions(*batch["input_ids"].shape, keep, inner.device)):
+        output = model(**batch, **images, logits_to_keep=keep, use_cache=not single)
     likelihoods = log_softmax(output.logits.double(), dim=-1)
     shared = torch.zeros(len(prompts), dtype=torch.float64, device=inner.device)
     for position, token in enumerate(prefix):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from peft.utils import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path
+from vlmtsc.model.dropout import MaskedDropout
 from vlmtsc.training.settings import FinetuneSettings
 
 #: Every linear layer of the language model. A list of suffixes would match the vision tower too.
@@ -32,7 +34,22 @@ def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings
         target_modules=TARGETS,
         modules_to_save=[PROJECTOR],
     )
-    return get_peft_model(model, config)
+    return _without_detours(get_peft_model(model, config))
+
+
+def _without_detours(model: PeftModel) -> PeftModel:
+    """Take two detours out of peft's layers, in place, that cost time and change nothing.
+
+    Inputs are not cast to the LoRA matrices' float32, since the products cast them back to the precision of the run
+    (`autocast`); and dropout draws cheap random numbers (`MaskedDropout`).
+    """
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.cast_input_dtype_enabled = False
+            for name, dropout in layer.lora_dropout.items():
+                if isinstance(dropout, torch.nn.Dropout):
+                    layer.lora_dropout[name] = MaskedDropout(dropout.p)
+    return model
 
 
 def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[str, object]]:
@@ -88,7 +105,7 @@ def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftMode
         raise InputError(f"{folder}: not an adapter ({error})") from error
     config.inference_mode = True
     config.base_model_name_or_path = None  # peft would warn that a name is not this model's path
-    adapted = get_peft_model(model, config)
+    adapted = _without_detours(get_peft_model(model, config))
     expected = get_peft_model_state_dict(adapted)
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -16,6 +16,7 @@ from transformers import Trainer, TrainerControl, TrainingArguments
 
 from vlmtsc.evaluation.scoring import score_examples
 from vlmtsc.model.adapter import parameter_groups
+from vlmtsc.model.answer_rows import only_rows
 from vlmtsc.model.checkpoint import autocast, inner_model
 from vlmtsc.model.vision_features import VisionFeatures, project
 from vlmtsc.training.examples import IGNORED, Collator, Example
@@ -131,7 +132,9 @@ class AnswerTrainer(Trainer):
         """Make AdamW with the projector in a parameter group of its own."""
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(
-                parameter_groups(self.model, self.settings), betas=(0.9, self.settings.adam_beta2)
+                parameter_groups(self.model, self.settings),
+                betas=(0.9, self.settings.adam_beta2),
+                fused=True,
             )
         return self.optimizer
 
@@ -215,14 +218,15 @@ def answer_loss(
     images = {}
     if vision is not None:
         images["mm_encoder_outputs"] = project(inner_model(model), vision(inputs["image_index"].tolist()))
-    output = model(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        labels=inputs["labels"],
-        shift_labels=targets[supervised],
-        logits_to_keep=supervised,
-        use_cache=False,
-        num_items_in_batch=items,
-        **images,
-    )
+    with only_rows(model, supervised):
+        output = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            labels=inputs["labels"],
+            shift_labels=targets[supervised],
+            logits_to_keep=supervised,
+            use_cache=False,
+            num_items_in_batch=items,
+            **images,
+        )
     return output.loss
