@@ -18,6 +18,11 @@ if [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ]; then
     exit 0
 fi
 
+# Making it anew would empty the folder that a link leads to, which is somebody else's environment.
+[ ! -L "$venv" ] || {
+    echo "error: $venv is a link to $(readlink "$venv"), which was not made from this lock in this folder; remove the link" >&2
+    exit 1
+}
 echo "setting up $venv (a few minutes)"
 rm -f "$stamp"
 "$PYTHON" -m venv --clear "$venv"
