@@ -22,6 +22,7 @@ rule evaluate_model:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
+        evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
         plots=lambda wildcards, input: option("plots", input.plots),
         script=path_of("evaluate_model"),
@@ -29,4 +30,5 @@ rule evaluate_model:
     shell:
         "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
         "--parameters {input.parameters:q} --test {input.test:q} {params.plots} "
-        "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --gpus {resources.gpu} --log {log:q}"
+        "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --gpus {resources.gpu} "
+        "--batch_size {resources.evaluation_batch_size} --log {log:q}"

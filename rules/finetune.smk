@@ -1,4 +1,8 @@
 # LoRA fine-tuning: the step that costs.
+# Where runs are followed while they train. No parameter, since it changes no result.
+TRACKERS = option(
+    "trackers", CONFIGURATION.options["tracking"] and as_argument(CONFIGURATION.options["tracking"])
+)
 RUN_FOLDER = f"{RESULTS}/runs/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}"
 
 
@@ -25,6 +29,10 @@ rule finetune_model:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
+        # What a job may hold in memory. Resources, unlike parameters, make nothing run again.
+        evaluation_batch_size=model_resource("evaluation_batch_size"),
+        vision_cache_mb=model_resource("vision_cache_mb"),
+        activation_checkpointing=model_resource("activation_checkpointing"),
     params:
         run=lambda wildcards: as_argument(run_name(wildcards)),
         settings=lambda wildcards: as_argument(
@@ -34,6 +42,7 @@ rule finetune_model:
         # Outside the declared outputs, which Snakemake removes when a job fails.
         checkpoints=lambda wildcards, output: f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}",
         shared=f"{RESULTS}/shared_runs",
+        tracking=f"{RESULTS}/tracking",
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:
@@ -42,4 +51,7 @@ rule finetune_model:
         "--settings {params.settings:q} --checkpoints {params.checkpoints:q} --adapter {output.adapter:q} "
         "--parameters {output.parameters:q} --training_log {output.training_log:q} "
         "--run_record {output.run_record:q} --shared {params.shared:q} --threads {threads} --gpus {resources.gpu} "
-        "--log {log:q}"
+        "--memory.evaluation_batch_size {resources.evaluation_batch_size} "
+        "--memory.vision_cache_mb {resources.vision_cache_mb} "
+        "--memory.activation_checkpointing {resources.activation_checkpointing:q} "
+        "{TRACKERS} --tracking {params.tracking:q} --log {log:q}"

@@ -246,7 +246,5 @@ def recipe(**changes: Any) -> FinetuneSettings:
         "max_grad_norm": 1.0,
         "precision": "fp32",
         "attention": "eager",
-        "evaluation_batch_size": 8,
-        "vision_cache_mb": 16,
     }
     return FinetuneSettings(**settings | changes)

@@ -24,6 +24,7 @@ def evaluate_model(
     plots: Path | None = None,
     threads: int = 1,
     gpus: int = 0,
+    batch_size: int = 16,
     log: Path | None = None,
 ) -> None:
     """Classify the test part of a dataset with a fine-tuned model.
@@ -35,7 +36,7 @@ def evaluate_model(
     adapter : Path
         Adapter folder of `finetune_model`.
     parameters : Path
-        Its resolved settings (.json); precision, attention and batch size are the run's own.
+        Its resolved settings (.json); precision and attention are the run's own.
     test : Path
         Conversations (.json).
     predictions : Path
@@ -48,6 +49,8 @@ def evaluate_model(
         Threads of each tensor operation.
     gpus : int, default 0
         GPUs to take for this job alone; 0: whatever PyTorch sees.
+    batch_size : int, default 16
+        Cases in one forward pass.
     log : Path, optional
         File for messages.
     """
@@ -58,7 +61,7 @@ def evaluate_model(
     records = read_json(test)
     with claim_gpus(gpus):
         predictor = Predictor.load(model, adapter, read_json(parameters), threads=threads)
-        scores = predictor.score(records, plots)
+        scores = predictor.score(records, plots, batch_size)
     classes = list(predictor.representation.classes)
     labels = np.array([record["label_index"] for record in records])
     table = prediction_table([record["id"] for record in records], scores, classes, labels)

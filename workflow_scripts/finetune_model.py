@@ -7,12 +7,13 @@ import shutil
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from vlmtsc.code_digest import code_digest
 from vlmtsc.files import atomic_path, digest_of_files, exclusive, read_json, write_json
-from vlmtsc.model.devices import claim_gpus
+from vlmtsc.model.devices import claim_gpus, list_gpus
 from vlmtsc.script import run_script
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 
 logger = logging.getLogger("vlmtsc.finetune_model")
 
@@ -36,6 +37,11 @@ class RunName:
     def __str__(self) -> str:
         return f"{self.model}/{self.dataset}/{self.scenario}/seed-{self.seed}"
 
+    @property
+    def path(self) -> str:
+        """What sets a run apart from every other."""
+        return f"{self.model}/{self.dataset}/{self.protocol}/{self.scenario}/seed-{self.seed}"
+
 
 def finetune_model(
     run: RunName,
@@ -53,6 +59,9 @@ def finetune_model(
     shared: Path | None = None,
     threads: int = 1,
     gpus: int = 0,
+    memory: MemorySettings = MemorySettings(),  # noqa: B008 (frozen)
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = (),
+    tracking: Path | None = None,
     log: Path | None = None,
 ) -> None:
     """Fine-tune a model with LoRA on one scenario of one dataset.
@@ -87,14 +96,29 @@ def finetune_model(
         Threads of each tensor operation.
     gpus : int, default 0
         GPUs to take for this run alone; 0: whatever PyTorch sees.
+    memory : MemorySettings
+        What the job may hold in memory; changes nothing of the result.
+    trackers : sequence of {"tensorboard", "wandb"}, default ()
+        Where losses and rates also go while the run trains.
+    tracking : Path, optional
+        Folder for what trackers write. Default: beside the checkpoints.
     log : Path, optional
         File for messages.
     """
     from vlmtsc.model.adapter import save_adapter
+    from vlmtsc.model.requirements import check_kernels
     from vlmtsc.representation.representation import Representation
     from vlmtsc.training.finetune import claim_checkpoints, finetune
     from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
+    from vlmtsc.training.tracking import check_trackers, followed
 
+    check_trackers(trackers)
+    check_kernels(
+        attention=settings.attention,
+        quantization=settings.quantization,
+        precision=settings.precision,
+        has_gpu=bool(list_gpus()),
+    )
     parts = {"train": read_json(train), "validation": read_json(validation)}
     fitted = Representation.load(representation)
     code = code_digest(Path(__file__), Path(__file__).parent)
@@ -113,7 +137,14 @@ def finetune_model(
     ):
         if source is None:
             claim_checkpoints(checkpoints, resolved | {"threads": threads})
-            with claim_gpus(gpus):
+            follow = followed(
+                trackers,
+                tracking or checkpoints.parent,
+                str(run),
+                digest[:32],
+                {**asdict(settings), **asdict(run)},
+            )
+            with claim_gpus(gpus), follow as callbacks:
                 result = finetune(
                     model,
                     parts["train"],
@@ -124,6 +155,8 @@ def finetune_model(
                     checkpoints=checkpoints,
                     name=str(run),
                     threads=threads,
+                    memory=memory,
+                    trackers=callbacks,
                 )
             save_adapter(result.model, adapter, base=run.model)
             with atomic_path(training_log) as path:

@@ -69,7 +69,10 @@ def _section(schema: dict[str, Any], title: str, defaults: dict[str, Any] | None
     header = "| key | allowed | default | meaning |" if defaults else "| key | allowed | meaning |"
     lines = [f"## {title}", "", schema["description"], "", header, "|---" * (header.count("|") - 1) + "|"]
     for path, inner in _keys(schema, ""):
-        cells = [f"`{path}`", _allowed(inner)]
+        cells = [
+            f"`{path}`",
+            _allowed(inner) + (f"; {_shown(inner['default'])} if left out" if "default" in inner else ""),
+        ]
         if defaults:
             cells.append(_default(defaults, path))
         cells.append(inner.get("description", "").replace("|", "\\|").strip())
@@ -118,9 +121,12 @@ def _default(defaults: Any, path: str) -> str:
         return ""
     if isinstance(defaults, list):
         return f"`[{', '.join(map(str, defaults))}]`"
-    if defaults is None:
-        return ""
-    return f"`{str(defaults).lower() if isinstance(defaults, bool) else defaults}`"
+    return "" if defaults is None else _shown(defaults)
+
+
+def _shown(value: Any) -> str:
+    """Give a single value as YAML would show it."""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 if __name__ == "__main__":

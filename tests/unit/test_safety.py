@@ -24,6 +24,7 @@ UNQUOTED = {
     "params.script",  # path_of
     # option
     "params.matrix",  # matrix_options
+    "TRACKERS",
     "params.plots",
     "params.descriptions",
     "params.rationales",

@@ -13,7 +13,7 @@ from vlmtsc.describe.settings import EndpointSettings
 from vlmtsc.errors import InputError
 from vlmtsc.representation.compat import check_switches_of_plot, faulty_scenario
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
-from vlmtsc.schema import check, load_schema, load_yaml, read_table, unknown
+from vlmtsc.schema import check, load_schema, load_yaml, read_table, unknown, with_defaults
 
 #: Names become parts of paths and of wildcards.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -156,7 +156,7 @@ class Configuration:
         return dict(self.model_table[model]["source"])
 
     def model_resources(self, model: str) -> Settings:
-        """What the jobs of a model need: threads, mem_mb, runtime in minutes, gpu."""
+        """What the jobs of a model need (threads, mem_mb, runtime in minutes, gpu), and `MemorySettings`."""
         return dict(self.model_table[model]["resources"])
 
     def system_prompt(self, model: str) -> str:
@@ -291,7 +291,8 @@ def _read_models(path: Path, schema: Settings) -> dict[str, Settings]:
     for name in content:
         if not NAME.fullmatch(str(name)):
             raise InputError(f"{path}: model name {name!r}; allowed: letters, digits, '_', '.' and '-'")
-    return {str(name): check(model, schema, f"{path}: {name}") for name, model in content.items()}
+    models = {str(name): check(model, schema, f"{path}: {name}") for name, model in content.items()}
+    return {name: with_defaults(model, schema) for name, model in models.items()}
 
 
 def _check_rows(

@@ -78,6 +78,17 @@ def check(content: Any, schema: dict[str, Any], origin: str) -> Any:
     return content
 
 
+def with_defaults(content: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return checked `content` with the default of every key of `schema` that is absent and has one."""
+    filled = dict(content)
+    for key, inner in schema.get("properties", {}).items():
+        if isinstance(filled.get(key), dict):
+            filled[key] = with_defaults(filled[key], inner)
+        elif key not in filled and "default" in inner:
+            filled[key] = inner["default"]
+    return filled
+
+
 def read_table(path: Path, schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Read a tab-separated table whose rows follow `schema` and have distinct names.
 

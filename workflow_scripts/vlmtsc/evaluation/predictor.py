@@ -19,7 +19,7 @@ from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import make_questions
 from vlmtsc.training.finetune import image_paths, index_images
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,23 @@ class Predictor:
             Threads of each tensor operation.
         """
         torch.set_num_threads(threads)
-        settings = FinetuneSettings(**parameters["finetune"])
+        settings = FinetuneSettings.of_run(parameters["finetune"])
         representation = Representation.from_json(parameters["representation"])
         base = load_checkpoint(
             checkpoint,
             precision=settings.precision,
             attention=settings.attention,
             context_length=representation.scenario.context_length,
+            quantization=settings.quantization,
         )
         return cls(load_adapter(base, adapter), load_checked_processor(checkpoint), representation, settings)
 
-    def score(self, records: Sequence[Mapping[str, Any]], plots: Path | None) -> np.ndarray:
+    def score(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        plots: Path | None,
+        batch_size: int = MemorySettings.evaluation_batch_size,
+    ) -> np.ndarray:
         """Score every class for every conversation.
 
         Parameters
@@ -76,6 +82,8 @@ class Predictor:
             Conversations; their answers are not looked at.
         plots : Path or None
             Folder of plots.
+        batch_size : int
+            Cases in one forward pass.
 
         Returns
         -------
@@ -102,6 +110,6 @@ class Predictor:
             features=vision,
             image_indices=part.image_indices,
             pad_token_id=tokenizer.pad_token_id,
-            batch_size=self.settings.evaluation_batch_size,
+            batch_size=batch_size,
             precision=self.settings.precision,
         )

@@ -17,8 +17,13 @@ from vlmtsc.files import atomic_path
 from vlmtsc.model.dropout import MaskedDropout
 from vlmtsc.training.settings import FinetuneSettings
 
-#: Every linear layer of the language model. A list of suffixes would match the vision tower too.
-TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+#: The linear layers of a decoder layer by `lora_targets`.
+LINEARS = {
+    "all": r"self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj",
+    "attention": r"self_attn\.(q|k|v|o)_proj",
+    "mlp": r"mlp\.(gate|up|down)_proj",
+    "query_value": r"self_attn\.(q|v)_proj",
+}
 PROJECTOR = "multi_modal_projector"
 
 
@@ -31,7 +36,10 @@ def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=TARGETS,
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+        # The whole path: a list of suffixes would match the vision tower too.
+        target_modules=rf"model\.language_model\.layers\.\d+\.({LINEARS[settings.lora_targets]})",
         modules_to_save=[PROJECTOR],
     )
     return _without_detours(get_peft_model(model, config))
@@ -58,7 +66,7 @@ def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[
     Returns
     -------
     list of dict
-        Optimizer groups: the LoRA matrices, and the projector. Biases are not decayed.
+        Optimizer groups: the LoRA matrices, and the projector. Vectors (biases, lengths of DoRA) are not decayed.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -13,6 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_files
+from vlmtsc.model.quantization import prepare_quantised, quantization_config
+from vlmtsc.model.requirements import check_kernels
 
 #: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
 EAGER_CONTEXT = 512
@@ -31,7 +33,7 @@ def choose_attention(attention: str, device: torch.device, context_length: int) 
 
 
 def load_checkpoint(
-    folder: Path, *, precision: str, attention: str, context_length: int
+    folder: Path, *, precision: str, attention: str, context_length: int, quantization: str = "none"
 ) -> LlavaForConditionalGeneration:
     """Load a LLaVA model, frozen, on the device that computes.
 
@@ -39,26 +41,38 @@ def load_checkpoint(
     ----------
     folder : Path
         Checkpoint folder with safetensors weights.
-    precision : {"bf16", "fp32"}
+    precision : {"bf16", "tf32", "fp32"}
         With bf16 the language model's matrices are stored in bfloat16: casting frozen weights anew in each
         step costs about a tenth of a step on a CPU.
-    attention : {"auto", "eager", "sdpa"}
+    attention : {"auto", "eager", "sdpa", "flash_attention_2"}
     context_length : int
         Longest input, in tokens.
+    quantization : {"none", "nf4"}
 
     Raises
     ------
     InputError
-        If the folder holds no LLaVA model, or weights are missing or left over.
+        If the folder holds no LLaVA model, weights are missing or left over, or the machine lacks what the kernels
+        need.
     """
     transformers_logging.disable_progress_bar()
-    check_files(folder)
     device = compute_device()
+    check_kernels(
+        attention=attention,
+        quantization=quantization,
+        precision=precision,
+        has_gpu=device.type == "cuda",
+    )
+    check_files(folder)
+    allow_tf32(precision, device)
+    quantised = quantization_config(quantization)
     try:
         model, info = LlavaForConditionalGeneration.from_pretrained(
             folder,
             dtype="auto",  # as stored: a checkpoint of 7 billion parameters takes 14 GB, not 28
             attn_implementation={"text_config": choose_attention(attention, device, context_length)},
+            quantization_config=quantised,
+            device_map=None if quantised is None else {"": device},
             use_safetensors=True,
             local_files_only=True,
             ignore_mismatched_sizes=True,  # reported below
@@ -70,10 +84,22 @@ def load_checkpoint(
     problems = {key: sorted(info[key])[:3] for key in kinds if info[key]}
     if problems:
         raise InputError(f"{folder}: weights do not fit the model: {problems}")
-    store(model, precision, device)
-    model.requires_grad_(False)
+    if quantised is not None:
+        prepare_quantised(model)
+    else:
+        store(model, precision, device)
+        model.requires_grad_(False)
+        model.to(device)
     model.model.vision_tower.to(memory_format=torch.channels_last)
-    return model.to(device).eval()
+    return model.eval()
+
+
+def allow_tf32(precision: str, device: torch.device) -> None:
+    """Let a GPU multiply float32 matrices with 10-bit fractions, unless `precision` is "fp32"."""
+    if device.type == "cuda":
+        allowed = precision != "fp32"
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def store(model: LlavaForConditionalGeneration, precision: str, device: torch.device) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.errors import InputError
@@ -23,11 +23,14 @@ from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
+from vlmtsc.training.activation_checkpointing import HINT, fit_to_memory
+from vlmtsc.training.averaging import AveragingTrainer
+from vlmtsc.training.compilation import compile_layers
 from vlmtsc.training.examples import Example, make_examples
 from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
 from vlmtsc.training.schedule import Schedule, plan_schedule
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
@@ -100,6 +103,8 @@ def finetune(
     checkpoints: Path,
     name: str,
     threads: int = 1,
+    memory: MemorySettings = MemorySettings(),  # noqa: B008 (frozen)
+    trackers: Sequence[TrainerCallback] = (),
 ) -> Finetuned:
     """Fine-tune a model on the answers of conversations.
 
@@ -120,11 +125,16 @@ def finetune(
         Name of the run in messages.
     threads : int
         Threads of each tensor operation.
+    memory : MemorySettings
+        Changes nothing of the result.
+    trackers : sequence of TrainerCallback
+        Where losses and rates also go.
 
     Raises
     ------
     InputError
-        If checkpoint, conversations and plots do not fit each other, or the loss is no longer finite.
+        If checkpoint, conversations and plots do not fit each other, the machine lacks what the recipe needs, a
+        batch does not fit its memory, or the loss is no longer finite.
     """
     started = time.monotonic()
     torch.set_num_threads(threads)
@@ -138,6 +148,7 @@ def finetune(
         precision=settings.precision,
         attention=settings.attention,
         context_length=representation.scenario.context_length,
+        quantization=settings.quantization,
     )
     paths = image_paths(examples, plots)
     vision = (
@@ -146,7 +157,7 @@ def finetune(
             processor,
             paths,
             precision=settings.precision,
-            cache_mb=settings.vision_cache_mb,
+            cache_mb=memory.vision_cache_mb,
             padded=padded_images(examples[0], representation),
         )
         if paths
@@ -154,23 +165,31 @@ def finetune(
     )
     parts = index_images(examples)
     model = add_adapter(base, settings)
+    if settings.torch_compile:
+        compile_layers(model)
     per_step = sum(example.tokens for example in examples[0]) / schedule.steps_per_epoch
     log = TrainingLog(name, per_step, len(examples[0]) / schedule.steps_per_epoch)
-    trainer = AnswerTrainer(
+    trainer = (AveragingTrainer if settings.ema_decay else AnswerTrainer)(
         model,
         training_arguments(settings, schedule, base.device, checkpoints),
         train_dataset=parts[0],
         eval_dataset=parts[1],
-        callbacks=[log, *_early_stopping(settings, examples[1])],
+        callbacks=[log, *_early_stopping(settings, examples[1]), *trackers],
         settings=settings,
         answers=answers,
         vision=vision,
         pad_token_id=processor.tokenizer.pad_token_id,
+        evaluation_batch_size=memory.evaluation_batch_size,
     )
-    _run(trainer, log, checkpoints)
+    checkpointed = fit_to_memory(trainer, memory.activation_checkpointing)
+    try:
+        _run(trainer, log, checkpoints)
+    except torch.OutOfMemoryError as error:
+        raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
     wall = time.monotonic() - started
     record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, wall)
-    return Finetuned(model, log, record | {"hardware": hardware(threads)})
+    machine = {"hardware": hardware(threads), "activation_checkpointing": checkpointed}
+    return Finetuned(model, log, record | machine)
 
 
 def _early_stopping(settings: FinetuneSettings, validation: Sequence[Example]) -> list[PatientEarlyStopping]:

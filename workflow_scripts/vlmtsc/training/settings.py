@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class FinetuneSettings:
     seed : int
         Seed of the adapter's initial weights, dropout and the order of cases; not of the split.
     lora_r : int
-        Rank of the LoRA matrices on every linear layer of the language model.
+        Rank of the LoRA matrices.
     lora_alpha : int
         LoRA scale; the update is multiplied by lora_alpha / lora_r.
     lora_dropout : float
@@ -49,14 +50,23 @@ class FinetuneSettings:
         lowest, or that of the last step.
     max_grad_norm : float
         Gradients are clipped to this norm.
-    precision : {"bf16", "fp32"}
-        Compute type of matrix products. With bf16, frozen matrices are stored in it too.
-    attention : {"auto", "eager", "sdpa"}
+    precision : {"bf16", "tf32", "fp32"}
+        Compute type of matrix products. With bf16, frozen matrices are stored in it too. tf32 differs from fp32 on
+        NVIDIA GPUs only.
+    attention : {"auto", "eager", "sdpa", "flash_attention_2"}
         Attention kernel. auto: eager on a CPU with a context of up to 512 tokens, where it is faster.
-    evaluation_batch_size : int
-        Cases in one forward pass of validation and test.
-    vision_cache_mb : int
-        Memory for the frozen tower's features, computed once per image; images beyond it are encoded anew.
+    lora_targets : {"all", "attention", "mlp", "query_value"}
+        Which linear layers of the language model have LoRA matrices.
+    use_rslora : bool
+        Scale by lora_alpha / sqrt(lora_r) (rank-stabilised LoRA).
+    use_dora : bool
+        Train the length of each row of the weights by itself (DoRA).
+    quantization : {"none", "nf4"}
+        Storage of the language model's frozen matrices; nf4: four bits a weight (QLoRA).
+    ema_decay : float
+        Decay, a step, of an average of the trained weights, which is what is validated and kept; 0: no average.
+    torch_compile : bool
+        Compile each decoder layer.
     """
 
     seed: int
@@ -76,7 +86,37 @@ class FinetuneSettings:
     early_stopping_threshold: float
     keep: Literal["best", "last"]
     max_grad_norm: float
-    precision: Literal["bf16", "fp32"]
-    attention: Literal["auto", "eager", "sdpa"]
-    evaluation_batch_size: int
-    vision_cache_mb: int
+    precision: Literal["bf16", "tf32", "fp32"]
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
+    lora_targets: Literal["all", "attention", "mlp", "query_value"] = "all"
+    use_rslora: bool = False
+    use_dora: bool = False
+    quantization: Literal["none", "nf4"] = "none"
+    ema_decay: float = 0.0
+    torch_compile: bool = False
+
+    @classmethod
+    def of_run(cls, values: Mapping[str, Any]) -> FinetuneSettings:
+        """Make the settings that stand in a run's record; earlier runs had those of memory among them."""
+        memory = {field.name for field in fields(MemorySettings)}
+        return cls(**{key: value for key, value in values.items() if key not in memory})
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """What a job may hold in memory to be fast. Changes no result, and so makes no step run again.
+
+    Attributes
+    ----------
+    evaluation_batch_size : int
+        Cases in one forward pass of validation and test.
+    vision_cache_mb : int
+        Memory for the frozen tower's features, computed once per image; images beyond it are encoded anew.
+    activation_checkpointing : {"auto", "always", "never"}
+        Whether the backward pass computes the activations of each decoder layer again instead of keeping them.
+        auto: on a GPU, if the longest batch does not fit without.
+    """
+
+    evaluation_batch_size: int = 16
+    vision_cache_mb: int = 2048
+    activation_checkpointing: Literal["auto", "always", "never"] = "auto"

@@ -76,7 +76,7 @@ def training_arguments(
         # Mixed precision is ours (see `AnswerTrainer.compute_loss`): the Trainer's own would not reach the
         # projector, which runs before the model's forward pass.
         bf16=False,
-        tf32=settings.precision == "bf16" if device.type == "cuda" else None,
+        tf32=settings.precision != "fp32" if device.type == "cuda" else None,
         use_cpu=device.type == "cpu",
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -107,6 +107,8 @@ class AnswerTrainer(Trainer):
     vision : VisionFeatures or None
         None in a run without images.
     pad_token_id : int
+    evaluation_batch_size : int
+        Cases in one forward pass of a validation.
     **kwargs
         As for `transformers.Trainer`; both datasets are a `Part`.
     """
@@ -120,6 +122,7 @@ class AnswerTrainer(Trainer):
         answers: Sequence[Sequence[int]],
         vision: VisionFeatures | None,
         pad_token_id: int,
+        evaluation_batch_size: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, data_collator=Collator(pad_token_id), **kwargs)
@@ -127,6 +130,7 @@ class AnswerTrainer(Trainer):
         self.answers = answers
         self.vision = vision
         self.pad_token_id = pad_token_id
+        self.evaluation_batch_size = evaluation_batch_size
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make AdamW with the projector in a parameter group of its own."""
@@ -166,7 +170,7 @@ class AnswerTrainer(Trainer):
             features=self.vision,
             image_indices=part.image_indices,
             pad_token_id=self.pad_token_id,
-            batch_size=self.settings.evaluation_batch_size,
+            batch_size=self.evaluation_batch_size,
             precision=self.settings.precision,
         )
         labels = np.array([example.label_index for example in part.examples])
