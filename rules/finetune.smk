@@ -1,8 +1,4 @@
 # LoRA fine-tuning: the step that costs.
-# Where runs are followed while they train. No parameter, since it changes no result.
-TRACKERS = option(
-    "trackers", CONFIGURATION.options["tracking"] and as_argument(CONFIGURATION.options["tracking"])
-)
 RUN_FOLDER = f"{RESULTS}/runs/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}"
 
 
@@ -29,10 +25,11 @@ rule finetune_model:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
-        # What a job may hold in memory. Resources, unlike parameters, make nothing run again.
+        # What a job may hold in memory, and where it is followed: as resources, which make nothing run again.
         evaluation_batch_size=model_resource("evaluation_batch_size"),
         vision_cache_mb=model_resource("vision_cache_mb"),
         activation_checkpointing=model_resource("activation_checkpointing"),
+        trackers=as_argument(CONFIGURATION.options["tracking"]),
     params:
         run=lambda wildcards: as_argument(run_name(wildcards)),
         settings=lambda wildcards: as_argument(
@@ -54,4 +51,4 @@ rule finetune_model:
         "--memory.evaluation_batch_size {resources.evaluation_batch_size} "
         "--memory.vision_cache_mb {resources.vision_cache_mb} "
         "--memory.activation_checkpointing {resources.activation_checkpointing:q} "
-        "{TRACKERS} --tracking {params.tracking:q} --log {log:q}"
+        "--trackers {resources.trackers:q} --tracking {params.tracking:q} --log {log:q}"

@@ -24,7 +24,6 @@ UNQUOTED = {
     "params.script",  # path_of
     # option
     "params.matrix",  # matrix_options
-    "TRACKERS",
     "params.plots",
     "params.descriptions",
     "params.rationales",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from test_model_adapter import LORA, PROJECTOR
 from tiny_llava import TinyTask, make_task, recipe
+from transformers import TrainerCallback
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
@@ -20,6 +22,10 @@ from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune, image_paths, latest_state
 from vlmtsc.training.progress import COLUMNS, TrainingLog
+from vlmtsc.training.settings import MemorySettings
+
+#: Room for little, as there is little.
+MEMORY = MemorySettings(evaluation_batch_size=8, vision_cache_mb=16)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +38,14 @@ def numbers(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return make_task(tiny_checkpoint, tmp_path_factory.mktemp("plots"), modality="numbers")
 
 
-def train(checkpoint: Path, task: TinyTask, folder: Path, **changes: object) -> Finetuned:
+def train(
+    checkpoint: Path,
+    task: TinyTask,
+    folder: Path,
+    memory: MemorySettings = MEMORY,
+    trackers: Sequence[TrainerCallback] = (),
+    **changes: object,
+) -> Finetuned:
     return finetune(
         checkpoint,
         task.records["train"],
@@ -42,6 +55,8 @@ def train(checkpoint: Path, task: TinyTask, folder: Path, **changes: object) -> 
         plots=task.plots,
         checkpoints=folder,
         name="tiny",
+        memory=memory,
+        trackers=trackers,
     )
 
 

@@ -52,7 +52,9 @@ def fit_to_memory(trainer: AnswerTrainer, mode: str) -> bool:
         return trainer.compute_loss(trainer.model, inputs)
 
     reserved = optimizer_bytes(trainer.model, averages=trainer.settings.ema_decay > 0)
-    return choose_activation_checkpointing(trainer.model, mode, try_longest, reserved_bytes=reserved)
+    return choose_activation_checkpointing(
+        trainer.model, mode, try_longest, device=trainer.args.device, reserved_bytes=reserved
+    )
 
 
 def choose_activation_checkpointing(
@@ -60,6 +62,7 @@ def choose_activation_checkpointing(
     mode: str,
     try_longest: Callable[[], torch.Tensor],
     *,
+    device: torch.device,
     reserved_bytes: int,
 ) -> bool:
     """Decide whether a run keeps its activations, and set the model up for it.
@@ -73,6 +76,8 @@ def choose_activation_checkpointing(
         are kept: nothing there tells a process in time that its memory is used up.
     try_longest : callable
         Returns the loss of the longest batch.
+    device : torch.device
+        Where the model is.
     reserved_bytes : int
         Memory that training will need beside that batch, such as the optimizer's states.
 
@@ -86,25 +91,23 @@ def choose_activation_checkpointing(
     InputError
         If the longest batch does not fit even so.
     """
-    device = next(model.parameters()).device
     chosen = mode == "always"
     if mode == "auto" and device.type == "cuda":
-        chosen = not _fits(model, try_longest, reserved_bytes, device)
+        chosen = not _fits(model, try_longest, reserved_bytes)
         if chosen:
             set_activation_checkpointing(model, True)
             logger.info("the longest batch does not fit: activations are computed again in the backward pass")
-            if not _fits(model, try_longest, reserved_bytes, device):
+            if not _fits(model, try_longest, reserved_bytes):
                 raise InputError(f"the longest batch does not fit the GPU's memory; {HINT}")
             return True
     set_activation_checkpointing(model, chosen)
     return chosen
 
 
-def _fits(
-    model: PeftModel, try_longest: Callable[[], torch.Tensor], reserved_bytes: int, device: torch.device
-) -> bool:
+def _fits(model: PeftModel, try_longest: Callable[[], torch.Tensor], reserved_bytes: int) -> bool:
     """Train on the longest batch without a step, and leave weights, gradients and random numbers as they were."""
     was_training = model.training
+    device = next(model.parameters()).device
     devices = [device] if device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):
