@@ -140,7 +140,7 @@ def finetune_model(
             follow = followed(
                 trackers,
                 tracking or checkpoints.parent,
-                str(run),
+                run.path,
                 digest[:32],
                 {**asdict(settings), **asdict(run)},
             )

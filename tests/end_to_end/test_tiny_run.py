@@ -181,6 +181,14 @@ def test_another_rank_trains_again_and_nothing_before_that(
     assert all(re.search("[Pp]arams have changed", reason) for reason in reasons)
 
 
+def test_memory_and_trackers_run_nothing_again(finished: Path, snakemake: SnakemakeRunner) -> None:
+    memory = ("activation_checkpointing=always", "evaluation_batch_size=3", "vision_cache_mb=7")
+    changes = ("--set-resources", *(f"finetune_model:{change}" for change in memory))
+    done = snakemake(finished, *DRY, "--config", "tracking=[tensorboard]", *changes)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
 def test_unlabelled_series_are_classified_in_one_command(finished: Path, tmp_path: Path) -> None:
     # The test file of GunPoint without its labels, one value missing.
     rows = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from vlmtsc.describe.settings import EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.model.settings import AssemblySettings, HubSettings, PartsSettings
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
-from vlmtsc.schema import check, load_yaml, read_table, unknown
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.schema import check, load_yaml, read_table, unknown, with_defaults
+from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from write_configuration_reference import reference
 
 ROOT = Path(__file__).parents[2]
@@ -269,3 +269,38 @@ def test_schemas_and_settings_have_the_same_keys() -> None:
     assert set(schemas["plots"]["properties"]) == {"name", *(field.name for field in fields(PlotSettings))}
     parts = {field.name for settings in (PartsSettings, AssemblySettings) for field in fields(settings)}
     assert set(source["assemble"]["properties"]) == parts
+    memory = {field.name for field in fields(MemorySettings)}
+    assert set(model["resources"]["properties"]) == memory | {"threads", "mem_mb", "runtime", "gpu"}
+
+
+def test_what_a_model_leaves_out_has_the_default_of_its_settings() -> None:
+    model = load_schemas(ROOT)["models"]["properties"]
+    for part, settings in (("recipe", FinetuneSettings), ("resources", MemorySettings)):
+        defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
+        stated = model[part]["properties"]
+        assert {name: inner["default"] for name, inner in stated.items() if "default" in inner} == defaults
+        assert set(model[part]["required"]) == set(stated) - set(defaults)
+    resources = configured().model_resources("llava-1.5-7b")
+    assert (resources["activation_checkpointing"], resources["vision_cache_mb"]) == ("auto", 8192)
+    assert configured().finetune_settings("embedded", "plot", 0)["lora_targets"] == "all"
+    # The recipe's overrides have no defaults: what they leave out is the model's.
+    schema = load_schemas(ROOT)["models"]
+    tuned = load_configuration_files([], ROOT, {"finetune": {"use_dora": "true"}})
+    assert tuned.options["finetune"] == {"use_dora": True}
+    row = {"resources": {"threads": 2}, "recipe": {"use_dora": True}}
+    filled = with_defaults(row, schema)
+    assert filled["recipe"]["use_dora"] is True
+    assert row == {"resources": {"threads": 2}, "recipe": {"use_dora": True}}
+
+
+def test_settings_of_memory_are_no_part_of_a_recipe() -> None:
+    """Their change makes nothing run again."""
+    recipe = configured().finetune_settings("embedded", "plot", 0)
+    names = {field.name for field in fields(MemorySettings)}
+    assert not names & set(recipe)
+    for name in names:
+        with pytest.raises(InputError, match=f"unknown key '{name}'"):
+            configured(finetune={name: 1})
+    # Runs from before had two of them in their record.
+    old = {**recipe, "evaluation_batch_size": 8, "vision_cache_mb": 16}
+    assert FinetuneSettings.of_run(old) == FinetuneSettings(**recipe)
