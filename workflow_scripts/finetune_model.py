@@ -13,7 +13,7 @@ from vlmtsc.code_digest import code_digest
 from vlmtsc.files import atomic_path, digest_of_files, exclusive, read_json, write_json
 from vlmtsc.model.devices import claim_gpus, list_gpus
 from vlmtsc.script import run_script
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings
+from vlmtsc.training.settings import FinetuneSettings, MemorySettings, TrackingSettings
 
 logger = logging.getLogger("vlmtsc.finetune_model")
 
@@ -137,14 +137,10 @@ def finetune_model(
     ):
         if source is None:
             claim_checkpoints(checkpoints, resolved | {"threads": threads})
-            follow = followed(
-                trackers,
-                tracking or checkpoints.parent,
-                run.path,
-                digest[:32],
-                {**asdict(settings), **asdict(run)},
+            follow = TrackingSettings(
+                trackers, str(tracking or checkpoints.parent), run.path, identity=digest[:32]
             )
-            with claim_gpus(gpus), follow as callbacks:
+            with claim_gpus(gpus), followed(follow, asdict(settings) | asdict(run)) as callbacks:
                 result = finetune(
                     model,
                     parts["train"],

@@ -16,6 +16,7 @@ from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.training import activation_checkpointing as module
 from vlmtsc.training import finetune as finetune_module
+from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.activation_checkpointing import (
     choose_activation_checkpointing,
     longest_batch,
@@ -72,8 +73,9 @@ def test_loss_and_gradients_are_the_same(model, task: TinyTask, tiny_checkpoint:
     assert torch.equal(loss, loss_again)
     assert gradients.keys() == gradients_again.keys()
     assert {name for name in gradients if not torch.equal(gradients[name], gradients_again[name])} == set()
-    assert (runs, runs_again) == (2, 4)  # both layers, twice
-    assert kept_again < kept / 2
+    # The first layer twice. The second is the last: its backward pass comes before anything is freed.
+    assert (runs, runs_again) == (2, 3)
+    assert kept_again < 0.8 * kept
     set_activation_checkpointing(model, False)
     assert passes(model, task, processor)[2] == 2
 
@@ -90,7 +92,7 @@ def test_the_frozen_tower_builds_no_graph(model, task: TinyTask, tiny_checkpoint
     assert [features.requires_grad for features in seen] == [False]
     assert [vectors.requires_grad for vectors in embedded] == [False]
     assert not any(layer.gradient_checkpointing for layer in tower.encoder.layers)
-    assert all(layer.gradient_checkpointing for layer in layers(model))
+    assert [layer.gradient_checkpointing for layer in layers(model)] == [True, False]
 
 
 def out_of_memory_unless_checkpointed(model, calls: list[bool], always: bool = False):
@@ -124,7 +126,7 @@ def test_auto_falls_back_where_the_longest_batch_does_not_fit(model) -> None:
     loss = out_of_memory_unless_checkpointed(model, calls)
     assert choose_activation_checkpointing(model, "auto", loss, device=GPU, reserved_bytes=8)
     assert calls == [False, True]
-    assert all(layer.gradient_checkpointing for layer in layers(model))
+    assert [layer.gradient_checkpointing for layer in layers(model)] == [True, False]
     # As if nothing had been tried.
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -208,7 +210,7 @@ def test_compiled_layers_give_the_same_loss_and_names(model, task: TinyTask, tin
     for name, value in gradients.items():
         torch.testing.assert_close(gradients_compiled[name], value, msg=name)
     assert set(weights(model)) == names
-    assert all(layer._compiled_call_impl is not None for layer in layers(model))
+    assert [layer._compiled_call_impl is not None for layer in layers(model)] == [True, False]
 
 
 def test_the_recipe_asks_for_compiling(
@@ -220,3 +222,34 @@ def test_the_recipe_asks_for_compiling(
     assert compiled == []
     done = train(tiny_checkpoint, task, tmp_path / "b", epochs=1, torch_compile=True)
     assert compiled == [done.model]
+
+
+def test_sharded_weights_are_not_tried_and_not_averaged(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        module, "choose_activation_checkpointing", lambda model, mode, *_, **__: asked.append(mode)
+    )
+
+    class Sharded(trainer_module.AnswerTrainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.is_fsdp_enabled = True
+            module.fit_to_memory(self, "auto")
+            module.fit_to_memory(self, "never")
+            self.is_fsdp_enabled = False
+
+    monkeypatch.setattr(finetune_module, "AnswerTrainer", Sharded)
+    train(tiny_checkpoint, task, tmp_path / "a", epochs=1)
+    assert asked == ["always", "never", "auto"]
+
+    create = trainer_module.AnswerTrainer.create_accelerator_and_postprocess
+
+    def sharded(self):
+        create(self)
+        self.is_fsdp_enabled = True
+
+    monkeypatch.setattr(trainer_module.AnswerTrainer, "create_accelerator_and_postprocess", sharded)
+    with pytest.raises(InputError, match="ema_decay with FSDP"):
+        train(tiny_checkpoint, task, tmp_path / "b", epochs=1, ema_decay=0.5)

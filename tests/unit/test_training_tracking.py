@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import wandb
@@ -23,7 +23,7 @@ from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
 from vlmtsc.training.progress import TrainingLog
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.tracking import check_trackers, followed
 
 NAME = "tiny/Waves/pooled/numbers/seed-0"
@@ -39,6 +39,10 @@ def task(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Tin
 def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
+
+
+def tracked(folder: Path, *trackers: Literal["tensorboard", "wandb"], recipe: dict[str, Any] | None = None):
+    return followed(TrackingSettings(trackers, str(folder), NAME, IDENTITY), recipe or {})
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
@@ -84,7 +88,7 @@ def test_both_trackers_hold_the_numbers_of_the_csv(
     tiny_checkpoint: Path, task: TinyTask, tmp_path: Path
 ) -> None:
     total = sum(case["tokens"] for case in task.records["train"])
-    with followed(["tensorboard", "wandb"], tmp_path, NAME, IDENTITY, {"lora_r": 4}) as callbacks:
+    with tracked(tmp_path, "tensorboard", "wandb", recipe={"lora_r": 4}) as callbacks:
         # The budget ends the run within an epoch, so that its last validation comes after training.
         options = {"epochs": 5, "token_budget": int(1.4 * total)}
         done = train(tiny_checkpoint, task, tmp_path / "states", trackers=callbacks, **options)
@@ -123,7 +127,7 @@ def test_a_run_that_goes_on_shows_each_step_once(
             raise Interruption
 
     def run():
-        with followed(["tensorboard"], tmp_path, NAME, IDENTITY, {}) as callbacks:
+        with tracked(tmp_path, "tensorboard") as callbacks:
             return train(tiny_checkpoint, task, tmp_path / "states", trackers=callbacks, epochs=3)
 
     with monkeypatch.context() as patch:
@@ -144,7 +148,7 @@ def test_a_run_that_goes_on_shows_each_step_once(
 
 def test_a_failed_run_is_kept_as_failed(tiny_checkpoint: Path, task: TinyTask, tmp_path: Path) -> None:
     def diverge() -> None:
-        with followed(["wandb"], tmp_path, NAME, IDENTITY, {}) as callbacks:
+        with tracked(tmp_path, "wandb") as callbacks:
             options = {"learning_rate": 1e30, "max_grad_norm": 1e30, "epochs": 10}
             train(tiny_checkpoint, task, tmp_path / "states", trackers=callbacks, **options)
 
@@ -169,7 +173,7 @@ def test_a_server_that_cannot_be_reached_ends_no_run(
 
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setattr(wandb, "init", unreachable)
-    with followed(["wandb"], tmp_path, NAME, IDENTITY, {}) as callbacks:
+    with tracked(tmp_path, "wandb") as callbacks:
         train(tiny_checkpoint, task, tmp_path / "states", trackers=callbacks, epochs=1)
     assert modes == ["online", "offline"]
     assert len(kept_runs(tmp_path)) == 1

@@ -24,12 +24,14 @@ def set_activation_checkpointing(model: PeftModel, enabled: bool) -> None:
     """Switch activation checkpointing of the language model's layers on or off.
 
     Not of the vision tower, which is frozen and runs without gradient. And without the hooks that make the token
-    embeddings require a gradient: only the older, reentrant kind of checkpointing needs them.
+    embeddings require a gradient: only the older, reentrant kind of checkpointing needs them. The last layer keeps its
+    activations: its backward pass comes first, so that they would be there again before anything is freed.
     """
     language_model = inner_model(model).model.language_model
     if enabled:
         language_model.activation_checkpointing_enable()
         language_model.disable_input_require_grads()
+        language_model.layers[-1].gradient_checkpointing = False
     else:
         language_model.activation_checkpointing_disable()
 
@@ -42,7 +44,10 @@ def fit_to_memory(trainer: AnswerTrainer, mode: str) -> bool:
     trainer : AnswerTrainer
         Before its first step.
     mode : {"auto", "always", "never"}
+        With FSDP, "auto" is "always": weights are shared out only when training begins, too late to try.
     """
+    if mode == "auto" and trainer.is_fsdp_enabled:
+        mode = "always"
     part = trainer.train_dataset
     indices = longest_batch(part.examples, trainer.args.per_device_train_batch_size)
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from vlmtsc.errors import InputError
 from vlmtsc.training.trainer import AnswerTrainer, Part
 
 #: The average beside a Trainer's state.
@@ -102,6 +103,8 @@ class AveragingTrainer(AnswerTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.is_fsdp_enabled:
+            raise InputError("ema_decay with FSDP, where no process has whole weights; allowed: ema_decay=0")
         self.average = WeightAverage(self.model, self.settings.ema_decay)
         self.add_callback(_Update(self.average))
         self._done = False

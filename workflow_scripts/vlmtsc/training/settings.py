@@ -120,3 +120,24 @@ class MemorySettings:
     evaluation_batch_size: int = 16
     vision_cache_mb: int = 2048
     activation_checkpointing: Literal["auto", "always", "never"] = "auto"
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Who follows a run while it trains. Changes no result.
+
+    Attributes
+    ----------
+    trackers : tuple of {"tensorboard", "wandb"}
+    folder : str
+        Folder of all tracked runs.
+    name : str
+        Name of the run, the parts of a path.
+    identity : str
+        The same for each attempt at the same training; letters and digits, at most 64.
+    """
+
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    folder: str = "."
+    name: str = "run"
+    identity: str = "run"

@@ -14,6 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback, WandbCallback
 
 from vlmtsc.errors import InputError
+from vlmtsc.training.settings import TrackingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -116,27 +117,22 @@ def check_trackers(trackers: Sequence[str]) -> None:
 
 @contextmanager
 def followed(
-    trackers: Sequence[str], folder: Path, name: str, identity: str, settings: Mapping[str, Any]
+    tracking: TrackingSettings, recipe: Mapping[str, Any]
 ) -> Iterator[list[RunTensorBoard | RunWandb]]:
     """Give the Trainer's callbacks that a run is followed by, and close them when it ends.
 
     Parameters
     ----------
-    trackers : sequence of {"tensorboard", "wandb"}
-    folder : Path
-        Folder of all tracked runs.
-    name : str
-        Path-like name of the run.
-    identity : str
-        The same for each attempt at the same training, at most 64 letters and digits.
-    settings : mapping
-        The recipe.
+    tracking : TrackingSettings
+    recipe : mapping
+        What the run is described by.
     """
+    folder = Path(tracking.folder)
     callbacks: list[RunTensorBoard | RunWandb] = []
-    if "tensorboard" in trackers:
-        callbacks.append(RunTensorBoard(folder / "tensorboard" / name))
-    if "wandb" in trackers:
-        callbacks.append(RunWandb(folder, name, identity, settings))
+    if "tensorboard" in tracking.trackers:
+        callbacks.append(RunTensorBoard(folder / "tensorboard" / tracking.name))
+    if "wandb" in tracking.trackers:
+        callbacks.append(RunWandb(folder, tracking.name, tracking.identity, recipe))
     failed = True
     try:
         yield callbacks
