@@ -142,9 +142,9 @@ def test_the_kept_figures_are_those_of_the_kept_weights(
     [
         {"ema_decay": DECAY},
         {"ema_decay": DECAY, "keep": "best", "use_dora": True, "use_rslora": True},
-        {"use_dora": True, "lora_targets": "attention"},
+        {"use_dora": True, "lora_targets": "attention", "precision": "bf16"},
     ],
-    ids=["average", "average of the best, DoRA", "DoRA"],
+    ids=["average", "average of the best, DoRA", "DoRA in bf16"],
 )
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     tiny_checkpoint: Path,

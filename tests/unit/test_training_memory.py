@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training_finetune import train, weights
+from test_training_finetune import Interruption, train, weights
 from test_training_loss import make_batch, make_vision
 from tiny_llava import TinyTask, make_task, recipe
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
+from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.training import activation_checkpointing as module
 from vlmtsc.training import finetune as finetune_module
@@ -25,6 +26,7 @@ from vlmtsc.training.activation_checkpointing import (
 )
 from vlmtsc.training.compilation import compile_layers
 from vlmtsc.training.examples import Example
+from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.trainer import answer_loss
 
@@ -172,6 +174,46 @@ def test_the_longest_batch_and_the_optimizers_memory(model) -> None:
         8 * trained,
         12 * trained,
     )
+
+
+@pytest.mark.parametrize("images_that_fit", [0, 1, 5, 99])
+def test_memory_of_features_to_come(
+    model, task: TinyTask, tiny_checkpoint: Path, images_that_fit: int
+) -> None:
+    paths = [task.plots / record["image"] for record in task.records["train"]]
+    base, processor = inner_model(model), load_processor(tiny_checkpoint)
+    whole = VisionFeatures(base, processor, paths, precision="fp32", cache_mb=1)
+    size = whole([0]).nbytes
+    assert whole.bytes_to_come() == size * (len(paths) - 1)
+    assert whole.bytes_to_come() == size * (len(paths) - 1)
+    whole(range(len(paths)))
+    assert whole.bytes_to_come() == 0
+    limited = VisionFeatures(base, processor, paths, precision="fp32", cache_mb=1)
+    limited._room = images_that_fit * size + size // 2
+    assert limited.bytes_to_come() == size * max(0, min(images_that_fit, len(paths)) - 1)
+
+
+def test_a_run_may_go_on_with_other_memory(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does after it has run out of memory."""
+    options = {"epochs": 2, "lora_dropout": 0.1, "batch_size": 6, "micro_batch_size": 3, "ema_decay": 0.5}
+    whole = train(tiny_checkpoint, task, tmp_path / "whole", **options)
+    on_log = TrainingLog.on_log
+
+    def interrupted(self, args, state, control, logs=None, **_):
+        on_log(self, args, state, control, logs)
+        if state.global_step == 3:
+            raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLog, "on_log", interrupted)
+        with pytest.raises(Interruption):
+            train(tiny_checkpoint, task, tmp_path / "states", **options)
+    memory = MemorySettings(activation_checkpointing="always", evaluation_batch_size=3, vision_cache_mb=0)
+    resumed = train(tiny_checkpoint, task, tmp_path / "states", memory=memory, **options)
+    expected, found = weights(whole.model), weights(resumed.model)
+    assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
 
 
 @pytest.mark.parametrize("mode", ["auto", "always"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,17 @@ def test_no_file_is_too_long() -> None:
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files}
     assert {name: length for name, length in lengths.items() if length > 400} == {}
     assert lengths["rules/common.smk"] < 200
+
+
+def test_tests_that_documents_name_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text()))
+    tests = {
+        name
+        for path in ROOT.glob("tests/**/*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(named) > 50
+    assert named - tests == set()
 
 
 def test_the_library_knows_nothing_of_snakemake() -> None:

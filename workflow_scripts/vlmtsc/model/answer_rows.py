@@ -19,7 +19,7 @@ def only_rows(model: Any, kept: torch.Tensor) -> Iterator[None]:
     the kept ones. So logits and gradients stay the same, and the last layer's output projection and MLP cost a few rows
     instead of a whole sequence: a seventh of a step with six layers.
 
-    Not with activation checkpointing, which computes the layer again after this context has ended.
+    Not where this layer's activations are computed again (`gradient_checkpointing`): that is after this context has ended.
 
     Parameters
     ----------
@@ -27,11 +27,10 @@ def only_rows(model: Any, kept: torch.Tensor) -> Iterator[None]:
     kept : torch.Tensor
         bool, shape (batch, length): positions whose logits are wanted.
     """
-    language_model = inner_model(model).model.language_model
-    if language_model.is_activation_checkpointing:
+    layer = inner_model(model).model.language_model.layers[-1]
+    if layer.gradient_checkpointing:
         yield
         return
-    layer = language_model.layers[-1]
     hooks = []
     for module in (layer.self_attn.o_proj, layer.mlp):
         hooks += [

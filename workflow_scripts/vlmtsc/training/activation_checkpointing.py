@@ -25,7 +25,8 @@ def set_activation_checkpointing(model: PeftModel, enabled: bool) -> None:
 
     Not of the vision tower, which is frozen and runs without gradient. And without the hooks that make the token
     embeddings require a gradient: only the older, reentrant kind of checkpointing needs them. The last layer keeps its
-    activations: its backward pass comes first, so that they would be there again before anything is freed.
+    activations: its backward pass comes first, so that they would be there again before anything is freed, and it
+    computes a few positions only (`answer_rows`).
     """
     language_model = inner_model(model).model.language_model
     if enabled:
@@ -57,6 +58,8 @@ def fit_to_memory(trainer: AnswerTrainer, mode: str) -> bool:
         return trainer.compute_loss(trainer.model, inputs)
 
     reserved = optimizer_bytes(trainer.model, averages=trainer.settings.ema_decay > 0)
+    if trainer.vision is not None and trainer.args.device.type == "cuda":
+        reserved += trainer.vision.bytes_to_come()
     return choose_activation_checkpointing(
         trainer.model, mode, try_longest, device=trainer.args.device, reserved_bytes=reserved
     )
@@ -84,7 +87,7 @@ def choose_activation_checkpointing(
     device : torch.device
         Where the model is.
     reserved_bytes : int
-        Memory that training will need beside that batch, such as the optimizer's states.
+        Memory that training will need beside that batch: the optimizer's states, features of images.
 
     Returns
     -------
