@@ -19,7 +19,7 @@ def only_rows(model: Any, kept: torch.Tensor) -> Iterator[None]:
     the kept ones. So logits and gradients stay the same, and the last layer's output projection and MLP cost a few rows
     instead of a whole sequence: a seventh of a step with six layers.
 
-    Not where this layer's activations are computed again (`gradient_checkpointing`): that is after this context has ended.
+    Not where this layer's activations are computed again (`gradient_checkpointing`), after this context has ended.
 
     Parameters
     ----------
