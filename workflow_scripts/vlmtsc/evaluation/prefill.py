@@ -88,7 +88,8 @@ def prefill(
     batch = {name: tensor.to(inner.device) for name, tensor in batch.items()}
     images = {} if features is None else {"mm_encoder_outputs": project(inner, features)}
     keep = len(prefix) + 1
-    with only_rows(model, last_positions(*batch["input_ids"].shape, keep, inner.device)):
+    length = batch["input_ids"].shape[1]
+    with only_rows(model, last_positions(len(prompts), length, keep, inner.device)):
         output = model(**batch, **images, logits_to_keep=keep, use_cache=keep_cache)
     return Prefilled(
         prefix=list(prefix),
