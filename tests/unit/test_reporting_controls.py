@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from collect_controls import collect_controls
+from print_summary import print_summary
 from report_controls import report_controls
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.controls import control_row
@@ -104,6 +105,16 @@ def test_files_are_written_and_the_same_each_time(collected: Path, tmp_path: Pat
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
     assert "image not used" in (tmp_path / "one/tables/controls.html").read_text()
+
+
+def test_the_target_controls_ends_with_its_table(
+    collected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_controls([collected], tmp_path / "tables", tmp_path / "figures")
+    print_summary(tmp_path, ["controls"])
+    shown = capsys.readouterr().out
+    assert (tmp_path / "tables/controls.md").read_text() in shown
+    assert "runs.csv" not in shown  # which this target does not make
 
 
 def test_the_figure_has_a_mark_for_each_control_and_hollow_ones_where_nothing_is_used(
