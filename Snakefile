@@ -18,6 +18,7 @@ include: "rules/ledger.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
+include: "rules/controls.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
 

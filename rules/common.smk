@@ -99,6 +99,9 @@ def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
     figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
+    if CONFIGURATION.options["evaluate"]["controls"]:
+        tables += ["controls.md"]
+        figures += ["controls.png"]
     return [
         *(f"{RESULTS}/tables/{name}" for name in tables),
         *(f"{RESULTS}/figures/{name}" for name in figures),

@@ -1,4 +1,4 @@
-# The test part, scored once by each fine-tuned model.
+# The test part, scored once by each fine-tuned model; the validation part, for one temperature of the scores.
 
 
 rule evaluate_model:
@@ -7,6 +7,9 @@ rule evaluate_model:
         adapter=f"{RUN_FOLDER}/adapter",
         parameters=f"{RUN_FOLDER}/parameters.json",
         test=f"{CONVERSATIONS}/test.json",
+        validation=(
+            f"{CONVERSATIONS}/validation.json" if CONFIGURATION.options["evaluate"]["temperature"] else []
+        ),
         plots=plots_of_scenario,
     output:
         predictions=f"{RUN_FOLDER}/predictions.csv",
@@ -25,10 +28,13 @@ rule evaluate_model:
         evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
         plots=lambda wildcards, input: option("plots", input.plots),
+        validation=lambda wildcards, input: option("validation", input.validation),
+        generate=as_argument(CONFIGURATION.options["evaluate"]["generate"]),
         script=path_of("evaluate_model"),
         code=code_of("evaluate_model"),
     shell:
         "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
         "--parameters {input.parameters:q} --test {input.test:q} {params.plots} "
+        "{params.validation} --generate {params.generate} "
         "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --gpus {resources.gpu} "
         "--batch_size {resources.evaluation_batch_size} --log {log:q}"

@@ -13,7 +13,14 @@ import yaml
 from vlmtsc.configuration import Configuration, Run, load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
-from vlmtsc.planning import DEFAULT_TOKENS_PER_SECOND, Cost, estimate, part_sizes, plan_table
+from vlmtsc.planning import (
+    DEFAULT_TOKENS_PER_SECOND,
+    Cost,
+    control_passes,
+    estimate,
+    part_sizes,
+    plan_table,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,7 +66,15 @@ def cost_of(run: Run, configuration: Configuration, speeds: dict[str, list[float
     if sizes is None:
         return None
     recipe = configuration.finetune_settings(run.model, run.scenario, run.seed)
-    return estimate(sizes, tokens, recipe, speed_of(run.model, speeds)[0])
+    asked, modality = (
+        configuration.options["evaluate"],
+        configuration.scenario_table[run.scenario]["modality"],
+    )
+    further = {
+        "validation": int(asked["temperature"]),
+        "test": control_passes(modality) if asked["controls"] else 0,
+    }
+    return estimate(sizes, tokens, recipe, speed_of(run.model, speeds)[0], further_passes=further)
 
 
 def measured_speeds(results: Path) -> dict[str, list[float]]:

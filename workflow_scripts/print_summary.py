@@ -7,7 +7,12 @@ from pathlib import Path
 from vlmtsc.errors import InputError
 from vlmtsc.script import run_script
 
-OTHER_FORMS = {"accuracy": ".csv, .tex, .html", "paper": ".csv, .tex, .html", "ledger": ".csv, .html"}
+OTHER_FORMS = {
+    "accuracy": ".csv, .tex, .html",
+    "paper": ".csv, .tex, .html",
+    "ledger": ".csv, .html",
+    "controls": ".csv, .html",
+}
 
 
 def print_summary(
@@ -37,7 +42,7 @@ def print_summary(
             f"{table} (also {OTHER_FORMS[name]})" for name, table in zip(names, files, strict=True)
         )
     }
-    if names != ["ledger"]:
+    if not {*names} <= {"ledger", "controls"}:  # made without the tables of accuracies
         places |= {
             "All runs": str(results / "tables" / "runs.csv"),
             "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",

@@ -17,6 +17,8 @@ from tiny_project import DATASET, tiny_project
 pytestmark = pytest.mark.end_to_end
 
 SCENARIOS = ("plot", "numbers", "plot_and_numbers")
+#: Steps of which each run has one.
+OF_MODEL = ("finetune_model", "evaluate_model", "evaluate_controls")
 RUN = ("--cores", "2", "--configfile", "config/tiny.yaml")
 DRY = ("--dry-run", "--quiet", "host", "--configfile", "config/tiny.yaml")
 
@@ -50,7 +52,7 @@ def expected_outputs() -> set[str]:
     names |= {f"datasets/{DATASET}/pooled/{name}" for name in ("split.npz", "facts.json")}
     names |= {f"plots/{DATASET}/line/case-{case:05d}.png" for case in range(24)}
     names |= {f"plots/{DATASET}/line/manifest.json"}
-    tables = ("runs.csv", "training.csv", "confusion.csv", "ledger.csv")
+    tables = ("runs.csv", "training.csv", "confusion.csv", "ledger.csv", "controls.csv")
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}" for name in tables}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
@@ -64,12 +66,13 @@ def expected_outputs() -> set[str]:
             "run_record.json",
             "predictions.csv",
             "metrics.json",
+            "controls.csv",
         ):
             names.add(f"runs/{place}/seed-0/{name}")
     names |= {f"tables/{name}" for name in ("runs.csv", "runs.html")}
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
-    names |= {f"tables/ledger.{kind}" for kind in ("csv", "md", "html")}
-    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices"):
+    names |= {f"tables/{table}.{kind}" for table in ("ledger", "controls") for kind in ("csv", "md", "html")}
+    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls"):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
 
@@ -95,7 +98,9 @@ def test_exactly_these_outputs(finished: Path) -> None:
         f"split_dataset/{DATASET}/pooled",
         f"render_plots/{DATASET}/line",
         *(f"build_conversations/{run}/{scenario}" for scenario in SCENARIOS),
-        *(f"{r}/{run}/{s}/seed-0" for r in ("finetune_model", "evaluate_model") for s in SCENARIOS),
+        *(f"{rule}/{run}/{scenario}/seed-0" for rule in OF_MODEL for scenario in SCENARIOS),
+        f"collect_controls/{run}",
+        "report_controls/all",
         f"collect_runs/{run}",
         f"collect_ledger/{run}",
         "write_ledger/all",
@@ -129,6 +134,39 @@ def test_the_numbers_belong_together(finished: Path) -> None:
         assert record["train_tokens"] == sum(case["tokens"] for case in training)
         log = finished / f"results/logs/finetune_model/tiny/{DATASET}/pooled/{scenario}/seed-0.log"
         assert "validation accuracy" in log.read_text()
+
+
+def test_the_readouts_of_a_run_belong_together(finished: Path) -> None:
+    results = finished / "results"
+    runs = pd.read_csv(results / "tables/runs.csv").set_index("scenario")
+    tidy = pd.read_csv(results / "tables/controls.csv")
+    for scenario in SCENARIOS:
+        folder = results / f"runs/tiny/{DATASET}/pooled/{scenario}/seed-0"
+        metrics = json.loads((folder / "metrics.json").read_text())
+        for name in ("brier_score", "temperature", "log_loss_at_temperature", "generated_valid_rate"):
+            assert runs.loc[scenario, name] == pytest.approx(metrics[name])
+        assert sum(point["cases"] for point in metrics["reliability_curve"]) == metrics["n_cases"]
+        predictions = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
+        assert metrics["generated_valid_rate"] == pytest.approx((predictions["generated_class"] != "").mean())
+        controls = tidy[tidy["scenario"] == scenario].set_index("control")
+        spoilt = {"plot": "image", "numbers": "numbers", "plot_and_numbers": "image|numbers"}[scenario]
+        assert len(controls) == 3 + 2 * (scenario == "plot_and_numbers")
+        assert all(re.match(spoilt, name) for name in controls.index.drop("intact"))
+        assert controls.loc["intact", "accuracy"] == pytest.approx(metrics["accuracy"])
+    report = (results / "report.html").read_text()
+    assert "controls.html" in report
+    assert "controls.png" in report
+
+
+def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(finished, *DRY, "--config", "evaluate={generate: false, temperature: false}")
+    assert done.returncode == 0, done.stderr
+    rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
+    assert "evaluate_model" in rules
+    assert not {"finetune_model", "build_conversations"} & rules
+    done = snakemake(finished, *DRY, "--config", "evaluate={controls: false}")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to be done" in done.stdout + done.stderr
 
 
 def test_the_summary_and_the_report_show_the_table(finished: Path) -> None:
@@ -171,6 +209,9 @@ def test_another_rank_trains_again_and_nothing_before_that(
     assert rules == {
         "finetune_model",
         "evaluate_model",
+        "evaluate_controls",
+        "collect_controls",
+        "report_controls",
         "collect_runs",
         "write_tables",
         "draw_figures",

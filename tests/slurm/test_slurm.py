@@ -210,8 +210,9 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         ["prepare_preprocess_dataset_split_dataset", "render_plots"]
         + ["build_conversations"] * 3
         + ["finetune_model"] * 3
-        + ["evaluate_model"] * 2
+        + ["evaluate_model", "evaluate_controls"] * 2
         + ["collect_ledger", "write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
+        + ["controls_collect_controls", "report_controls"]
     )
     failed = {job.number for job in orphaned.jobs.values() if job.state != "COMPLETED"}
     assert failed == {disturbed.cancelled}
@@ -224,7 +225,7 @@ def test_downloads_run_where_snakemake_does(disturbed: Disturbed) -> None:
 
 def test_only_jobs_of_the_model_ask_for_a_gpu(orphaned: Orphaned) -> None:
     with_gpu = {job.name for job in orphaned.jobs.values() if job.gres}
-    assert with_gpu == {"finetune_model", "evaluate_model"}
+    assert with_gpu == {"finetune_model", "evaluate_model", "evaluate_controls"}
 
 
 def test_a_cancelled_job_is_noticed(disturbed: Disturbed) -> None:

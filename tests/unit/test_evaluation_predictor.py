@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import log_softmax
 from tiny_llava import TinyTask, make_task, recipe
 
+from evaluate_controls import evaluate_controls
 from evaluate_model import evaluate_model
 from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.evaluation.control_kinds import IMAGE_CONTROLS, NUMBER_CONTROLS
+from vlmtsc.evaluation.predictions import prediction_table, read_predictions
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json, write_json
 from vlmtsc.representation.conversations import question_record
@@ -68,6 +71,17 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         predictions=folder / "predictions.csv",
         metrics=folder / "metrics.json",
         plots=task.plots,
+        validation=folder / "validation.json",
+        generate=True,
+    )
+    evaluate_controls(
+        model=checkpoint,
+        adapter=folder / "adapter",
+        parameters=folder / "parameters.json",
+        test=folder / "test.json",
+        predictions=folder / "predictions.csv",
+        controls=folder / "controls.csv",
+        plots=task.plots,
     )
     return DoneRun(checkpoint, task, folder)
 
@@ -89,24 +103,32 @@ def test_what_a_run_leaves_behind(run: DoneRun) -> None:
 
 
 def test_predictions_and_metrics_agree(run: DoneRun) -> None:
-    table = pd.read_csv(run.folder / "predictions.csv", dtype=str)
+    table = pd.read_csv(run.folder / "predictions.csv", dtype=str, keep_default_na=False)
     test = run.task.records["test"]
     classes = list(run.task.representation.classes)
-    assert list(table) == ["id", "true", "predicted", *(f"score_{name}" for name in classes)]
+    score_columns = [f"score_{name}" for name in classes]
+    assert list(table) == ["id", "true", "predicted", *score_columns, "generated", "generated_class"]
     assert table["id"].tolist() == [record["id"] for record in test]
     assert table["true"].tolist() == [record["label"] for record in test]
-    scores = table.iloc[:, 3:].astype(float).to_numpy()
+    scores = table[score_columns].astype(float).to_numpy()
     assert [classes[index] for index in scores.argmax(axis=1)] == table["predicted"].tolist()
     metrics = read_json(run.folder / "metrics.json")
     assert metrics["n_cases"] == len(test)
     assert metrics["accuracy"] == pytest.approx((table["true"] == table["predicted"]).mean())
     assert metrics["classes"] == classes
+    valid = table["generated_class"] != ""
+    assert metrics["generated_valid_rate"] == pytest.approx(valid.mean())
+    assert metrics["generated_accuracy"] == pytest.approx((table["generated_class"] == table["true"]).mean())
+    assert metrics["temperature_cases"] == len(run.task.records["validation"])
+    scaled = log_softmax(scores / metrics["temperature"], axis=1)
+    true = [record["label_index"] for record in test]
+    assert metrics["log_loss_at_temperature"] == pytest.approx(-scaled[range(len(true)), true].mean())
     # Nine answers begin with "1" or are complete after one digit: with 11 classes probabilities still add up.
     assert (np.exp(scores).sum(axis=1) <= 1).all()
 
 
 def test_a_loaded_run_scores_as_before_without_knowing_the_answers(run: DoneRun) -> None:
-    expected = pd.read_csv(run.folder / "predictions.csv").iloc[:, 3:].to_numpy()
+    _, _, expected = read_predictions(run.folder / "predictions.csv")
     representation = run.task.representation
     values = run.task.series.values
     questions = []
@@ -119,6 +141,66 @@ def test_a_loaded_run_scores_as_before_without_knowing_the_answers(run: DoneRun)
     np.testing.assert_allclose(
         run.predictor().score(questions[1:2], run.task.plots), expected[1:2], atol=1e-5
     )
+
+
+def test_without_a_wish_nothing_is_generated_and_no_temperature_fitted(run: DoneRun, tmp_path: Path) -> None:
+    inputs = {name: run.folder / f"{name}.json" for name in ("parameters", "test")}
+    outputs = {"predictions": tmp_path / "predictions.csv", "metrics": tmp_path / "metrics.json"}
+    evaluate_model(
+        model=run.checkpoint, adapter=run.folder / "adapter", plots=run.task.plots, **inputs, **outputs
+    )
+    more, less = (read_json(folder / "metrics.json") for folder in (run.folder, tmp_path))
+    assert set(more) - set(less) == {
+        *("generated_valid_rate", "generated_accuracy_of_valid", "generated_accuracy"),
+        *("temperature", "temperature_cases"),
+        *("log_loss_at_temperature", "expected_calibration_error_at_temperature"),
+    }
+    assert {name: more[name] for name in less} == less
+    table = pd.read_csv(outputs["predictions"])
+    pd.testing.assert_frame_equal(table, pd.read_csv(run.folder / "predictions.csv")[list(table)])
+
+
+def test_controls_begin_with_the_intact_run(run: DoneRun) -> None:
+    table = pd.read_csv(run.folder / "controls.csv").set_index("control")
+    metrics = read_json(run.folder / "metrics.json")
+    assert table.index.tolist() == ["intact", *IMAGE_CONTROLS, *NUMBER_CONTROLS]
+    assert table.loc["intact", "accuracy"] == metrics["accuracy"]
+    assert set(table["n_cases"]) == {metrics["n_cases"]}
+    assert (table["total_variation"].drop("intact") > 1e-4).all()
+    assert table.loc["intact", ["changed", "p_value", "finding"]].isna().all()
+
+
+def test_controls_need_the_predictions_of_their_cases(run: DoneRun, tmp_path: Path) -> None:
+    others = pd.read_csv(run.folder / "predictions.csv")[::-1]
+    others.to_csv(tmp_path / "predictions.csv", index=False)
+    with pytest.raises(InputError, match=r"predictions\.csv: other cases than those of .*test\.json"):
+        evaluate_controls(
+            model=run.checkpoint,
+            adapter=run.folder / "adapter",
+            parameters=run.folder / "parameters.json",
+            test=run.folder / "test.json",
+            predictions=tmp_path / "predictions.csv",
+            controls=tmp_path / "controls.csv",
+            plots=run.task.plots,
+        )
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    scores, labels = np.array([[-1.5, -0.1], [-0.25, -3.0]]), np.array([1, 0])
+    generated = (["NA", "it is\n1"], np.array([1, -1]))
+    table = prediction_table(["a", "b"], scores, ["1", "NA"], labels, generated)
+    assert table["generated_class"].tolist() == ["NA", ""]
+    table.to_csv(tmp_path / "made.csv", index=False)
+    ids, true, read = read_predictions(tmp_path / "made.csv")
+    assert ids == ["a", "b"]
+    np.testing.assert_array_equal(true, labels)
+    np.testing.assert_array_equal(read, scores)
+    table.drop(columns="true").to_csv(tmp_path / "unlabelled.csv", index=False)
+    with pytest.raises(InputError, match="allowed: id, true, predicted and score_<class>"):
+        read_predictions(tmp_path / "unlabelled.csv")
+    table.assign(true="3").to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(InputError, match="true class '3'; allowed: 1, NA"):
+        read_predictions(tmp_path / "other.csv")
 
 
 def test_plots_are_needed(run: DoneRun) -> None:

@@ -15,13 +15,8 @@ from tiny_llava import TinyTask, make_task, recipe
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vlmtsc.evaluation.scoring import (
-    distinguishing_tokens,
-    left_padded,
-    score_batch,
-    score_examples,
-    shared_prefix,
-)
+from vlmtsc.evaluation.prefill import left_padded
+from vlmtsc.evaluation.scoring import distinguishing_tokens, score_examples, shared_prefix
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
@@ -145,9 +140,7 @@ def test_one_pass_for_single_tokens_and_one_more_for_each_longer_label(
         case = make_case(tiny_checkpoint, tmp_path / f"{n_classes}", modality="plot", n_classes=n_classes)
         calls = []
         case.model.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        prompts = [example.prompt for example in case.examples[:4]]
-        with torch.no_grad():
-            score_batch(case.model, prompts, distinguishing_tokens(case.answers), case.vision(range(4)), 0)
+        dataclasses.replace(case, examples=case.examples[:4]).scores(4)
         passes.append(len(calls))
     assert passes == [1, 13]
 
@@ -200,15 +193,16 @@ def test_memory_does_not_grow_with_the_number_of_cases(
     assert peaks[1] <= 1.02 * peaks[0]
 
 
-def test_scoring_leaves_the_mode_as_it_was_and_reports_progress(twelve: Case) -> None:
-    told: list[int] = []
+def test_scoring_leaves_the_mode_as_it_was_and_says_what_each_batch_held(twelve: Case) -> None:
+    told: list[list[int]] = []
     twelve.model.train()
-    twelve.scores(5, progress=told.append)
+    twelve.scores(5, then=lambda cases, prefilled: told.append(list(cases)))
     assert twelve.model.training
     twelve.model.eval()
     twelve.scores(5)
     assert not twelve.model.training
-    assert told == [5, 10, 13]
+    assert [len(cases) for cases in told] == [5, 5, 3]
+    assert sorted(case for cases in told for case in cases) == list(range(13))
 
 
 def test_another_image_changes_the_scores(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +62,10 @@ def test_shift_of_all_scores_of_a_case_changes_nothing() -> None:
     shift = np.arange(20.0)[:, None] * 100
     names = [str(name) for name in range(12)]
     first, second = (compute_metrics(true, values, names) for values in (scores, scores + shift))
-    assert first.pop("log_loss") == pytest.approx(second.pop("log_loss"))
+    for name in ("log_loss", "brier_score", "expected_calibration_error"):
+        assert first.pop(name) == pytest.approx(second.pop(name))
+    curves = [pd.DataFrame(metrics.pop("reliability_curve")) for metrics in (first, second)]
+    pd.testing.assert_frame_equal(*curves)
     assert first == second
 
 

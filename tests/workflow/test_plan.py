@@ -27,6 +27,8 @@ def test_a_token_budget_bounds_training() -> None:
     free = estimate(sizes, 10, {"epochs": 2}, 100)
     assert (free.train_samples, free.train_tokens, free.evaluation_tokens) == (200, 2000, 1200)
     assert free.minutes == pytest.approx((2000 + 1200 / 3) / 100 / 60)
+    asked = estimate(sizes, 10, {"epochs": 2}, 100, further_passes={"validation": 1, "test": 4})
+    assert asked.evaluation_tokens == 1200 + 10 * (30 + 4 * 60)
     bounded = estimate(sizes, 10, {"epochs": 2, "token_budget": 500}, 100)
     assert bounded.bounded
     assert (bounded.train_samples, bounded.train_tokens) == (50, 500)

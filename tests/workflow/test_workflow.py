@@ -51,6 +51,9 @@ def expected_counts(path: Path) -> dict[str, int]:
         "build_conversations": models * datasets * scenarios,
         "finetune_model": runs,
         "evaluate_model": runs,
+        "evaluate_controls": runs,
+        "collect_controls": models * datasets,
+        "report_controls": 1,
         "collect_ledger": models * datasets,
         "write_ledger": 1,
         "collect_runs": models * datasets,
@@ -239,18 +242,21 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
     if "Nothing to be done" in output:
         return set()
     tables = {"collect_runs", "write_tables", "draw_figures", "collect_ledger", "write_ledger"}
+    tables |= {"collect_controls", "report_controls"}
     return set(job_counts(output)) - {"total", "all", *tables}
 
 
 def test_a_changed_key_reruns_only_what_depends_on_it(finished: Path, snakemake: SnakemakeRunner) -> None:
     assert rerun(finished, snakemake) == set()
-    assert rerun(finished, snakemake, "finetune={lora_r: 3}") == {"finetune_model", "evaluate_model"}
+    of_model = {"finetune_model", "evaluate_model", "evaluate_controls"}
+    assert rerun(finished, snakemake, "finetune={lora_r: 3}") == of_model
+    assert rerun(finished, snakemake, "evaluate={generate: false}") == of_model - {"finetune_model"}
     assert rerun(finished, snakemake, "split={validation_share: 0.5}") == set()
     plots = (finished / "config/plots.tsv").read_text()
     (finished / "config/plots.tsv").write_text(plots.replace("\t100", "\t90"))
     again = rerun(finished, snakemake)
     assert "render_plots" in again
-    assert again <= {"render_plots", "build_conversations", "finetune_model", "evaluate_model"}
+    assert again <= {"render_plots", "build_conversations", *of_model}
 
 
 def test_changed_code_reruns_only_what_it_affects(finished: Path, snakemake: SnakemakeRunner) -> None:

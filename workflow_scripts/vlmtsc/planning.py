@@ -54,8 +54,18 @@ def part_sizes(row: Mapping[str, Any], protocol: str, validation_share: float) -
     return {"train": train - validation, "validation": validation, "test": test}
 
 
+def control_passes(modality: str) -> int:
+    """Passes over the test part that the controls of a scenario take: equal questions are asked once."""
+    return {"plot": 0, "numbers": 1, "both": 4}[modality]
+
+
 def estimate(
-    sizes: Mapping[str, int], tokens_per_sample: float, recipe: Mapping[str, Any], tokens_per_second: float
+    sizes: Mapping[str, int],
+    tokens_per_sample: float,
+    recipe: Mapping[str, Any],
+    tokens_per_second: float,
+    *,
+    further_passes: Mapping[str, int] | None = None,
 ) -> Cost:
     """Estimate the cost of fine-tuning and evaluating one run.
 
@@ -69,7 +79,10 @@ def estimate(
         Fine-tuning settings: ``epochs``, and ``token_budget`` (training tokens at most; absent or None: no bound).
     tokens_per_second : float
         Speed of training.
+    further_passes : mapping, optional
+        By part, passes beside those of validation in training and of the test part once.
     """
+    further = further_passes or {}
     epochs = float(recipe.get("epochs") or 1)
     samples = sizes["train"] * epochs
     budget = recipe.get("token_budget")
@@ -78,7 +91,8 @@ def estimate(
         samples = float(budget or 0) / tokens_per_sample
     passes = max(1.0, samples / max(1, sizes["train"]))
     train_tokens = samples * tokens_per_sample
-    evaluation_tokens = (passes * sizes["validation"] + sizes["test"]) * tokens_per_sample
+    passes_of = {"validation": passes + further.get("validation", 0), "test": 1 + further.get("test", 0)}
+    evaluation_tokens = sum(number * sizes[part] for part, number in passes_of.items()) * tokens_per_sample
     seconds = (train_tokens + evaluation_tokens / EVALUATION_SPEEDUP) / tokens_per_second
     return Cost(round(samples), round(train_tokens), round(evaluation_tokens), seconds / 60, bounded)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from statsmodels.stats.proportion import proportion_confint
 
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.calibration import calibration_metrics, log_loss
 
 
 def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
         as [low, high]; ``balanced_accuracy`` (mean recall over the classes that occur); ``macro_f1``
         (over the classes that occur or are predicted); ``log_loss`` in nats, of the softmax of the
         scores over the classes; ``majority_rate``, the share of the most frequent class of this test
-        part; ``confusion_matrix``, counts with the true class in rows; ``classes``.
+        part; ``confusion_matrix``, counts with the true class in rows; ``classes``; and those of
+        `calibration_metrics`.
 
     Raises
     ------
@@ -53,8 +54,6 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
     predicted = scores.argmax(axis=1)
     n_cases, n_classes = scores.shape
     low, high = proportion_confint(int((predicted == true).sum()), n_cases, alpha=0.05, method="wilson")
-    # From the log-softmax itself: sklearn's log_loss takes probabilities and must clip those that underflow.
-    log_loss = -log_softmax(scores, axis=1)[np.arange(n_cases), true].mean()
     return {
         "n_cases": n_cases,
         "accuracy": float(accuracy_score(true, predicted)),
@@ -64,10 +63,11 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
             recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
         ),
         "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
-        "log_loss": float(log_loss),
+        "log_loss": log_loss(scores, true),
         "majority_rate": float(np.bincount(true).max() / n_cases),
         "confusion_matrix": confusion_matrix(true, predicted, labels=np.arange(n_classes)).tolist(),
         "classes": [str(name) for name in classes],
+        **calibration_metrics(scores, true),
     }
 
 

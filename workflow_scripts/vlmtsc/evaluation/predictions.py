@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from vlmtsc.errors import InputError
+
 
 def prediction_table(
-    ids: Sequence[str], scores: np.ndarray, classes: Sequence[str], labels: np.ndarray | None = None
+    ids: Sequence[str],
+    scores: np.ndarray,
+    classes: Sequence[str],
+    labels: np.ndarray | None = None,
+    generated: tuple[Sequence[str], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Return one row a case.
 
@@ -22,11 +29,14 @@ def prediction_table(
         The archive's labels, by class index.
     labels : ndarray of int64, shape (n_cases,), optional
         True class indices.
+    generated : tuple of sequence of str and ndarray of int64, shape (n_cases,), optional
+        What the model generated, and the index of the class that each text names; below 0 for none.
 
     Returns
     -------
     pandas.DataFrame
-        Columns id, true (if known), predicted, and ``score_<class>`` for each class.
+        Columns id, true (if known), predicted, and ``score_<class>`` for each class; if something was generated, also
+        ``generated``, the text, and ``generated_class``, empty where the text is not valid.
     """
     names = np.asarray(classes)
     columns: dict[str, object] = {"id": list(ids)}
@@ -34,4 +44,38 @@ def prediction_table(
         columns["true"] = names[labels]
     columns["predicted"] = names[scores.argmax(axis=1)]
     columns |= {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
+    if generated is not None:
+        texts, indices = generated
+        columns["generated"] = list(texts)
+        columns["generated_class"] = [str(names[index]) if index >= 0 else "" for index in indices]
     return pd.DataFrame(columns)
+
+
+def read_predictions(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Read a table of `prediction_table` with true classes.
+
+    Returns
+    -------
+    ids : list of str
+    label_index : ndarray of int64, shape (n_cases,)
+        True classes, in the order of the columns of scores.
+    scores : ndarray of float64, shape (n_cases, n_classes)
+
+    Raises
+    ------
+    InputError
+        If the table lacks columns, or a true class has no column of scores.
+    """
+    table = pd.read_csv(path, dtype={"id": str, "true": str, "predicted": str}, keep_default_na=False)
+    columns = [name for name in table if name.startswith("score_")]
+    missing = [name for name in ("id", "true") if name not in table]
+    if missing or len(columns) < 2:
+        raise InputError(
+            f"{path}: columns {', '.join(table)}; allowed: id, true, predicted and score_<class> for each class"
+        )
+    position = {name.removeprefix("score_"): index for index, name in enumerate(columns)}
+    unknown = sorted(set(table["true"]) - set(position))
+    if unknown:
+        raise InputError(f"{path}: true class {unknown[0]!r}; allowed: {', '.join(position)}")
+    labels = np.array([position[name] for name in table["true"]], dtype=np.int64)
+    return table["id"].tolist(), labels, table[columns].to_numpy(dtype=np.float64)

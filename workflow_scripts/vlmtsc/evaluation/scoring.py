@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerBase
 
-from vlmtsc.model.answer_rows import last_positions, only_rows
+from vlmtsc.evaluation.prefill import Prefilled, prefill
 from vlmtsc.model.checkpoint import autocast, inner_model
-from vlmtsc.model.vision_features import VisionFeatures, project
+from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, answer_tokens
 
@@ -77,82 +77,39 @@ def shared_prefix(sequences: Sequence[Sequence[int]]) -> list[int]:
     return prefix
 
 
-def left_padded(sequences: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad sequences on the left, so that all end in the same column, with positions counted from their start.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        int64 input_ids, attention_mask, position_ids; each of shape (batch, length).
-    """
-    length = max(map(len, sequences))
-    tokens = torch.full((len(sequences), length), pad_token_id)
-    mask = torch.zeros_like(tokens)
-    for row, sequence in enumerate(sequences):
-        tokens[row, length - len(sequence) :] = torch.tensor(sequence)
-        mask[row, length - len(sequence) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    return {"input_ids": tokens, "attention_mask": mask, "position_ids": positions}
-
-
-def score_batch(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    answers: Sequence[Sequence[int]],
-    features: torch.Tensor | None,
-    pad_token_id: int,
-) -> torch.Tensor:
-    """Return the log-likelihood of each answer after each prompt.
-
-    The prompt is computed once. Answers that differ only in their last token need no further pass; for
-    others the prompt's cache is shared.
+def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the log-likelihood of each answer after prompts that the model has read.
 
     Parameters
     ----------
     model : LlavaForConditionalGeneration or PeftModel
-    prompts : sequence of sequence of int
-        Tokens of each case, image placeholders expanded.
-    answers : sequence of sequence of int
-        Tokens of each class.
-    features : torch.Tensor or None
-        Vision features, shape (batch, image_tokens, vision_hidden_size).
-    pad_token_id : int
+    prefilled : Prefilled
+        Its prefix is what all answers begin with. Its cache, if any, is afterwards as it was before.
+    rests : sequence of sequence of int
+        What is left of each answer.
 
     Returns
     -------
     torch.Tensor
         float64, shape (batch, n_classes).
     """
-    inner = inner_model(model)
-    prefix = shared_prefix(answers)
-    rests = [list(answer[len(prefix) :]) for answer in answers]
-    single = all(len(rest) == 1 for rest in rests)
-    batch = left_padded([[*prompt, *prefix] for prompt in prompts], pad_token_id)
-    batch = {name: tensor.to(inner.device) for name, tensor in batch.items()}
-    images = {} if features is None else {"mm_encoder_outputs": project(inner, features)}
-    keep = len(prefix) + 1
-    with only_rows(model, last_positions(*batch["input_ids"].shape, keep, inner.device)):
-        output = model(**batch, **images, logits_to_keep=keep, use_cache=not single)
-    likelihoods = log_softmax(output.logits.double(), dim=-1)
-    shared = torch.zeros(len(prompts), dtype=torch.float64, device=inner.device)
-    for position, token in enumerate(prefix):
+    likelihoods = prefilled.log_likelihoods
+    n_cases = len(likelihoods)
+    shared = likelihoods.new_zeros(n_cases)
+    for position, token in enumerate(prefilled.prefix):
         shared += likelihoods[:, position, token]
     scores = torch.stack([shared + likelihoods[:, -1, rest[0]] for rest in rests], dim=1)
-    if single:
-        return scores
-    cache = output.past_key_values
-    last_position = batch["position_ids"][:, -1:]
+    mask, cache = prefilled.attention_mask, prefilled.cache
     for column, rest in enumerate(rests):
         if len(rest) == 1:
             continue
-        steps = torch.arange(1, len(rest), device=inner.device)
+        if cache is None:
+            raise ValueError("answers of several tokens need prompts with a cache; allowed: keep_cache=True")
+        steps = torch.arange(1, len(rest), device=scores.device)
         continued = model(
-            input_ids=torch.tensor([rest[:-1]] * len(prompts), device=inner.device),
-            attention_mask=torch.cat(
-                [batch["attention_mask"], batch["attention_mask"].new_ones(len(prompts), len(rest) - 1)],
-                dim=1,
-            ),
-            position_ids=last_position + steps,
+            input_ids=torch.tensor([list(rest[:-1])] * n_cases, device=scores.device),
+            attention_mask=torch.cat([mask, mask.new_ones(n_cases, len(rest) - 1)], dim=1),
+            position_ids=prefilled.last_position + steps,
             past_key_values=cache,
             use_cache=True,
         )
@@ -173,9 +130,12 @@ def score_examples(
     pad_token_id: int,
     batch_size: int,
     precision: str,
-    progress: Callable[[int], None] | None = None,
+    then: Callable[[Sequence[int], Prefilled], None] | None = None,
 ) -> np.ndarray:
     """Score all classes for all cases, longest cases first so that a batch wastes little on padding.
+
+    Each prompt is computed once. Answers that differ only in their last token need no further pass; for others
+    the prompt's cache is shared.
 
     Parameters
     ----------
@@ -188,14 +148,17 @@ def score_examples(
         Position of each example's plot in `features`.
     pad_token_id, batch_size : int
     precision : {"bf16", "fp32"}
-    progress : callable, optional
-        Told how many cases are done, after each batch.
+    then : callable, optional
+        Called after each batch with the positions of its cases and their prompts, with a cache to go on from.
 
     Returns
     -------
     ndarray of float64, shape (n_examples, n_classes)
         Log-likelihoods, in the order of `examples`.
     """
+    prefix = shared_prefix(answers)
+    rests = [list(answer[len(prefix) :]) for answer in answers]
+    keep_cache = then is not None or any(len(rest) > 1 for rest in rests)
     order = sorted(range(len(examples)), key=lambda index: -examples[index].tokens)
     scores = np.empty((len(examples), len(answers)))
     was_training = model.training
@@ -205,8 +168,10 @@ def score_examples(
             chunk = order[start : start + batch_size]
             images = None if features is None else features([image_indices[index] for index in chunk])
             prompts = [examples[index].prompt for index in chunk]
-            scores[chunk] = score_batch(model, prompts, answers, images, pad_token_id).cpu().numpy()
-            if progress is not None:
-                progress(start + len(chunk))
+            prefilled = prefill(model, prompts, prefix, images, pad_token_id, keep_cache=keep_cache)
+            scores[chunk] = score_prefilled(model, prefilled, rests).cpu().numpy()
+            if then is not None:
+                then(chunk, prefilled)
+            del prefilled  # or the next batch would have its cache beside it in memory
     model.train(was_training)
     return scores

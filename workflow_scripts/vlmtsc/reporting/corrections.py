@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from statsmodels.stats.contingency_tables import mcnemar
 
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.paired import mcnemar_p_value
 from vlmtsc.reporting.tables import DONE, NOT_RUN, AccuracyTable, joined, percent
 
 #: What a fault does to what the model is given and asked.
@@ -139,10 +138,7 @@ def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
         (table["true"] == table["predicted"]).set_axis(table["id"]).sort_index().to_numpy()
         for table in (one, other)
     ]
-    table = np.array(
-        [[np.sum((right[0] == a) & (right[1] == b)) for b in (True, False)] for a in (True, False)]
-    )
-    return float(mcnemar(table, exact=True).pvalue)
+    return mcnemar_p_value(*right)
 
 
 def corrections_table(rows: pd.DataFrame) -> AccuracyTable:

@@ -16,6 +16,17 @@ NOT_RUN = "not run"
 
 RUN_KEYS = ["model", "dataset", "protocol", "scenario", "seed"]
 METRICS = ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"]
+#: What else `evaluate_model` measures, where it was asked to.
+READOUTS = [
+    "expected_calibration_error",
+    "brier_score",
+    "temperature",
+    "log_loss_at_temperature",
+    "expected_calibration_error_at_temperature",
+    "generated_valid_rate",
+    "generated_accuracy_of_valid",
+    "generated_accuracy",
+]
 RECORD = [
     "validation_accuracy",
     "validation_loss",
@@ -34,7 +45,7 @@ RECORD = [
     "git_revision",
     "shared_with",
 ]
-RUN_COLUMNS = [*RUN_KEYS, "status", *METRICS, "accuracy_low", "accuracy_high", *RECORD]
+RUN_COLUMNS = [*RUN_KEYS, "status", *METRICS, "accuracy_low", "accuracy_high", *READOUTS, *RECORD]
 TEXT_COLUMNS = [
     "model",
     "dataset",
@@ -124,6 +135,7 @@ def run_row(
     return (
         row
         | {name: metrics[name] for name in METRICS}
+        | {name: metrics.get(name) for name in READOUTS}
         | {name: record[name] for name in RECORD}
         | {"status": DONE, "accuracy_low": low, "accuracy_high": high}
     )

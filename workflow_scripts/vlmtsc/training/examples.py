@@ -153,7 +153,11 @@ def _rationale_lengths(
 
 
 def make_questions(
-    records: Sequence[Mapping[str, Any]], representation: Representation, tokenizer: PreTrainedTokenizerBase
+    records: Sequence[Mapping[str, Any]],
+    representation: Representation,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    slack: int = 0,
 ) -> list[Example]:
     """Tokenise conversations up to the question; their answers, if they have any, are not looked at.
 
@@ -164,6 +168,8 @@ def make_questions(
     records : sequence of mapping
     representation : Representation
     tokenizer : PreTrainedTokenizerBase
+    slack : int
+        Tokens that a question and the longest answer may take beyond the scenario's context.
 
     Raises
     ------
@@ -174,7 +180,7 @@ def make_questions(
     encoded = tokenizer(texts)["input_ids"] if texts else []
     placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     longest = max(map(len, answer_tokens(tokenizer, representation)))
-    context = representation.scenario.context_length
+    context = representation.scenario.context_length + slack
     questions = []
     for record, tokens in zip(records, encoded, strict=True):
         expanded = expand_placeholder(tokens, placeholder, representation.image_tokens)

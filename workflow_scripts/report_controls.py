@@ -1,0 +1,55 @@
+"""Write the table and draw the figure of controls at test time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from vlmtsc.files import atomic_path
+from vlmtsc.reporting.control_figures import draw_controls
+from vlmtsc.reporting.controls import CONTROL_TYPES, TEXT_COLUMNS, controls_table
+from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.style import save_figure
+from vlmtsc.reporting.tables import read_tables, to_markdown
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.report_controls")
+
+
+def report_controls(collected: list[Path], tables: Path, figures: Path, log: Path | None = None) -> None:
+    """Write the table and draw the figure of controls at test time.
+
+    Parameters
+    ----------
+    collected : list of Path
+        Tables that `collect_controls` wrote, in the order of the rows.
+    tables : Path
+        Folder to write ``controls.{csv,md,html}`` to; other files in it are left alone.
+    figures : Path
+        Folder to write ``controls.{png,pdf}`` to; other files in it are left alone.
+    log : Path, optional
+        File for messages.
+    """
+    rows = read_tables(collected, CONTROL_TYPES)
+    table = controls_table(rows)
+    figure = draw_controls(rows)
+    writers: dict[Path, Callable[[Path], object]] = {
+        tables / "controls.csv": lambda path: rows.to_csv(path, index=False),
+        tables / "controls.md": lambda path: path.write_text(
+            to_markdown(table, TEXT_COLUMNS), encoding="utf-8"
+        ),
+        tables / "controls.html": lambda path: path.write_text(
+            to_html(table.cells, "Controls at test time", table.note, TEXT_COLUMNS), encoding="utf-8"
+        ),
+        figures / "controls.png": lambda path: save_figure(figure, path),
+        figures / "controls.pdf": lambda path: save_figure(figure, path),
+    }
+    for place, write in writers.items():
+        with atomic_path(place) as temporary:
+            write(temporary)
+    logger.info("%d rows in %s", len(table.cells), tables / "controls.md")
+
+
+if __name__ == "__main__":
+    run_script(report_controls)
