@@ -15,6 +15,7 @@ from vlmtsc.evaluation.control_kinds import Control
 from vlmtsc.evaluation.controls import BLANK, controlled_records, controls_of
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.training.examples import Example
+from vlmtsc.training.settings import MemorySettings
 
 #: A plot's background: a white picture is a plot without its line, so that nothing else is new to the model.
 BLANK_COLOUR = (255, 255, 255)
@@ -82,8 +83,9 @@ def score_controls(
         if question not in known
     ]
     images = list(dict.fromkeys(question.image for question in fresh if question.image is not None))
+    # A plot is looked at once for each question about it.
     vision = predictor.vision(
-        _paths(images, records, plots, scratch), cache_mb=predictor.settings.vision_cache_mb
+        _paths(images, records, plots, scratch), cache_mb=MemorySettings.vision_cache_mb
     )
     position = {name: index for index, name in enumerate(images)}
     scores = predictor.score_questions(
