@@ -18,6 +18,8 @@ include: "rules/ledger.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
+include: "rules/baselines.smk"
+include: "rules/comparisons.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
 

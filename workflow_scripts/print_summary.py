@@ -7,7 +7,15 @@ from pathlib import Path
 from vlmtsc.errors import InputError
 from vlmtsc.script import run_script
 
-OTHER_FORMS = {"accuracy": ".csv, .tex, .html", "paper": ".csv, .tex, .html", "ledger": ".csv, .html"}
+OTHER_FORMS = {
+    "accuracy": ".csv, .tex, .html",
+    "paper": ".csv, .tex, .html",
+    "baselines": ".csv, .tex, .html",
+    "comparisons": ".csv, .html",
+    "ledger": ".csv, .html",
+}
+#: Tables that need no fine-tuned run.
+WITHOUT_RUNS = {"ledger", "baselines"}
 
 
 def print_summary(
@@ -37,7 +45,7 @@ def print_summary(
             f"{table} (also {OTHER_FORMS[name]})" for name, table in zip(names, files, strict=True)
         )
     }
-    if names != ["ledger"]:
+    if not WITHOUT_RUNS.issuperset(names):
         places |= {
             "All runs": str(results / "tables" / "runs.csv"),
             "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",
