@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.spatial.distance import cdist
 
 from vlmtsc.baselines.cases import BaselineData, BaselineResult, one_hot
@@ -70,21 +71,37 @@ def fit_dtw_1nn(data: BaselineData, threads: int = 1) -> BaselineResult:
        Conference on Data Mining 2005, 506-510.
     """
     n_timepoints = data.train.shape[-1]
-    accuracies: dict[int, float] = {}
-    answers: dict[int, np.ndarray] = {}
-    for width in band_widths(n_timepoints):
-        answers[width] = data.train_labels[dtw_neighbours(data.validation, data.train, width, threads)]
-        accuracies[width] = float((answers[width] == data.validation_labels).mean())
-    width = max(accuracies, key=lambda tried: (accuracies[tried], -tried))
+    tried: dict[str, float | None] = {}
+    width, answers = 0, np.empty(0, dtype=np.int64)
+    fewest = len(data.validation) + 1
+    for candidate in band_widths(n_timepoints):
+        classes = _classes_if_better(data, candidate, fewest, threads)
+        tried[str(candidate)] = None
+        if classes is not None:
+            width, answers = candidate, classes
+            fewest = int((classes != data.validation_labels).sum())
+            tried[str(candidate)] = 1 - fewest / len(classes)
     test = data.train_labels[dtw_neighbours(data.test, data.train, width, threads)]
     chosen = {
         "band_timepoints": width,
         "band_share": round(width / n_timepoints, 4),
-        "validation_accuracies": {str(tried): accuracy for tried, accuracy in accuracies.items()},
+        # None: given up, since not better than a narrower one
+        "validation_accuracies": tried,
     }
-    return BaselineResult(
-        one_hot(answers[width], data.n_classes), one_hot(test, data.n_classes), False, chosen
-    )
+    return BaselineResult(one_hot(answers, data.n_classes), one_hot(test, data.n_classes), False, chosen)
+
+
+def _classes_if_better(data: BaselineData, width: int, fewest: int, threads: int) -> np.ndarray | None:
+    """Return the classes of the validation cases; None once they cannot have less than `fewest` errors."""
+    answers: list[np.ndarray] = []
+    wrong, step = 0, BLOCK * threads
+    for start in range(0, len(data.validation), step):
+        if wrong >= fewest:
+            return None
+        queries = data.validation[start : start + step]
+        answers.append(data.train_labels[dtw_neighbours(queries, data.train, width, threads)])
+        wrong += int((answers[-1] != data.validation_labels[start : start + step]).sum())
+    return np.concatenate(answers) if wrong < fewest else None
 
 
 def band_widths(n_timepoints: int) -> list[int]:
@@ -119,7 +136,10 @@ def dtw_neighbours(queries: np.ndarray, references: np.ndarray, width: int, thre
     """
     known = np.ascontiguousarray(references, dtype=np.float64)
     asked = np.ascontiguousarray(queries, dtype=np.float64)
-    upper, lower = _envelopes(known, width)
+    # The edges are repeated outside of a series, which changes no extreme of a window that reaches there.
+    upper, lower = (
+        find(known, 2 * width + 1, mode="nearest") for find in (maximum_filter1d, minimum_filter1d)
+    )
     blocks = [asked[start : start + BLOCK] for start in range(0, len(asked), BLOCK)]
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(lambda block: _neighbours(block, known, upper, lower, width), blocks)
@@ -127,21 +147,7 @@ def dtw_neighbours(queries: np.ndarray, references: np.ndarray, width: int, thre
 
 
 @njit(nogil=True, cache=True)
-def _envelopes(series, width):  # type: ignore[no-untyped-def]  # compiled from its arguments
-    """Return the largest and the smallest value of each series within `width` timepoints."""
-    n_series, n_channels, n_timepoints = series.shape
-    upper, lower = np.empty_like(series), np.empty_like(series)
-    for case in range(n_series):
-        for channel in range(n_channels):
-            for time in range(n_timepoints):
-                window = series[case, channel, max(0, time - width) : time + width + 1]
-                upper[case, channel, time] = window.max()
-                lower[case, channel, time] = window.min()
-    return upper, lower
-
-
-@njit(nogil=True, cache=True)
-def _neighbours(queries, references, upper, lower, width):  # type: ignore[no-untyped-def]
+def _neighbours(queries, references, upper, lower, width):  # type: ignore[no-untyped-def]  # compiled from its arguments
     """Return the nearest reference of each query."""
     n_references, n_channels, n_timepoints = references.shape
     nearest = np.empty(len(queries), dtype=np.int64)
