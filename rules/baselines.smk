@@ -52,7 +52,8 @@ rule fit_baseline:
         baseline=one_of(*SERIES_BASELINES),
     conda:
         "../envs/environment.yaml"
-    threads: 2
+    # One, since batches are small: a second thread makes training much slower where cores are shared.
+    threads: 1
     resources:
         mem_mb=growing(6000),
         runtime=120,

@@ -33,7 +33,7 @@ class Limits:
 
     epochs: int = 300
     steps: int = 15_000
-    timepoints: int = 6_000_000
+    timepoints: int = 15_000_000
     length: int = 512
     patience: int = 30
 
