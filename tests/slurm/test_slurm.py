@@ -212,6 +212,7 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         + ["finetune_model"] * 3
         + ["evaluate_model"] * 2
         + ["collect_ledger", "write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
+        + ["compare_compare_methods", "write_comparisons"]
     )
     failed = {job.number for job in orphaned.jobs.values() if job.state != "COMPLETED"}
     assert failed == {disturbed.cancelled}
