@@ -49,7 +49,14 @@ def test_runs_are_compared_with_baselines_and_exported(
     assert pairs["first"].tolist() == ["numbers"] * 4
     assert pairs["second"].tolist() == list(BASELINES)
     exported = sorted(path.name for path in (results / "export/pooled").iterdir())
-    assert exported == ["1NN-DTW", "classification", "logistic_language", "logistic_tower", "majority", "numbers"]
+    assert exported == [
+        "1NN-DTW",
+        "classification",
+        "logistic_language",
+        "logistic_tower",
+        "majority",
+        "numbers",
+    ]
     # The finished run now stands beside the baselines, without its being an input of their table.
     again = snakemake(configured, *RUN, *CHOSEN, "--", "baselines")
     assert again.returncode == 0, again.stderr

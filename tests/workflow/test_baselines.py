@@ -70,5 +70,5 @@ def test_ranks_are_drawn_where_there_is_enough(
 def test_an_unknown_baseline_is_refused(project: Path, snakemake: SnakemakeRunner) -> None:
     done = snakemake(project, *DRY, "--config", "baselines=[knn]")
     assert done.returncode != 0
-    assert "baselines.0" in done.stderr
-    assert "euclidean_1nn" in done.stderr
+    assert "baselines.0" in done.stdout + done.stderr
+    assert "euclidean_1nn" in done.stdout + done.stderr

@@ -12,7 +12,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 
 #: Metrics that mean nothing without probabilities.
-OF_PROBABILITIES = ("log_loss",)
+OF_PROBABILITIES = ("log_loss", "expected_calibration_error", "brier_score", "reliability_curve")
 
 
 def fit_series_baseline(baseline: str, data: BaselineData, threads: int = 1) -> BaselineResult:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from vlmtsc.baselines.logistic import reduced_features
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.scoring import left_padded
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
@@ -114,11 +114,20 @@ def language_features(
     with torch.inference_mode(), autocast(precision, model.device):
         for start in range(0, len(order), BATCH):
             chunk = order[start : start + BATCH]
-            batch = left_padded([prompts[index] for index in chunk], tokenizer.pad_token_id)
-            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            output = model.model.language_model(**batch, use_cache=False)
+            lengths = torch.tensor([len(prompts[index]) for index in chunk])
+            tokens = pad_sequence(
+                [torch.tensor(prompts[index]) for index in chunk],
+                batch_first=True,
+                padding_value=tokenizer.pad_token_id,
+            )
+            # Padding on the right is behind the last token, which does not look there.
+            mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
+            output = model.model.language_model(
+                input_ids=tokens.to(model.device), attention_mask=mask.to(model.device), use_cache=False
+            )
+            last = output.last_hidden_state[torch.arange(len(chunk)), lengths - 1]
             places = [positions[records[index]["id"]] for index in chunk]
-            states[places] = output.last_hidden_state[:, -1].float().cpu().numpy()
+            states[places] = last.float().cpu().numpy()
             if start // BATCH % REPORT == 0:
                 logger.info("%d of %d prompts read", start + len(chunk), len(prompts))
     return states
