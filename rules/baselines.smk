@@ -9,15 +9,19 @@ PUBLISHED_OFFICIAL = Path(os.path.relpath(ROOT / "config" / "published_official.
 BASELINE_KEYS = baseline_keys(CONFIGURATION, asked_baselines(CONFIGURATION))
 
 
-def finished_runs():
-    """The selected fine-tuned runs that are there. Not inputs: the baselines ask for no training."""
-    files = ("metrics.json", "run_record.json")
-    return [run.folder for run in RUNS if all(Path(RESULTS, run.folder, name).is_file() for name in files)]
-
-
 def content_of_runs():
-    """A digest of these runs, so that the table is written again when they have changed."""
-    return digest_of_files(Path(RESULTS, folder, "metrics.json") for folder in finished_runs())
+    """A digest of the fine-tuned runs that are there, so that the table takes them up. They are not inputs: the baselines
+    ask for no training."""
+    files = [Path(RESULTS, run.folder, "metrics.json") for run in RUNS]
+    return digest_of_files(file for file in files if file.is_file())
+
+
+def matrix_of_runs():
+    """The selected runs as options of a command: each combination is one."""
+    kinds = ("model", "dataset", "scenario", "seed")
+    values = {kind: list(dict.fromkeys(getattr(run, kind) for run in RUNS)) for kind in kinds}
+    options = " ".join(option(f"{kind}s", as_argument(names)) for kind, names in values.items())
+    return f"{options} --protocol {CONFIGURATION.protocol}"
 
 
 def probed_input(wildcards):
@@ -132,15 +136,15 @@ rule write_baselines_table:
         mem_mb=growing(500),
         runtime=10,
     params:
-        baselines=as_argument([vars(key) for key in BASELINE_KEYS]),
-        runs=lambda wildcards: as_argument(finished_runs()),
+        matrix=matrix_of_runs(),
+        baselines=as_argument(asked_baselines(CONFIGURATION)),
         content=lambda wildcards: content_of_runs(),
         results=RESULTS,
         folder=lambda wildcards, output: str(Path(output.table).parent),
         script=path_of("write_baselines_table"),
         code=code_of("write_baselines_table"),
     shell:
-        "python {params.script} --results {params.results:q} --baselines {params.baselines:q} --runs {params.runs:q} "
+        "python {params.script} --results {params.results:q} {params.matrix} --baselines {params.baselines:q} "
         "--published {input.published:q} --output {params.folder:q} --log {log:q}"
 
 

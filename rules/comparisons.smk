@@ -159,18 +159,13 @@ rule export_results:
         runtime=30,
     params:
         results=RESULTS,
-        models=as_argument(list(dict.fromkeys(run.model for run in RUNS))),
-        datasets=as_argument(list(dict.fromkeys(run.dataset for run in RUNS))),
-        scenarios=as_argument(list(dict.fromkeys(run.scenario for run in RUNS))),
-        seeds=as_argument(list(dict.fromkeys(run.seed for run in RUNS))),
+        matrix=matrix_of_runs(),
         baselines=as_argument(list(CONFIGURATION.options["baselines"])),
-        protocol=CONFIGURATION.protocol,
         script=path_of("export_results"),
         code=code_of("export_results"),
     shell:
-        "python {params.script} --results {params.results:q} --models {params.models:q} "
-        "--datasets {params.datasets:q} --scenarios {params.scenarios:q} --seeds {params.seeds:q} "
-        "--baselines {params.baselines:q} --protocol {params.protocol} --output {output.folder:q} --log {log:q}"
+        "python {params.script} --results {params.results:q} {params.matrix} "
+        "--baselines {params.baselines:q} --output {output.folder:q} --log {log:q}"
 
 
 rule export:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from vlmtsc.baselines.settings import BaselineKey
+from vlmtsc.baselines.settings import PROBES, BaselineKey
+from vlmtsc.configuration import Run
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.reporting.baselines import (
     COLUMNS,
@@ -21,7 +22,7 @@ from vlmtsc.reporting.baselines import (
     read_published,
 )
 from vlmtsc.reporting.html_tables import to_html
-from vlmtsc.reporting.tables import RUN_KEYS, run_row, runs_table, to_latex, to_markdown
+from vlmtsc.reporting.tables import run_row, runs_table, to_latex, to_markdown
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.write_baselines_table")
@@ -29,8 +30,12 @@ logger = logging.getLogger("vlmtsc.write_baselines_table")
 
 def write_baselines_table(
     results: Path,
-    baselines: list[BaselineKey],
-    runs: list[str],
+    models: list[str],
+    datasets: list[str],
+    scenarios: list[str],
+    seeds: list[int],
+    baselines: list[str],
+    protocol: str,
     published: Path,
     output: Path,
     log: Path | None = None,
@@ -41,10 +46,14 @@ def write_baselines_table(
     ----------
     results : Path
         Folder of the workflow's results.
-    baselines : list of BaselineKey
-        The baselines, in the order of rows and columns.
-    runs : list of str
-        Folders of finished fine-tuned runs below `results`; may be empty.
+    models, datasets : list of str
+        Models whose features are probed or that are fine-tuned, and the rows.
+    scenarios : list of str
+        With `models`, `datasets` and `seeds`: the fine-tuned runs, of which those that are there count.
+    seeds : list of int
+    baselines : list of str
+        The columns.
+    protocol : str
     published : Path
         Accuracies published on the archive's own split (.tsv); shown for the protocol ``official`` only.
     output : Path
@@ -53,15 +62,21 @@ def write_baselines_table(
         File for messages.
     """
     rows = []
-    for key in baselines:
-        folder = results / key.folder
-        rows.append(
-            baseline_row(vars(key), read_json(folder / "metrics.json"), read_json(folder / "record.json"))
-        )
-    datasets = list(dict.fromkeys(key.dataset for key in baselines))
-    protocol = baselines[0].protocol
+    for dataset, name in product(datasets, baselines):
+        for model in models if name in PROBES else [""]:
+            key = BaselineKey(name, dataset, protocol, model)
+            metrics, record = (
+                read_json(results / key.folder / f"{file}.json") for file in ("metrics", "record")
+            )
+            rows.append(baseline_row(vars(key), metrics, record))
+    runs = []
+    for values in product(models, datasets, [protocol], scenarios, seeds):
+        run = Run(*values)
+        files = [results / run.folder / f"{name}.json" for name in ("metrics", "run_record")]
+        if all(file.is_file() for file in files):
+            runs.append(run_row(vars(run), *map(read_json, files)))
     if runs:
-        rows += best_run_rows(runs_table([_read_run(results, run) for run in runs]))
+        rows += best_run_rows(runs_table(runs))
     rows += published_rows(read_published(published), datasets, protocol)
     table = baselines_table(rows, datasets, protocol)
     tidy = pd.DataFrame(rows, columns=COLUMNS)
@@ -78,13 +93,7 @@ def write_baselines_table(
     for name, write in writers.items():
         with atomic_path(output / name) as temporary:
             write(temporary)
-    logger.info("%d baselines and %d runs in %s", len(baselines), len(runs), output / "baselines.md")
-
-
-def _read_run(results: Path, run: str) -> dict[str, Any]:
-    folder = results / run
-    record = read_json(folder / "run_record.json")
-    return run_row({name: record[name] for name in RUN_KEYS}, read_json(folder / "metrics.json"), record)
+    logger.info("%d rows, %d runs looked at, in %s", len(rows), len(runs), output / "baselines.md")
 
 
 if __name__ == "__main__":

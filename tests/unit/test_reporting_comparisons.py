@@ -169,16 +169,18 @@ def test_methods_of_several_models_and_figures_of_ranks(tmp_path: Path) -> None:
 def test_baselines_beside_the_run_chosen_on_validation(results: Path) -> None:
     published = results / "published.tsv"
     published.write_text(PUBLISHED)
-    keys = [BaselineKey(name, "Italy", "pooled") for name in ("majority", "dtw_1nn")]
-    runs = [f"runs/tiny/Italy/pooled/{run}" for run in ("plot/seed-0", "plot/seed-1", "numbers/seed-0")]
-    write_baselines_table(results, keys, runs, published, results / "tables")
+    names = ["majority", "dtw_1nn"]
+    # Of the runs that are asked for, some are not there.
+    asked = (["tiny"], ["Italy"], ["plot", "numbers", "absent"], [0, 1])
+    write_baselines_table(results, *asked, names, "pooled", published, results / "tables")
     text = (results / "tables/baselines.md").read_text()
     assert "96.2 ± 1.8, 2 seeds (plot)" in text
     assert re.search(r"\*\*95\.0 \[83\.5, 98\.6\]\*\*", text)  # dtw_1nn: chosen on validation
     assert "HIVE-COTE" not in text
     tidy = pd.read_csv(results / "tables/baselines.csv")
     assert tidy["kind"].tolist() == ["baseline", "baseline", "fine-tuned"]
-    write_baselines_table(results, keys, [], published, results / "tables")
+    asked = (["tiny"], ["Italy"], ["absent"], [0])
+    write_baselines_table(results, *asked, names, "pooled", published, results / "tables")
     assert "fine-tuned" not in (results / "tables/baselines.md").read_text().lower()
     assert (results / "tables/baselines.tex").exists()
 
@@ -186,12 +188,13 @@ def test_baselines_beside_the_run_chosen_on_validation(results: Path) -> None:
 def test_published_results_stand_in_tables_of_the_official_split_only(results: Path) -> None:
     published = results / "published.tsv"
     published.write_text(PUBLISHED)
-    key = write_baseline(results, "dtw_1nn", [1], protocol="official")
-    write_baselines_table(results, [key], [], published, results / "tables")
+    write_baseline(results, "dtw_1nn", [1], protocol="official")
+    arguments = (["tiny"], ["Italy"], ["plot"], [0], ["dtw_1nn"], "official", published, results / "tables")
+    write_baselines_table(results, *arguments)
     text = (results / "tables/baselines.md").read_text()
     assert "HIVE-COTE 2 (published)" in text
     assert "96.99" in text
     assert "Sources: the archive's site." in text
     published.write_text(PUBLISHED.replace("96.99", "969.9"))
     with pytest.raises(InputError, match=r"Italy, HIVE-COTE 2: accuracy '969\.9'; allowed: 0 to 100"):
-        write_baselines_table(results, [key], [], published, results / "tables")
+        write_baselines_table(results, *arguments)
