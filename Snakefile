@@ -8,6 +8,7 @@ configfile: "config/config.yaml"
 
 include: "rules/common.smk"
 include: "rules/tables.smk"
+include: "rules/methods.smk"
 include: "rules/download.smk"
 include: "rules/preprocess.smk"
 include: "rules/render.smk"

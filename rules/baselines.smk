@@ -1,43 +1,4 @@
 # Simple methods on the same split: `snakemake --cores all baselines`. Part of `all` where the key `baselines` names some.
-from vlmtsc.baselines.plan import asked_baselines, baseline_keys, probed_plot, probed_scenario
-from vlmtsc.baselines.settings import PROBES, SERIES_BASELINES
-from vlmtsc.files import digest_of_files
-
-BASELINE_FILES = ("predictions.csv", "metrics.json", "record.json")
-PUBLISHED_OFFICIAL = Path(os.path.relpath(ROOT / "config" / "published_official.tsv")).as_posix()
-# What the target `baselines` makes.
-BASELINE_KEYS = baseline_keys(CONFIGURATION, asked_baselines(CONFIGURATION))
-
-
-def content_of_runs():
-    """A digest of the fine-tuned runs that are there, so that the table takes them up. They are not inputs: the baselines
-    ask for no training."""
-    files = [Path(RESULTS, run.folder, "metrics.json") for run in RUNS]
-    return digest_of_files(file for file in files if file.is_file())
-
-
-def matrix_of_runs():
-    """The selected runs as options of a command: each combination is one."""
-    kinds = ("model", "dataset", "scenario", "seed")
-    values = {kind: list(dict.fromkeys(getattr(run, kind) for run in RUNS)) for kind in kinds}
-    options = " ".join(option(f"{kind}s", as_argument(names)) for kind, names in values.items())
-    return f"{options} --protocol {CONFIGURATION.protocol}"
-
-
-def probed_input(wildcards):
-    """What a probe's features are made from: plots, or the questions of a scenario."""
-    if wildcards.baseline == "logistic_tower":
-        return {"plots": f"{RESULTS}/plots/{wildcards.dataset}/{probed_plot(CONFIGURATION)}"}
-    place = f"{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/{probed_scenario(CONFIGURATION)}"
-    names = ("train", "validation", "test", "representation")
-    return {name: f"{RESULTS}/conversations/{place}/{name}.json" for name in names}
-
-
-def probed_options(wildcards, input):
-    """The same as command-line options."""
-    if "plots" in input.keys():
-        return option("plots", input.plots)
-    return option("conversations", Path(input.test).parent.as_posix())
 
 
 rule fit_baseline:
@@ -139,7 +100,7 @@ rule write_baselines_table:
         matrix=matrix_of_runs(),
         baselines=as_argument(asked_baselines(CONFIGURATION)),
         content=lambda wildcards: content_of_runs(),
-        results=RESULTS,
+        results=lambda wildcards, output: str(Path(output.table).parents[1]),
         folder=lambda wildcards, output: str(Path(output.table).parent),
         script=path_of("write_baselines_table"),
         code=code_of("write_baselines_table"),

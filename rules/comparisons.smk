@@ -1,31 +1,5 @@
 # Methods against each other: scenarios and the configured baselines, on the same cases and over datasets; files for other
 # tools. In two levels, for the reason that aggregate.smk gives.
-from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
-
-COMPARED_KEYS = baseline_keys(CONFIGURATION, CONFIGURATION.options["baselines"])
-EXPORTED = ("predictions.csv", "metrics.json")
-
-
-def compared_baselines(wildcards):
-    """The configured baselines of one dataset; of the probes, those of one model."""
-    return [
-        key
-        for key in COMPARED_KEYS
-        if key.dataset == wildcards.dataset and key.model in ("", wildcards.model)
-    ]
-
-
-def compared_files(name):
-    """An input function: the file `name` of each of these baselines."""
-    return lambda wildcards: [f"{RESULTS}/{key.folder}/{name}" for key in compared_baselines(wildcards)]
-
-
-def ranking_figures():
-    """Figures of ranks over datasets, if there are enough datasets and methods to rank."""
-    methods = {run.scenario for run in RUNS} | {key.baseline for key in COMPARED_KEYS}
-    if len({run.dataset for run in RUNS}) < DATASETS_NEEDED or len(methods) < METHODS_NEEDED:
-        return []
-    return [f"{RESULTS}/figures/critical_difference.png", f"{RESULTS}/figures/multi_comparison_matrix.png"]
 
 
 rule compare_methods:
@@ -48,7 +22,7 @@ rule compare_methods:
         mem_mb=growing(1000),
         runtime=20,
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: str(Path(output.methods).parents[5]),
         runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
         baselines=lambda wildcards: as_argument([vars(key) for key in compared_baselines(wildcards)]),
         script=path_of("compare_methods"),
@@ -158,7 +132,7 @@ rule export_results:
         mem_mb=growing(1000),
         runtime=30,
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: str(Path(output.folder).parent),
         matrix=matrix_of_runs(),
         baselines=as_argument(list(CONFIGURATION.options["baselines"])),
         script=path_of("export_results"),
