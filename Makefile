@@ -1,4 +1,4 @@
-# make results | paper-embedded | ledger | corrections | test | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | baselines | ledger | corrections | test | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -17,7 +17,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger paper-embedded test test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
+.PHONY: help environment results ledger baselines paper-embedded test test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -30,6 +30,9 @@ results: environment ## run the workflow; ends with the table and where everythi
 
 ledger: environment ## what each scenario costs in tokens and keeps of a series; trains nothing
 	@$(SNAKEMAKE) ledger --cores $(CORES) $(ARGS)
+
+baselines: environment ## simple methods on the same split, fine-tunes nothing (ARGS="--config baselines=[dtw_1nn, minirocket]")
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- baselines
 
 paper-embedded: environment ## the paper's table on the embedded model (SCENARIOS="plot, numbers", DATASETS=)
 	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \

@@ -8,6 +8,7 @@
 rule collect_runs:
     input:
         metrics=run_files("metrics.json"),
+        predictions=run_files("predictions.csv"),
         records=run_files("run_record.json"),
         logs=run_files("training_log.csv"),
     output:

@@ -105,6 +105,8 @@ def final_results():
     return [
         *(f"{RESULTS}/tables/{name}" for name in tables),
         *(f"{RESULTS}/figures/{name}" for name in figures),
+        f"{RESULTS}/tables/comparisons.md",
+        *ranking_figures(),
     ]
 
 

@@ -94,7 +94,7 @@ def requested(*names):
 
 def show_results():
     """Show the tables that were asked for and where everything is; after `all`, write the report first."""
-    asked = requested("ledger", "controls", "all", "paper")
+    asked = requested("ledger", "controls", "baselines", "comparisons", "all", "paper")
     if "all" in asked:
         shutil.rmtree(INCOMPLETE, ignore_errors=True)
         # The same command once more, with `--report`: it then has the same configuration and targets.

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
-from vlmtsc.reporting.tables import CONFUSION_COLUMNS, RUN_KEYS, confusion_rows, run_row, runs_table
+from vlmtsc.reporting.tables import (
+    CONFUSION_COLUMNS,
+    DONE,
+    OVER_SEEDS,
+    RUN_KEYS,
+    confusion_rows,
+    run_row,
+    runs_table,
+)
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.collect_runs")
@@ -50,6 +60,7 @@ def collect_runs(
         File for messages.
     """
     rows: list[dict[str, Any]] = []
+    right: dict[str, list[pd.Series]] = {}
     counts: list[dict[str, Any]] = []
     logs: list[pd.DataFrame] = []
     for run in runs:
@@ -65,6 +76,13 @@ def collect_runs(
         rows.append(run_row(key, metrics, read_json(record_file)))
         counts.extend(confusion_rows(key, metrics))
         logs.append(pd.read_csv(folder / "training_log.csv").assign(**key))
+        right.setdefault(scenario, []).append(read_right(folder / "predictions.csv"))
+    for scenario, seeds in right.items():
+        if len(seeds) > 1:
+            bounds = dict(zip(OVER_SEEDS, interval_over_seeds(seeds), strict=True))
+            for row in rows:
+                if row["scenario"] == scenario and row["status"] == DONE:
+                    row.update(bounds)
     curves = pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=RUN_KEYS)
     curves = curves[RUN_KEYS + [name for name in curves if name not in RUN_KEYS]]
     for table, path in [
@@ -75,6 +93,29 @@ def collect_runs(
         with atomic_path(path) as temporary:
             table.to_csv(temporary, index=False)
     logger.info("%s on %s (%s): %d of %d runs collected", model, dataset, protocol, len(logs), len(runs))
+
+
+def read_right(predictions: Path) -> pd.Series:
+    """Read where a run is right: bool, by id and true class, in the order of ids."""
+    table = pd.read_csv(predictions, dtype=str, usecols=["id", "true", "predicted"], keep_default_na=False)
+    return (table["true"] == table["predicted"]).set_axis([table["id"], table["true"]]).sort_index()
+
+
+def interval_over_seeds(seeds: Sequence[pd.Series]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the mean accuracy, over seeds and over cases within each class.
+
+    Parameters
+    ----------
+    seeds : sequence of Series of bool
+        Of `read_right`.
+    """
+    from vlmtsc.evaluation.statistics import bootstrap_accuracies, interval
+
+    if any(not one.index.equals(seeds[0].index) for one in seeds):
+        raise InputError("seeds of one scenario were scored on different cases; allowed: the same test part")
+    labels = pd.factorize(seeds[0].index.get_level_values(1))[0]
+    [accuracies] = bootstrap_accuracies([np.stack([one.to_numpy() for one in seeds])], labels)
+    return interval(accuracies)
 
 
 def parse_run(run: str) -> tuple[str, int]:

@@ -10,9 +10,13 @@ from vlmtsc.script import run_script
 OTHER_FORMS = {
     "accuracy": ".csv, .tex, .html",
     "paper": ".csv, .tex, .html",
-    "ledger": ".csv, .html",
     "controls": ".csv, .html",
+    "baselines": ".csv, .tex, .html",
+    "comparisons": ".csv, .html",
+    "ledger": ".csv, .html",
 }
+#: Tables that are made without the tables of accuracies.
+WITHOUT_RUNS = {"ledger", "controls", "baselines"}
 
 
 def print_summary(
@@ -42,7 +46,7 @@ def print_summary(
             f"{table} (also {OTHER_FORMS[name]})" for name, table in zip(names, files, strict=True)
         )
     }
-    if not {*names} <= {"ledger", "controls"}:  # made without the tables of accuracies
+    if not WITHOUT_RUNS.issuperset(names):
         places |= {
             "All runs": str(results / "tables" / "runs.csv"),
             "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",

@@ -52,8 +52,8 @@ def expected_outputs() -> set[str]:
     names |= {f"datasets/{DATASET}/pooled/{name}" for name in ("split.npz", "facts.json")}
     names |= {f"plots/{DATASET}/line/case-{case:05d}.png" for case in range(24)}
     names |= {f"plots/{DATASET}/line/manifest.json"}
-    tables = ("runs.csv", "training.csv", "confusion.csv", "ledger.csv", "controls.csv")
-    names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}" for name in tables}
+    tables = ("runs", "training", "confusion", "ledger", "controls", "methods", "comparisons")
+    names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
         for name in ("train", "validation", "test", "representation", "budget"):
@@ -71,7 +71,12 @@ def expected_outputs() -> set[str]:
             names.add(f"runs/{place}/seed-0/{name}")
     names |= {f"tables/{name}" for name in ("runs.csv", "runs.html")}
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
-    names |= {f"tables/{table}.{kind}" for table in ("ledger", "controls") for kind in ("csv", "md", "html")}
+    names |= {
+        f"tables/{table}.{kind}"
+        for table in ("ledger", "controls", "comparisons")
+        for kind in ("csv", "md", "html")
+    }
+    names |= {"tables/methods.csv", "tables/rankings.csv"}
     for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls"):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
@@ -103,6 +108,8 @@ def test_exactly_these_outputs(finished: Path) -> None:
         "report_controls/all",
         f"collect_runs/{run}",
         f"collect_ledger/{run}",
+        f"compare_methods/{run}",
+        "write_comparisons/all",
         "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
@@ -213,6 +220,8 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "collect_controls",
         "report_controls",
         "collect_runs",
+        "compare_methods",
+        "write_comparisons",
         "write_tables",
         "draw_figures",
         "all",

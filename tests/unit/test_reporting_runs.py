@@ -16,6 +16,7 @@ from draw_figures import draw_figures
 from print_summary import print_summary
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
+from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.reporting.style import line_looks, wrapped
 from vlmtsc.reporting.tables import (
     COLUMN_TYPES,
@@ -58,6 +59,8 @@ def write_run(
     predicted[wrong] = (true[wrong] + generator.integers(1, len(classes), len(wrong))) % len(classes)
     scores = 3.0 * np.eye(len(classes))[predicted] + generator.normal(0, 0.3, (n_cases, len(classes)))
     (folder / "metrics.json").write_text(json.dumps(compute_metrics(true, scores, classes)))
+    ids = [f"{dataset}-{case:05d}" for case in range(n_cases)]
+    prediction_table(ids, scores, classes, true).to_csv(folder / "predictions.csv", index=False)
     record = {
         "model": model,
         "dataset": dataset,
@@ -319,3 +322,23 @@ def test_no_two_lines_look_alike_and_long_names_break() -> None:
         wrapped("BASELINE_2048_adaptive_ds_plot_ds").replace("\n", "") == "BASELINE_2048_adaptive_ds_plot_ds"
     )
     assert max(map(len, wrapped("BASELINE_2048_adaptive_ds_plot_ds").split("\n"))) <= 15
+
+
+def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> None:
+    for seed, accuracy in ((1, 0.95), (2, 0.85)):
+        write_run(tmp_path / "runs", "GunPoint", "plot", seed, accuracy=accuracy)
+    write_run(tmp_path / "runs", "GunPoint", "numbers", 1)
+    collected, *_ = collect(
+        tmp_path, "GunPoint", ["plot/seed-1", "plot/seed-2", "plot/seed-3", "numbers/seed-1"]
+    )
+    runs = read_tables([collected], COLUMN_TYPES)
+    low, high = (runs[name] for name in ("accuracy_low_over_seeds", "accuracy_high_over_seeds"))
+    assert low[0] == low[1] < 0.9 < high[0] == high[1]
+    assert low[2:].isna().all()  # a seed that was not run, a scenario with one seed
+    cell = accuracy_table(runs).cells["plot"].iloc[0]
+    assert cell == f"90.0 ± 7.1 [{100 * low[0]:.1f}, {100 * high[0]:.1f}], 2 of 3 seeds (620k)"
+    # Seeds that were scored on other cases do not belong together.
+    path = tmp_path / "runs/smolllava/GunPoint/pooled/plot/seed-2/predictions.csv"
+    pd.read_csv(path).iloc[1:].to_csv(path, index=False)
+    with pytest.raises(InputError, match="scored on different cases"):
+        collect(tmp_path, "GunPoint", ["plot/seed-1", "plot/seed-2"])

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT, SnakemakeRunner
 
 from vlmtsc.configuration import load_configuration_files
+from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
 
 DRY = ("--dry-run", "--quiet", "host", "rules")
 ONE = ("datasets=[GunPoint]", "scenarios=[plot,plot_and_numbers]")
@@ -59,6 +60,9 @@ def expected_counts(path: Path) -> dict[str, int]:
         "collect_runs": models * datasets,
         "write_tables": 1,
         "draw_figures": 1,
+        "compare_methods": models * datasets,
+        "write_comparisons": 1,
+        "draw_rankings": int(datasets >= DATASETS_NEEDED and scenarios >= METHODS_NEEDED),
         "all": 1,
     }
     return {rule: count for rule, count in counts.items() if count}

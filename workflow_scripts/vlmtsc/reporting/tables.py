@@ -45,7 +45,18 @@ RECORD = [
     "git_revision",
     "shared_with",
 ]
-RUN_COLUMNS = [*RUN_KEYS, "status", *METRICS, "accuracy_low", "accuracy_high", *READOUTS, *RECORD]
+#: The bootstrap interval of a scenario's mean accuracy, the same for all its seeds; empty with one seed.
+OVER_SEEDS = ["accuracy_low_over_seeds", "accuracy_high_over_seeds"]
+RUN_COLUMNS = [
+    *RUN_KEYS,
+    "status",
+    *METRICS,
+    "accuracy_low",
+    "accuracy_high",
+    *OVER_SEEDS,
+    *READOUTS,
+    *RECORD,
+]
 TEXT_COLUMNS = [
     "model",
     "dataset",
@@ -199,7 +210,7 @@ def accuracy_table(runs: pd.DataFrame) -> AccuracyTable:
     """Datasets by scenarios, each cell ``94.1 [90.2, 96.5] (620k)``.
 
     Accuracy and its 95% interval in percent, then training tokens. Over several seeds it is the mean and
-    standard deviation instead, ``94.1 ± 0.8, 3 seeds (620k)``.
+    standard deviation, then the interval of `OVER_SEEDS`, ``94.1 ± 0.8 [92.0, 95.9], 3 seeds (620k)``.
 
     Parameters
     ----------
@@ -228,8 +239,8 @@ def accuracy_table(runs: pd.DataFrame) -> AccuracyTable:
             rows.append(head | cells)
             marks.append(dict.fromkeys(head, False) | {name: name == best for name in scenarios})
     note = (
-        "Test accuracy in percent, then its 95% Wilson interval in brackets (over several seeds: "
-        "mean ± standard deviation), then the tokens trained on in parentheses. "
+        "Test accuracy in percent, then its 95% Wilson interval in brackets (over several seeds: mean ± standard "
+        "deviation, and the interval of a bootstrap of seeds and cases), then the tokens trained on in parentheses. "
         "Bold: the scenario chosen on validation accuracy; the test part took no part in the choice. "
         "Majority %: what always answering the test part's most frequent class reaches."
     )
@@ -250,13 +261,16 @@ def accuracy_cell(runs: pd.DataFrame) -> str:
 
 
 def accuracy_text(runs: pd.DataFrame) -> str:
-    """Write accuracy and interval of runs of which one at least is done: ``94.1 [90.2, 96.5]``."""
+    """Write accuracy and interval of the seeds of a scenario, of which one at least is done: ``94.1 [90.2, 96.5]``."""
     done = runs[runs["status"] == DONE]
     accuracy = percent(done["accuracy"].mean())
     if len(runs) == 1:
         run = done.iloc[0]
         return f"{accuracy} [{percent(run['accuracy_low'])}, {percent(run['accuracy_high'])}]"
     spread = f" ± {percent(done['accuracy'].std())}" if len(done) > 1 else ""
+    if len(done) > 1 and done[OVER_SEEDS].notna().all(axis=None):
+        low, high = done[OVER_SEEDS].iloc[0]
+        spread += f" [{percent(low)}, {percent(high)}]"
     seeds = f"{len(done)} seeds" if len(done) == len(runs) else f"{len(done)} of {len(runs)} seeds"
     return f"{accuracy}{spread}, {seeds}"
 

@@ -7,18 +7,17 @@ import os
 import platform
 import resource
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "snakemake")
 
 
-def package_versions() -> dict[str, str]:
+def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Return the versions of the packages that a result depends on, and Python's."""
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -38,6 +37,8 @@ def git_revision(folder: Path) -> str:
 
 def hardware(threads: int) -> dict[str, Any]:
     """Describe the machine: processor, cores, threads used, memory in GiB, GPUs."""
+    import torch  # seconds, which the other records do without
+
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

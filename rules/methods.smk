@@ -1,0 +1,68 @@
+"""What baselines and comparisons are made of. Functions only."""
+
+from vlmtsc.baselines.plan import asked_baselines, baseline_keys, probed_plot, probed_scenario
+from vlmtsc.baselines.settings import PROBES, SERIES_BASELINES
+from vlmtsc.files import digest_of_files
+from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
+
+BASELINE_FILES = ("predictions.csv", "metrics.json", "record.json")
+PUBLISHED_OFFICIAL = Path(os.path.relpath(ROOT / "config" / "published_official.tsv")).as_posix()
+# What the target `baselines` makes.
+BASELINE_KEYS = baseline_keys(CONFIGURATION, asked_baselines(CONFIGURATION))
+
+
+def content_of_runs():
+    """A digest of the fine-tuned runs that are there, so that the table takes them up. They are not inputs: the baselines
+    ask for no training."""
+    files = [Path(RESULTS, run.folder, "metrics.json") for run in RUNS]
+    return digest_of_files(file for file in files if file.is_file())
+
+
+def matrix_of_runs():
+    """The selected runs as options of a command: each combination is one."""
+    kinds = ("model", "dataset", "scenario", "seed")
+    values = {kind: list(dict.fromkeys(getattr(run, kind) for run in RUNS)) for kind in kinds}
+    options = " ".join(option(f"{kind}s", as_argument(names)) for kind, names in values.items())
+    return f"{options} --protocol {CONFIGURATION.protocol}"
+
+
+def probed_input(wildcards):
+    """What a probe's features are made from: plots, or the questions of a scenario."""
+    if wildcards.baseline == "logistic_tower":
+        return {"plots": f"{RESULTS}/plots/{wildcards.dataset}/{probed_plot(CONFIGURATION)}"}
+    place = f"{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/{probed_scenario(CONFIGURATION)}"
+    names = ("train", "validation", "test", "representation")
+    return {name: f"{RESULTS}/conversations/{place}/{name}.json" for name in names}
+
+
+def probed_options(wildcards, input):
+    """The same as command-line options."""
+    if "plots" in input.keys():
+        return option("plots", input.plots)
+    return option("conversations", Path(input.test).parent.as_posix())
+
+
+COMPARED_KEYS = baseline_keys(CONFIGURATION, CONFIGURATION.options["baselines"])
+EXPORTED = ("predictions.csv", "metrics.json")
+
+
+def compared_baselines(wildcards):
+    """The configured baselines of one dataset; of the probes, those of one model."""
+    return [
+        key
+        for key in COMPARED_KEYS
+        if key.dataset == wildcards.dataset and key.model in ("", wildcards.model)
+    ]
+
+
+def compared_files(name):
+    """An input function: the file `name` of each of these baselines."""
+    return lambda wildcards: [f"{RESULTS}/{key.folder}/{name}" for key in compared_baselines(wildcards)]
+
+
+def ranking_figures():
+    """Figures of ranks over datasets, if there are enough datasets and methods to rank."""
+    methods = {run.scenario for run in RUNS} | {key.baseline for key in COMPARED_KEYS}
+    if len({run.dataset for run in RUNS}) < DATASETS_NEEDED or len(methods) < METHODS_NEEDED:
+        return []
+    return [f"{RESULTS}/figures/critical_difference.png", f"{RESULTS}/figures/multi_comparison_matrix.png"]

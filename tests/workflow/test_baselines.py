@@ -1,0 +1,74 @@
+"""Baselines and comparisons as Snakemake sees them: which jobs they need, and which they do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import SnakemakeRunner
+
+from vlmtsc.baselines.settings import BASELINES, PROBES
+
+DRY = ("--dry-run", "--quiet", "host", "rules")
+TWO = ("datasets=[GunPoint,Coffee]", "scenarios=[plot,numbers]")
+
+
+def job_counts(output: str) -> dict[str, int]:
+    table = output.rsplit("Job stats:", 1)[-1]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def planned(snakemake: SnakemakeRunner, project: Path, target: str, *config: str) -> dict[str, int]:
+    done = snakemake(project, *DRY, "--config", *config, "--", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return job_counts(done.stdout + done.stderr)
+
+
+def test_the_target_makes_all_baselines_and_trains_nothing(project: Path, snakemake: SnakemakeRunner) -> None:
+    counts = planned(snakemake, project, "baselines", *TWO)
+    assert counts["fit_baseline"] == 2 * (len(BASELINES) - len(PROBES))
+    assert counts["fit_probe"] == 2 * len(PROBES)
+    assert counts["render_plots"] == 2
+    assert counts["build_conversations"] == 2  # the questions of the scenario `numbers`
+    assert counts["write_baselines_table"] == counts["assemble_model"] == 1
+    assert "finetune_model" not in counts
+
+
+def test_methods_of_series_alone_need_no_model(project: Path, snakemake: SnakemakeRunner) -> None:
+    counts = planned(snakemake, project, "baselines", *TWO, "baselines=[euclidean_1nn,dtw_1nn]")
+    assert counts.pop("total") == 2 * (3 + 2) + 2
+    assert set(counts) == {
+        "download_dataset",
+        "preprocess_dataset",
+        "split_dataset",
+        "fit_baseline",
+        "write_baselines_table",
+        "baselines",
+    }
+
+
+def test_a_whole_run_has_the_configured_baselines(project: Path, snakemake: SnakemakeRunner) -> None:
+    counts = planned(snakemake, project, "all", *TWO)
+    assert not {"fit_baseline", "fit_probe", "draw_rankings"} & set(counts)
+    assert (counts["compare_methods"], counts["write_comparisons"]) == (2, 1)
+    counts = planned(snakemake, project, "all", *TWO, "baselines=[majority,logistic_tower]")
+    assert (counts["fit_baseline"], counts["fit_probe"]) == (2, 2)
+
+
+@pytest.mark.parametrize(("baselines", "figures"), [("[]", 0), ("[majority]", 1)])
+def test_ranks_are_drawn_where_there_is_enough(
+    project: Path, snakemake: SnakemakeRunner, baselines: str, figures: int
+) -> None:
+    six = "datasets=[GunPoint,Coffee,ArrowHead,OSULeaf,BasicMotions,ItalyPowerDemand]"
+    counts = planned(
+        snakemake, project, "comparisons", six, "scenarios=[plot,numbers]", f"baselines={baselines}"
+    )
+    assert counts.get("draw_rankings", 0) == figures
+
+
+def test_an_unknown_baseline_is_refused(project: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(project, *DRY, "--config", "baselines=[knn]")
+    assert done.returncode != 0
+    assert "baselines.0" in done.stdout + done.stderr
+    assert "euclidean_1nn" in done.stdout + done.stderr

@@ -1,0 +1,84 @@
+"""Compare the scenarios and baselines of one model, dataset and protocol on the same test cases."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from vlmtsc.baselines.settings import BaselineKey
+from vlmtsc.files import atomic_path, read_json
+from vlmtsc.reporting.comparisons import (
+    BASELINE,
+    COMPARISON_COLUMNS,
+    FINE_TUNED,
+    METHOD_COLUMNS,
+    Method,
+    compare_predictions,
+)
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.compare_methods")
+
+
+def compare_methods(
+    results: Path,
+    model: str,
+    dataset: str,
+    protocol: str,
+    runs: list[str],
+    baselines: list[BaselineKey],
+    methods: Path,
+    comparisons: Path,
+    log: Path | None = None,
+) -> None:
+    """Compare the scenarios and baselines of one model, dataset and protocol on the same test cases.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of the workflow's results.
+    model, dataset, protocol : str
+        What the runs share.
+    runs : list of str
+        Fine-tuned runs as ``{scenario}/seed-{seed}``; the seeds of a scenario belong together.
+    baselines : list of BaselineKey
+        Baselines of the same dataset and protocol.
+    methods : Path
+        CSV to write: one row a method.
+    comparisons : Path
+        CSV to write: one row a pair of methods.
+    log : Path, optional
+        File for messages.
+    """
+    root = results / "runs" / model / dataset / protocol
+    folders: dict[str, list[Path]] = {}
+    for run in runs:
+        folders.setdefault(run.rpartition("/")[0], []).append(root / run)
+    found = [read_method(name, FINE_TUNED, seeds) for name, seeds in folders.items()]
+    found += [read_method(key.baseline, BASELINE, [results / key.folder]) for key in baselines]
+    place = {"model": model, "dataset": dataset, "protocol": protocol}
+    rows, pairs = compare_predictions(place, found)
+    for path, table in (
+        (methods, pd.DataFrame(rows, columns=METHOD_COLUMNS)),
+        (comparisons, pd.DataFrame(pairs, columns=COMPARISON_COLUMNS)),
+    ):
+        with atomic_path(path) as temporary:
+            table.to_csv(temporary, index=False)
+    logger.info("%s: %d methods, %d pairs", dataset, len(rows), len(pairs))
+
+
+def read_method(name: str, kind: str, folders: list[Path]) -> Method:
+    """Read the predictions and metrics of a method, one folder a seed."""
+    columns = ["id", "true", "predicted"]
+    predictions = [
+        # Labels such as "NA" are labels.
+        pd.read_csv(folder / "predictions.csv", dtype=str, usecols=columns, keep_default_na=False)
+        for folder in folders
+    ]
+    return Method(name, kind, predictions, [read_json(folder / "metrics.json") for folder in folders])
+
+
+if __name__ == "__main__":
+    run_script(compare_methods)

@@ -1,0 +1,145 @@
+"""The fully convolutional network of Wang et al., within a limit that a CPU can bear."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import avg_pool1d, cross_entropy, log_softmax
+
+from vlmtsc.baselines.cases import BaselineData, BaselineResult
+from vlmtsc.baselines.settings import SEED
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the network is trained at most.
+
+    Attributes
+    ----------
+    epochs, steps : int
+        Passes through the training part, and batches.
+    timepoints : int
+        Sum of the lengths of all series that are shown: one costs about 1.6 million operations.
+    length : int
+        Longer series are averaged over as many neighbouring timepoints as needed.
+    patience : int
+        Epochs without a lower validation loss after which training ends.
+    """
+
+    epochs: int = 300
+    steps: int = 15_000
+    timepoints: int = 15_000_000
+    length: int = 512
+    patience: int = 30
+
+
+class FullyConvolutionalNetwork(nn.Module):
+    """Three convolutions with batch normalisation, the mean over time, one linear layer [1]_.
+
+    Parameters
+    ----------
+    n_channels, n_classes : int
+
+    References
+    ----------
+    .. [1] Z. Wang, W. Yan and T. Oates, Time series classification from scratch with deep neural networks: a strong
+       baseline, IJCNN 2017, 1578-1585.
+    """
+
+    def __init__(self, n_channels: int, n_classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = n_channels
+        for filters, kernel in ((128, 8), (256, 5), (128, 3)):
+            layers += [
+                nn.Conv1d(width, filters, kernel, padding="same"),
+                nn.BatchNorm1d(filters),
+                nn.ReLU(),
+            ]
+            width = filters
+        self.features = nn.Sequential(*layers)
+        self.output = nn.Linear(width, n_classes)
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        series : torch.Tensor
+            float32, shape (batch, n_channels, n_timepoints).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (batch, n_classes).
+        """
+        return self.output(self.features(series).mean(dim=-1))
+
+
+def fit_fcn(data: BaselineData, threads: int = 1, limits: Limits | None = None) -> BaselineResult:
+    """Train on the training part; the weights of the epoch with the lowest validation loss are kept.
+
+    Optimiser, learning rate (halved on a plateau) and batch size are those of the paper and of its usual
+    re-implementations; the number of epochs is chosen on validation in place of a fixed 2000.
+    """
+    limits = limits or Limits()
+    torch.set_num_threads(threads)
+    torch.manual_seed(SEED)
+    prepare = _Preparation(data.train, limits.length)
+    train, validation, test = (prepare(part) for part in (data.train, data.validation, data.test))
+    labels, wanted = torch.as_tensor(data.train_labels), torch.as_tensor(data.validation_labels)
+    network = FullyConvolutionalNetwork(train.shape[1], data.n_classes)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10, min_lr=1e-4)
+    batch_size = max(2, min(16, len(train) // 10))
+    order = torch.Generator().manual_seed(SEED)
+    best = (math.inf, 0, copy.deepcopy(network.state_dict()))
+    epoch = steps = 0
+    reason = "epochs"
+    for epoch in range(1, limits.epochs + 1):
+        network.train()
+        for batch in torch.randperm(len(train), generator=order).split(batch_size):
+            # Batch normalisation has nothing to normalise a single case by.
+            if len(batch) > 1:
+                optimizer.zero_grad()
+                cross_entropy(network(train[batch]), labels[batch]).backward()
+                optimizer.step()
+                steps += 1
+        loss = float(cross_entropy(_logits(network, validation), wanted))
+        plateau.step(loss)
+        if loss < best[0]:
+            best = (loss, epoch, copy.deepcopy(network.state_dict()))
+        if epoch - best[1] >= limits.patience:
+            reason = "validation"
+            break
+        if steps >= limits.steps or epoch * train.shape[0] * train.shape[-1] >= limits.timepoints:
+            reason = "limit"
+            break
+    network.load_state_dict(best[2])
+    scores = [log_softmax(_logits(network, part).double(), dim=1).numpy() for part in (validation, test)]
+    chosen = {"epochs": best[1], "epochs_done": epoch, "stopped_by": reason, "averaged_over": prepare.factor}
+    return BaselineResult(scores[0], scores[1], True, chosen)
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, series: torch.Tensor) -> torch.Tensor:
+    network.eval()
+    return torch.cat([network(block) for block in series.split(64)])
+
+
+class _Preparation:
+    """Standardises each channel by the training part's mean and deviation, and shortens long series."""
+
+    def __init__(self, train: np.ndarray, length: int) -> None:
+        self._mean = train.mean(axis=(0, 2), keepdims=True)
+        self._deviation = train.std(axis=(0, 2), keepdims=True) + 1e-8
+        self.factor = math.ceil(train.shape[-1] / length)
+
+    def __call__(self, series: np.ndarray) -> torch.Tensor:
+        scaled = torch.as_tensor((series - self._mean) / self._deviation, dtype=torch.float32)
+        return avg_pool1d(scaled, self.factor, ceil_mode=True)

@@ -1,0 +1,193 @@
+"""Is a difference real? Intervals and paired tests of finished predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import friedmanchisquare, rankdata, wilcoxon
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
+
+#: Level of all tests and, as its complement, of all intervals.
+ALPHA = 0.05
+RESAMPLES = 2000
+#: Cases that one of two methods has right, below which McNemar's test is exact.
+FEW = 25
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """McNemar's test that two methods are right equally often.
+
+    Attributes
+    ----------
+    only_first, only_second : int
+        Cases that only one of the two has right.
+    p_value : float
+    exact : bool
+        Whether the p-value is the binomial test's; otherwise that of chi-squared with continuity correction.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+    exact: bool
+
+
+def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
+    """Test whether two methods are right equally often on the same cases [1]_.
+
+    Parameters
+    ----------
+    first, second : ndarray of bool, shape (n_cases,)
+        Where each is right.
+
+    Raises
+    ------
+    InputError
+        If they are of different lengths.
+
+    References
+    ----------
+    .. [1] Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
+       Psychometrika 12 (1947) 153-157.
+    """
+    if first.shape != second.shape or first.ndim != 1:
+        raise InputError(f"paired test of {first.shape} and {second.shape} cases; allowed: the same cases")
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    exact = only_first + only_second < FEW
+    table = [[int((first & second).sum()), only_first], [only_second, int((~first & ~second).sum())]]
+    result = mcnemar(table, exact=exact, correction=True)
+    return PairedTest(only_first, only_second, float(result.pvalue), exact)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return p-values adjusted for their number by Holm's step-down method [1]_.
+
+    References
+    ----------
+    .. [1] S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979)
+       65-70.
+    """
+    values = np.asarray(p_values, dtype=float)
+    return multipletests(values, alpha=ALPHA, method="holm")[1] if len(values) else values
+
+
+def bootstrap_accuracies(
+    right: Sequence[np.ndarray], labels: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> list[np.ndarray]:
+    """Draw seeds and cases anew, with replacement, and return each method's mean accuracy in each resample.
+
+    Cases are drawn within each class, so that every resample has the test part's class balance (stratified bootstrap),
+    and are the same for all methods, so that differences are paired. Seeds are drawn for each method by itself.
+
+    Parameters
+    ----------
+    right : sequence of ndarray of bool, each of shape (n_seeds, n_cases)
+        Where each run of each method is right.
+    labels : ndarray of int, shape (n_cases,)
+        True classes.
+    resamples : int, default 2000
+    seed : int, default 0
+
+    Returns
+    -------
+    list of ndarray of float, each of shape (resamples,)
+    """
+    for runs in right:
+        if runs.ndim != 2 or runs.shape[1] != len(labels) or not len(runs):
+            raise InputError(f"bootstrap of an array of shape {runs.shape}; allowed: (seeds, {len(labels)})")
+    random = np.random.default_rng(seed)
+    strata = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    accuracies = [np.empty(resamples) for _ in right]
+    for draw in range(resamples):
+        cases = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
+        for runs, of_method in zip(right, accuracies, strict=True):
+            seeds = random.integers(len(runs), size=len(runs))
+            of_method[draw] = runs[np.ix_(seeds, cases)].mean()
+    return accuracies
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the middle 95% of bootstrapped values."""
+    low, high = np.quantile(values, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
+def why_no_ranking(accuracies: pd.DataFrame) -> str | None:
+    """Say in a sentence why methods cannot be ranked over these datasets, if they cannot.
+
+    Parameters
+    ----------
+    accuracies : DataFrame of float
+        Datasets in rows, methods in columns; without missing values.
+    """
+    datasets, methods = accuracies.shape
+    if methods >= METHODS_NEEDED and datasets >= DATASETS_NEEDED:
+        return None
+    return (
+        f"Methods are not ranked over datasets: that needs at least {METHODS_NEEDED} methods and {DATASETS_NEEDED} "
+        f"datasets (with fewer no signed-rank test can reach {ALPHA}), and there are {methods} and {datasets}."
+    )
+
+
+def signed_rank_tests(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """Compare all pairs of methods over datasets by Wilcoxon's signed-rank test, with Holm's correction [1]_.
+
+    Parameters
+    ----------
+    accuracies : DataFrame of float
+        Datasets in rows, methods in columns.
+
+    Returns
+    -------
+    DataFrame
+        first, second, wins, ties, losses (of the first), mean_difference, p_value (two-sided; 1 if all are ties),
+        p_holm.
+
+    References
+    ----------
+    .. [1] A. Benavoli, G. Corani and F. Mangili, Should we really use post-hoc tests based on mean-ranks?, Journal of
+       Machine Learning Research 17 (2016) 1-10.
+    """
+    rows = []
+    for first, second in combinations(accuracies, 2):
+        # Rounded, since equal accuracies may differ in their last bit.
+        difference = (accuracies[first] - accuracies[second]).to_numpy(dtype=float).round(12)
+        tied = not difference.any()
+        rows.append(
+            {
+                "first": first,
+                "second": second,
+                "wins": int((difference > 0).sum()),
+                "ties": int((difference == 0).sum()),
+                "losses": int((difference < 0).sum()),
+                "mean_difference": float(difference.mean()),
+                "p_value": 1.0 if tied else float(wilcoxon(difference, zero_method="wilcox").pvalue),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p_value"].tolist()))
+
+
+def mean_ranks(accuracies: pd.DataFrame) -> pd.Series:
+    """Return each method's mean rank over datasets, 1 for the best; ties share their mean rank."""
+    ranks = rankdata(-accuracies.to_numpy(dtype=float).round(12), axis=1)
+    return pd.Series(ranks.mean(axis=0), index=accuracies.columns, name="mean_rank").sort_values(
+        kind="stable"
+    )
+
+
+def friedman_p_value(accuracies: pd.DataFrame) -> float:
+    """Return the p-value of Friedman's test that all methods rank alike; 1 if they are equal everywhere."""
+    values = accuracies.to_numpy(dtype=float).round(12)
+    if (values == values[:, :1]).all():
+        return 1.0
+    return float(friedmanchisquare(*values.T).pvalue)
