@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,10 +100,14 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not a JSON file ({error})") from error
 
 
-def digest_of_files(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of the contents of files, in their order; of their names, the last part counts."""
+def digest_of_files(paths: Iterable[Path | zipfile.Path]) -> str:
+    """Return the SHA-256 of the contents of files, in their order; of their names, the last part counts.
+
+    A file in a zip file counts like any other.
+    """
     digest = hashlib.sha256()
     for path in paths:
+        file: Any  # the standard library's types tell the two kinds of open files apart
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.name} {content}\n".encode())

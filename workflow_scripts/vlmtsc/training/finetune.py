@@ -22,6 +22,7 @@ from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.representation.plot_store import PlotPath, plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, make_examples
 from vlmtsc.training.progress import TrainingLog
@@ -53,7 +54,7 @@ class Finetuned:
     record: dict[str, Any]
 
 
-def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[Path]:
+def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
     """List the plots of all parts, in order.
 
     Raises
@@ -64,7 +65,10 @@ def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[
     names = [example.image for part in parts for example in part if example.image is not None]
     if names and plots is None:
         raise InputError(f"conversations with images ({names[0]}, ...), but no folder of plots was given")
-    return [plots / name for name in names] if plots is not None else []
+    if plots is None:
+        return []
+    place = plots_in(plots)
+    return [place / name for name in names]
 
 
 def index_images(parts: Sequence[Sequence[Example]]) -> list[Part]:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
 from vlmtsc.representation.breakdown import input_digest
+from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.record import package_versions
 from vlmtsc.training.settings import FinetuneSettings
@@ -66,7 +67,10 @@ def training_digest(
     """
     device = compute_device()
     images = sorted({record["image"] for part in parts.values() for record in part if "image" in record})
-    drawn = digest_of_files(plots / name for name in images) if plots is not None else ""
+    drawn = ""
+    if plots is not None:
+        place = plots_in(plots)
+        drawn = digest_of_files(place / name for name in images)
     files = [path for path in checkpoint.rglob("*") if path.is_file() and not path.name.startswith(".")]
     context = representation.scenario.context_length
     content = {
