@@ -29,6 +29,7 @@ from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.states import fault_of_file, latest_state
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
@@ -190,7 +191,7 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
     Where the best adapter is kept, the Trainer has put it back in place at the end.
     """
     trainer.remove_callback(PrinterCallback)  # `log` says more
-    last = latest_state(checkpoints)
+    last = latest_state(checkpoints, keep_best=trainer.args.load_best_model_at_end)
     if last is not None:
         logger.info("goes on from %s", last)
         log.restore(read_json(last / "trainer_state.json")["log_history"])
@@ -203,12 +204,6 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
         trainer.evaluate()
 
 
-def latest_state(checkpoints: Path) -> Path | None:
-    """Return the newest complete state of an interrupted run, or None."""
-    states = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(states, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
 def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
     """Make a folder of states this run's: empty it if the states are of a run with other inputs.
 
@@ -219,7 +214,8 @@ def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
         What a state depends on: settings and digests of the inputs.
     """
     marker = folder / "identity.json"
-    if marker.is_file() and read_json(marker) == dict(identity):
+    whole = marker.is_file() and fault_of_file(marker) is None
+    if whole and read_json(marker) == dict(identity):
         return
     shutil.rmtree(folder, ignore_errors=True)
     write_json(marker, dict(identity))

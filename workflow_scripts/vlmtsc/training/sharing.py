@@ -23,6 +23,7 @@ from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.record import package_versions
 from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.states import fault_of_file, fault_of_folder
 
 logger = logging.getLogger(__name__)
 
@@ -124,14 +125,21 @@ class SharedRuns:
 
     def _runs(self, digest: str) -> list[Path]:
         known = self.folder / digest / "runs.json"
-        return [self.folder / path for path in read_json(known)] if known.exists() else []
+        if not known.exists() or fault_of_file(known):  # it is made anew with the next outcome
+            return []
+        return [self.folder / path for path in read_json(known)]
 
 
 def holds(run: Path, digest: str) -> bool:
     """Whether a run folder is complete and has the outcome of this training."""
     record = run / RECORD
-    complete = record.is_file() and (run / LOG).is_file() and (run / ADAPTER).is_dir()
-    return complete and read_json(record).get("training_digest") == digest
+    if not (record.is_file() and (run / LOG).is_file() and (run / ADAPTER).is_dir()):
+        return False
+    fault = fault_of_file(record) or fault_of_folder(run / ADAPTER, ("adapter_model.safetensors",))
+    if fault is not None:
+        logger.warning("%s: its outcome is not taken: %s", run, fault)
+        return False
+    return read_json(record).get("training_digest") == digest
 
 
 def take_outputs(source: Path, adapter: Path, training_log: Path) -> dict[str, Any]:
