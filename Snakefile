@@ -31,8 +31,13 @@ rule all:
         final_results(),
 
 
+onstart:
+    hold_results()
+
+
 onsuccess:
     show_results()
+    release_results()
 
 
 onerror:
@@ -43,3 +48,4 @@ onerror:
         file=sys.stderr,
     )
     show_incomplete_results()
+    release_results()
