@@ -29,6 +29,7 @@ rule all:
     default_target: True
     input:
         final_results(),
+        gaps_of_runs(),
 
 
 onstart:
