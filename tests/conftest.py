@@ -48,13 +48,12 @@ def snakemake() -> SnakemakeRunner:
     """
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
-    environment = {**os.environ, "PATH": path}
 
     def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=folder,
-            env=environment,
+            env={**os.environ, "PATH": path},  # as it is now: a test may have set something in it
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -152,6 +152,11 @@ class Running:
         )
         return processes_of(self.project, script)
 
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until something has happened, and Snakemake has not ended before."""
+        wait_for(lambda: condition() or self.process.poll() is not None, what)
+        assert self.process.poll() is None, self.text
+
     def send(self, number: signal.Signals, victim: str, script: str) -> None:
         """Send a signal to the job of a rule, to Snakemake alone, or to all processes of the call."""
         jobs = processes_of(self.project, script)

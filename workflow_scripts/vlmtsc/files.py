@@ -97,17 +97,21 @@ def hold_folder(folder: Path) -> FileLock:
     Raises
     ------
     InputError
-        If another process holds it.
+        If another process holds it, or it cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".workflow.lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise InputError(
             f"{folder}: another workflow is writing into this folder ({lock.lock_file}); allowed: to wait until it has "
             "ended, or another folder (--config results=PATH)"
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written to ({error.strerror}); allowed: --config results=PATH"
+        ) from error
     except NotImplementedError:
         logger.warning("%s: the file system has no locks: run one workflow at a time in this folder", folder)
     return lock

@@ -66,8 +66,8 @@ def download(url: str, path: Path) -> None:
                         f"{DOWNLOAD_SECONDS:g} s, which is the limit"
                     )
     except urllib.error.HTTPError as error:
-        reason = " ".join(str(error.reason).split())  # of redirects it has several lines
-        raise InputError(f"{url}: the server answers {error.code} {reason}") from error
+        said = " ".join(str(error.reason).split())  # of redirects it has several lines
+        raise InputError(f"{url}: the server answers {error.code} {said}") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{url}: cannot be downloaded ({type(error).__name__}: {reason})") from error
