@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.reporting.tables import CONFUSION_COLUMNS, RUN_KEYS, confusion_rows, run_row, runs_table
@@ -64,7 +65,7 @@ def collect_runs(
         metrics = read_json(metrics_file)
         rows.append(run_row(key, metrics, read_json(record_file)))
         counts.extend(confusion_rows(key, metrics))
-        logs.append(pd.read_csv(folder / "training_log.csv").assign(**key))
+        logs.append(read_csv(folder / "training_log.csv").assign(**key))
     curves = pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=RUN_KEYS)
     curves = curves[RUN_KEYS + [name for name in curves if name not in RUN_KEYS]]
     for table, path in [

@@ -60,14 +60,13 @@ def _save_arrays(instance: object, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read arrays out of an .npz file; InputError if it is something else, or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path}: not a file of series with the arrays {', '.join(names)} ({error})"
-        ) from error
+        raise InputError(f"{path}: not a file with the arrays {', '.join(names)} ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class LabelledSeries:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; InputError if the file is something else."""
-        arrays = _load_arrays(path, [field.name for field in fields(cls)])
+        arrays = load_arrays(path, [field.name for field in fields(cls)])
         return cls(arrays["values"], arrays["lengths"], arrays["labels"], int(arrays["n_train"]))
 
 
@@ -203,7 +202,7 @@ class CleanSeries:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; InputError if the file is something else."""
-        arrays = _load_arrays(path, [field.name for field in fields(cls)])
+        arrays = load_arrays(path, [field.name for field in fields(cls)])
         return cls(
             arrays["values"],
             arrays["label_index"],
