@@ -134,5 +134,5 @@ def test_round_trip_without_pickle(tmp_path):
 
 def test_another_file_is_named(tmp_path):
     (tmp_path / "x.npz").write_text("no")
-    with pytest.raises(InputError, match=r"x\.npz: not a file of series"):
+    with pytest.raises(InputError, match=r"x\.npz: not a file"):
         LabelledSeries.load(tmp_path / "x.npz")
