@@ -1,4 +1,4 @@
-# make results | paper-embedded | baselines | ledger | corrections | test | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | baselines | ledger | corrections | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -17,7 +17,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines paper-embedded test test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
+.PHONY: help environment results ledger baselines paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -40,6 +40,9 @@ paper-embedded: environment ## the paper's table on the embedded model (SCENARIO
 
 test: environment ## run every test
 	@$(RUN) python -m pytest
+
+test-faults: environment ## the whole grid of injected faults, of which make test runs a sample (about an hour)
+	@$(RUN) python -m pytest tests/faults --faults=all $(ARGS)
 
 test-slurm: environment ## start a SLURM of one node and run the tiny workflow on it; as root, installs SLURM first
 	@sh tests/slurm/install.sh

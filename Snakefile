@@ -33,10 +33,16 @@ rule all:
     default_target: True
     input:
         final_results(),
+        gaps_of_runs(),
+
+
+onstart:
+    hold_results()
 
 
 onsuccess:
     show_results()
+    release_results()
 
 
 onerror:
@@ -47,3 +53,4 @@ onerror:
         file=sys.stderr,
     )
     show_incomplete_results()
+    release_results()

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from vlmtsc.code_digest import code_digest
 from vlmtsc.configuration import Run, load_configuration
 from vlmtsc.errors import InputError
+from vlmtsc.files import hold_folder, release_folder
 
 # What a plan is made of stays until the end; looking for garbage in it takes a tenth of a large dry run.
 gc.set_threshold(200_000, 100, 100)
@@ -39,6 +40,7 @@ def checked_configuration():
 CONFIGURATION = checked_configuration()
 RESULTS = CONFIGURATION.results
 RUNS = CONFIGURATION.runs()
+HELD = []
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 
@@ -176,3 +178,18 @@ def run_name(wildcards):
     """What identifies a run in its record."""
     names = {key: getattr(wildcards, key) for key in ("model", "dataset", "protocol", "scenario")}
     return names | {"seed": int(wildcards.seed)}
+
+
+def hold_results():
+    """Take the results folder for this call. Snakemake's own lock lies in the working directory, and keeps out no workflow
+    that is started elsewhere."""
+    try:
+        HELD.append(hold_folder(Path(RESULTS)))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def release_results():
+    """Let the results folder go."""
+    while HELD:
+        release_folder(HELD.pop())

@@ -47,3 +47,4 @@ rule write_paper_table:
 rule paper:
     input:
         rules.write_paper_table.output,
+        gaps_of_runs(),

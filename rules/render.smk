@@ -1,4 +1,6 @@
-# One PNG file for each case: once per dataset and plot, shared by every scenario that shows it.
+# A plot of each case: once per dataset and plot, shared by every scenario that shows it. A PNG file each, or one archive
+# of all (key `plots.store`). That is a resource and not a parameter, so that a profile can say it
+# (`set-resources: {render_plots: {plot_store: archive}}`), and so that a change draws nothing again: either is read.
 
 
 rule render_plots:
@@ -17,13 +19,14 @@ rule render_plots:
     resources:
         mem_mb=growing(2000),
         runtime=30,
+        plot_store=CONFIGURATION.plot_store,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.plot_settings(wildcards.plot)),
         script=path_of("render_plots"),
         code=code_of("render_plots"),
     shell:
         "python {params.script} --series {input.series:q} --settings {params.settings:q} "
-        "--output {output.plots:q} --threads {threads} --log {log:q}"
+        "--output {output.plots:q} --store {resources.plot_store:q} --threads {threads} --log {log:q}"
 
 
 # Plots of downsampled series belong to a scenario: what it keeps of a series depends on its text and the model's
@@ -45,9 +48,10 @@ rule render_scenario_plots:
     resources:
         mem_mb=growing(2000),
         runtime=30,
+        plot_store=CONFIGURATION.plot_store,
     params:
         script=path_of("render_plots"),
         code=code_of("render_plots"),
     shell:
         "python {params.script} --series {input.series:q} --representation {input.representation:q} "
-        "--output {output.plots:q} --threads {threads} --log {log:q}"
+        "--output {output.plots:q} --store {resources.plot_store:q} --threads {threads} --log {log:q}"

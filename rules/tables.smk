@@ -1,5 +1,7 @@
 """What tables are made of. Functions only."""
 
+from vlmtsc.gaps import hidden_gaps
+
 RUNS_OF = {}
 for run in RUNS:
     RUNS_OF.setdefault((run.model, run.dataset, run.protocol), []).append(run)
@@ -46,6 +48,34 @@ def plots_by_scenario(wildcards):
 def plots_of_scenarios(wildcards):
     """The folders of plots that these scenarios show."""
     return sorted({folder for folder in plots_by_scenario(wildcards).values() if folder})
+
+
+def gaps_of_runs():
+    """What a job that failed has left missing between newer and older files: asked for beside the tables."""
+
+    def chains(run):
+        scenario = f"{RESULTS}/conversations/{run.model}/{run.dataset}/{run.protocol}/{run.scenario}"
+        dataset = f"{RESULTS}/datasets/{run.dataset}"
+        tables = f"{RESULTS}/tables/by_dataset/{run.model}/{run.dataset}/{run.protocol}"
+        descriptions = CONFIGURATION.descriptions(run.scenario).values()
+        told = [
+            *map(str, own_files(run)),
+            *(f"{dataset}/{name}" for name in ("archive.npz", "series.npz", f"{run.protocol}/split.npz")),
+            *(f"{RESULTS}/descriptions/{run.dataset}/{place}.json" for place in descriptions if place),
+            f"{scenario}/representation.json",
+        ]
+        plots = plots_of_scenario(run)
+        trained = [f"{RESULTS}/{run.folder}/{name}" for name in ("run_record.json", "metrics.json")]
+        yield [
+            *told,
+            *([plots] if plots else []),
+            *trained,
+            f"{tables}/runs.csv",
+            f"{RESULTS}/tables/runs.csv",
+        ]
+        yield [*told, f"{tables}/ledger.csv", f"{RESULTS}/tables/ledger.csv"]
+
+    return hidden_gaps(chain for run in RUNS for chain in chains(run))
 
 
 def matrix_options():

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 #: What a run of the workflow reads from the project's folder.
 PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 
+#: Of tests/faults: the options that choose among injected faults, and the run that they disturb.
+pytest_plugins = ["fault_sample", "fault_fixtures"]
+
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -45,13 +48,12 @@ def snakemake() -> SnakemakeRunner:
     """
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
-    environment = {**os.environ, "PATH": path}
 
     def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=folder,
-            env=environment,
+            env={**os.environ, "PATH": path},  # as it is now: a test may have set something in it
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
-
-from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.describe.files import read_descriptions
 from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
@@ -69,8 +67,7 @@ def build_conversations(
     from vlmtsc.model.files import load_checked_processor
     from vlmtsc.representation.tokens import count_image_tokens, token_counter, token_locator
 
-    with np.load(split, allow_pickle=False) as file:
-        parts = {part: file[part] for part in PARTS}
+    parts = load_arrays(split, PARTS)
     asked = scenario.described_context
     trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
     processor = load_checked_processor(model)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.reporting.tables import (
@@ -75,7 +76,7 @@ def collect_runs(
         metrics = read_json(metrics_file)
         rows.append(run_row(key, metrics, read_json(record_file)))
         counts.extend(confusion_rows(key, metrics))
-        logs.append(pd.read_csv(folder / "training_log.csv").assign(**key))
+        logs.append(read_csv(folder / "training_log.csv").assign(**key))
         right.setdefault(scenario, []).append(read_right(folder / "predictions.csv"))
     for scenario, seeds in right.items():
         if len(seeds) > 1:

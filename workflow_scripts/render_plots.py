@@ -1,9 +1,12 @@
-"""Draw every case of a dataset once, as a PNG file."""
+"""Draw every case of a dataset once, as a PNG file or into an archive of them."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, digest_of_files, write_json
 from vlmtsc.representation.limits import fit_limits
+from vlmtsc.representation.plot_store import PlotStore, plots_in, write_plots
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings, plot_file_name
 from vlmtsc.script import run_script
@@ -28,15 +32,33 @@ def render_chunk(
     first: int,
     settings: PlotSettings,
     limits: tuple[np.ndarray, np.ndarray] | None,
-    folder: Path,
-) -> int:
-    """Draw cases `first`, `first` + 1, ... of shape (n_cases, n_channels, n_timepoints); return how many."""
-    from vlmtsc.representation.plots import make_plotter, write_png
+) -> list[tuple[int, bytes]]:
+    """Draw cases `first`, `first` + 1, ... of shape (n_cases, n_channels, n_timepoints); return their PNG files."""
+    from vlmtsc.representation.plots import encode_png, make_plotter
 
     plotter = make_plotter(settings, values.shape[1], limits)
-    for offset, series in enumerate(values):
-        write_png(plotter.render(series), folder / plot_file_name(first + offset))
-    return len(values)
+    return [(first + offset, encode_png(plotter.render(series))) for offset, series in enumerate(values)]
+
+
+def render_all(
+    values: np.ndarray,
+    settings: PlotSettings,
+    limits: tuple[np.ndarray, np.ndarray] | None,
+    threads: int,
+) -> Iterator[tuple[int, bytes]]:
+    """Draw all cases, in their order, by several processes where that pays."""
+    starts = range(0, len(values), CHUNK)
+    arguments = [(values[start : start + CHUNK], start, settings, limits) for start in starts]
+    with ExitStack() as stack:
+        if threads == 1 or len(arguments) == 1:
+            drawn: Iterator[list[tuple[int, bytes]]] = (render_chunk(*argument) for argument in arguments)
+        else:
+            pool = stack.enter_context(ProcessPoolExecutor(min(threads, len(arguments))))
+            jobs = deque(pool.submit(render_chunk, *argument) for argument in arguments)
+            drawn = (jobs.popleft().result() for _ in starts)  # none is kept once it is written
+        for start, chunk in zip(starts, drawn, strict=True):
+            yield from chunk
+            logger.info("%d of %d plots", start + len(chunk), len(values))
 
 
 def what_to_draw(
@@ -64,6 +86,7 @@ def render_plots(
     output: Path,
     settings: PlotSettings | None = None,
     representation: Path | None = None,
+    store: PlotStore = "files",
     threads: int = 1,
     log: Path | None = None,
 ) -> None:
@@ -74,12 +97,15 @@ def render_plots(
     series : Path
         Clean series (.npz) of `preprocess_dataset`.
     output : Path
-        Folder for case-00000.png, ... by position in `series`, and manifest.json, which is written last.
+        Folder for case-00000.png, ... by position in `series`, or plots.zip that holds these, and manifest.json,
+        which is written last.
     settings : PlotSettings, optional
         How to draw. Needed for plots that several scenarios share.
     representation : Path, optional
         Representation (.json) of `build_conversations`, in place of `settings`: needed for plots of downsampled
         series, since each scenario downsamples in its own way.
+    store : {"files", "archive"}, default "files"
+        A file for each plot, or one archive of all.
     threads : int, default 1
         Processes that draw.
     log : Path, optional
@@ -89,24 +115,11 @@ def render_plots(
     n_cases = len(values)
     with atomic_path(output) as folder:
         folder.mkdir()
-        chunks = [(values[start : start + CHUNK], start) for start in range(0, n_cases, CHUNK)]
-        done = 0
-        if threads == 1 or len(chunks) == 1:
-            for chunk, start in chunks:
-                done += render_chunk(chunk, start, settings, limits, folder)
-                logger.info("%d of %d plots", done, n_cases)
-        else:
-            with ProcessPoolExecutor(min(threads, len(chunks))) as pool:
-                jobs = [
-                    pool.submit(render_chunk, chunk, start, settings, limits, folder)
-                    for chunk, start in chunks
-                ]
-                for job in as_completed(jobs):
-                    done += job.result()
-                    logger.info("%d of %d plots", done, n_cases)
+        write_plots(folder, store, render_all(values, settings, limits, threads))
+        place = plots_in(folder)
         from PIL import Image
 
-        with Image.open(folder / plot_file_name(0)) as image:
+        with (place / plot_file_name(0)).open("rb") as content, Image.open(content) as image:
             width, height = image.size
         write_json(
             folder / "manifest.json",
@@ -115,7 +128,7 @@ def render_plots(
                 "width": width,
                 "height": height,
                 "count": n_cases,
-                "digest": digest_of_files(folder / plot_file_name(case) for case in range(n_cases)),
+                "digest": digest_of_files(place / plot_file_name(case) for case in range(n_cases)),
             },
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
+from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.reporting.corrections import (
@@ -82,7 +83,7 @@ def read_scored(run: Path) -> Scored | None:
     if not ((run / "metrics.json").exists() and (run / "predictions.csv").exists()):
         logger.warning("%s: no metrics and predictions, shown as not run", run)
         return None
-    return Scored(read_json(run / "metrics.json"), pd.read_csv(run / "predictions.csv", dtype=str))
+    return Scored(read_json(run / "metrics.json"), read_csv(run / "predictions.csv", dtype=str))
 
 
 if __name__ == "__main__":

@@ -296,6 +296,14 @@ def test_a_job_that_fails_says_why_and_the_rest_stays(copy: Path, snakemake: Sna
     run = copy / f"results/runs/tiny/{DATASET}/pooled"
     assert not (run / "numbers/seed-0/adapter").exists()
     assert (run / "plot/seed-0/adapter").is_dir()
+    # The record of the failure lies outside what rules declare, and the tables show the run as failed.
+    assert not (run / "numbers/seed-0").exists() or not any((run / "numbers/seed-0").glob("*.*"))
+    failed = pd.read_csv(copy / "results/incomplete/runs.csv")
+    assert failed[["scenario", "status", "step"]].to_numpy().tolist() == [
+        ["numbers", "failed", "finetune_model"]
+    ]
+    assert re.search(r"the loss is (nan|inf) at step \d+; last finite loss: [\d.e+]+ at", failed["reason"][0])
+    assert "failed" in (copy / "results/incomplete/accuracy.md").read_text()
     # With settings that work, the state of the failed run is not gone on from.
     done = snakemake(copy, *RUN, "--config", "scenarios=[numbers]", "--until", "finetune_model")
     assert done.returncode == 0, done.stderr

@@ -88,6 +88,14 @@ def test_marks_and_old_encodings():
     assert readers.read_part("# caf\u00e9\n@data\n1,2:a\n".encode("latin-1"), "a.ts")[1] == ["a"]
 
 
+def test_only_line_breaks_break_lines():
+    """`str.splitlines` would make two cases of one."""
+    label = "caf\u0085\u2028\x1c!"
+    series, labels = readers.read_part(f"{label}\t1\t2\r\nb\t3\t4\rc\t5\t6\n".encode(), "a.tsv")
+    assert labels == [label, "b", "c"]
+    assert [case.tolist() for case in series] == [[[1, 2]], [[3, 4]], [[5, 6]]]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -108,7 +116,10 @@ def test_marks_and_old_encodings():
         ("a.ts", "@timeStamps\ttrue\n@data\n(0,1):a\n", r"a\.ts: @timeStamps true"),
         ("a.ts", "@targetLabel true\n@data\n1,2:0.5\n", r"a\.ts: no class labels"),
         ("a.arff", "@relation x\n", r"a\.arff"),
-        ("a.arff", ARFF.replace("0.1", "zero"), r"a\.arff: not an \.arff file"),
+        ("a.arff", ARFF.replace("0.1", "zero"), r"a\.arff, line 7: not an \.arff file"),
+        ("a.arff", ARFF + "1,2,Run\n", r"a\.arff, line 9: not an \.arff file"),
+        ("a.arff", ARFF.replace("{Walk,Run}", "string"), r"a\.arff: not an \.arff file .*String attributes"),
+        ("a.tsv", "1\t2\0\n", r"a\.tsv: holds zero bytes"),
         ("a.csv", "1,2", r"a\.csv: format '\.csv'; allowed are \.tsv, \.txt, \.ts, \.arff"),
     ],
 )

@@ -5,11 +5,10 @@ import logging
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import download_dataset
-from vlmtsc.data import sources, wheels
+from vlmtsc.data import archive_site, sources, wheels
 from vlmtsc.data.series import LabelledSeries
 from vlmtsc.data.settings import DownloadSettings
 from vlmtsc.errors import InputError
@@ -79,22 +78,21 @@ def count_downloads(monkeypatch):
     return commands
 
 
-def fake_archive(monkeypatch, *answer):
-    class Loader:
-        def __init__(self, use_cache, root_dir):
-            assert not use_cache
-            assert Path(root_dir).is_dir()
+def fake_archive(monkeypatch, files):
+    """The archive's site, without a network: tests/faults/test_servers.py has a real server."""
 
-        def load_dataset(self, name):
-            return answer
+    def fetch_parts(name, folder):
+        assert Path(folder).is_dir()
+        if files is None:
+            raise InputError(f"{name}.zip: the server answers 404 Not Found")
+        return [(f"{name}_{split}.ts", files[split].encode()) for split in ("TRAIN", "TEST")]
 
-    monkeypatch.setattr("tslearn.datasets.UCR_UEA_datasets", Loader)
+    monkeypatch.setattr(archive_site, "fetch_parts", fetch_parts)
 
 
 def test_all_sources_give_one_digest(folder, store, monkeypatch):
     commands = count_downloads(monkeypatch)
-    x_train = np.array([[[0.1], [0.2]], [[0.3], [np.nan]]])
-    fake_archive(monkeypatch, x_train, np.array([1, 2]), np.array([[[0.5], [0.6]]]), np.array([2]))
+    fake_archive(monkeypatch, TS)
     records = [
         sources.get_dataset(DownloadSettings("Tiny", (source,), folder=str(folder)), store)[1]
         for source in ("folder", WHEEL, "archive")
@@ -157,12 +155,12 @@ def test_bad_hash_file(tmp_path):
 
 
 def test_sources_are_tried_in_order(folder, no_wheels, monkeypatch, caplog):
-    fake_archive(monkeypatch, None, None, None, None)
+    fake_archive(monkeypatch, None)
     settings = DownloadSettings("Tiny", ("archive", WHEEL, "folder"), folder=str(folder))
     with caplog.at_level(logging.INFO):
         _, record = sources.get_dataset(settings, no_wheels)
     assert [entry["source"] for entry in record["tried"]] == ["archive", WHEEL, "folder"]
-    assert record["tried"][0]["outcome"] == "the archive's loader gave nothing for Tiny."
+    assert record["tried"][0]["outcome"] == "Tiny.zip: the server answers 404 Not Found"
     assert record["tried"][2]["outcome"] == "used"
     for source in settings.sources:
         assert f"Tiny: trying {source}" in caplog.text
@@ -172,7 +170,7 @@ def test_one_error_names_every_source(folder, no_wheels, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr("tslearn.datasets.UCR_UEA_datasets", unreachable)
+    monkeypatch.setattr(archive_site, "fetch_parts", unreachable)
     settings = DownloadSettings("Other", ("archive", WHEEL, "folder"), folder=str(folder))
     with pytest.raises(InputError) as error:
         sources.get_dataset(settings, no_wheels)

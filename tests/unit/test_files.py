@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from vlmtsc.files import atomic_path, exclusive
+from vlmtsc.errors import InputError
+from vlmtsc.files import ABANDONED_SECONDS, atomic_path, exclusive, hold_folder, release_folder
 
 ROOT = Path(__file__).parents[2]
 HOLDER = textwrap.dedent("""\
@@ -27,9 +30,21 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "workflow_scripts"))
 
 
-def holder(folder: Path) -> subprocess.Popen[str]:
+WRITER = textwrap.dedent("""\
+    import sys
+    from pathlib import Path
+    from vlmtsc.files import atomic_path
+    with atomic_path(Path(sys.argv[1])) as temporary:
+        temporary.mkdir()
+        (temporary / "half").write_text("a half")
+        print(temporary.parent, flush=True)
+        sys.stdin.readline()
+""")
+
+
+def holder(folder: Path, script: str = HOLDER) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
+        [sys.executable, "-c", script, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -82,3 +97,48 @@ def test_what_fails_halfway_leaves_the_old_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def make_old(folder: Path) -> None:
+    made = folder.stat().st_mtime - 2 * ABANDONED_SECONDS
+    os.utime(folder, (made, made))
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "fol[d]er"
+    killed, alive = holder(path, WRITER), holder(path, WRITER)
+    left, used = Path(said(killed)), Path(said(alive))
+    killed.kill()
+    killed.wait()
+    young = tmp_path / ".fol[d]er.12345678"
+    young.mkdir()
+    for folder in (left, used):
+        make_old(folder)
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+    assert sorted(tmp_path.iterdir()) == sorted([path, used, young])
+    assert (used / path.name / "half").read_text() == "a half"
+    alive.communicate("\n")
+    assert [entry.name for entry in path.iterdir()] == ["half"]
+
+
+def test_a_folder_that_is_held_is_refused(tmp_path: Path) -> None:
+    lock = hold_folder(tmp_path / "results")
+    with pytest.raises(
+        InputError, match=r"results: another workflow is writing into this folder \(.*\.lock\)"
+    ):
+        hold_folder(tmp_path / "results")
+    release_folder(lock)
+    assert list((tmp_path / "results").iterdir()) == []
+    release_folder(hold_folder(tmp_path / "results"))
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(lock: FileLock) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "_acquire", refused)
+    release_folder(hold_folder(tmp_path))
+    assert "the file system has no locks" in caplog.text

@@ -20,9 +20,10 @@ from vlmtsc.model.adapter import add_adapter
 from vlmtsc.reporting.tables import RECORD, run_row
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
-from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune, image_paths, latest_state
+from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune, image_paths
 from vlmtsc.training.progress import COLUMNS, TrainingLog
 from vlmtsc.training.settings import MemorySettings
+from vlmtsc.training.states import latest_state
 
 #: Room for little, as there is little.
 MEMORY = MemorySettings(evaluation_batch_size=8, vision_cache_mb=16)
@@ -260,7 +261,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
         patch.setattr(TrainingLog, "on_log", interrupted)
         with pytest.raises(Interruption):
             train(tiny_checkpoint, task, tmp_path / "states", **options)
-    state = latest_state(tmp_path / "states")
+    state = latest_state(tmp_path / "states", keep_best=False)
     assert state == tmp_path / "states" / "checkpoint-2"
     resumed = train(tiny_checkpoint, task, tmp_path / "states", **options)
     expected, found = weights(whole.model), weights(resumed.model)
@@ -295,22 +296,13 @@ def test_a_state_is_loaded_without_unpickling_objects(
     tiny_checkpoint: Path, numbers: TinyTask, tmp_path: Path, name: str
 ) -> None:
     train(tiny_checkpoint, numbers, tmp_path / "states", epochs=1)
-    state = latest_state(tmp_path / "states")
+    state = latest_state(tmp_path / "states", keep_best=False)
     assert state is not None
     assert (state / name).is_file()
     torch.save(Command(tmp_path / "run"), state / name)
     with pytest.raises(pickle.UnpicklingError, match="weights_only"):
         train(tiny_checkpoint, numbers, tmp_path / "states", epochs=2)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_half_written_state_is_passed_over(tmp_path: Path) -> None:
-    assert latest_state(tmp_path) is None
-    for step, complete in ((9, True), (10, True), (11, False)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        if complete:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert latest_state(tmp_path) == tmp_path / "checkpoint-10"
 
 
 def test_states_of_another_run_are_thrown_away(tmp_path: Path) -> None:
@@ -323,6 +315,11 @@ def test_states_of_another_run_are_thrown_away(tmp_path: Path) -> None:
     claim_checkpoints(folder, identity | {"inputs": {"train.json": "cd"}})
     assert [path.name for path in folder.iterdir()] == ["identity.json"]
     assert read_json(folder / "identity.json")["inputs"] == {"train.json": "cd"}
+    # A marker that is damaged says nothing: the states may be of any run.
+    (folder / "identity.json").write_text('{"inp')
+    (folder / "checkpoint-2").mkdir()
+    claim_checkpoints(folder, identity)
+    assert [path.name for path in folder.iterdir()] == ["identity.json"]
 
 
 def test_a_run_that_diverges_says_so(tiny_checkpoint: Path, numbers: TinyTask, tmp_path: Path) -> None:

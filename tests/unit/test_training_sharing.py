@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from tiny_llava import TinyTask, make_task, recipe
 
 from finetune_model import RunName, finetune_model
@@ -194,6 +196,7 @@ def test_everything_that_decides_counts(
 def test_runs_are_named_relative_to_their_list(tmp_path: Path) -> None:
     folder = tmp_path / "results/runs/a"
     (folder / "adapter").mkdir(parents=True)
+    save_file({"weight": torch.ones(2)}, folder / "adapter/adapter_model.safetensors")
     (folder / "training_log.csv").touch()
     write_json(folder / "run_record.json", {"training_digest": "d"})
     SharedRuns(tmp_path / "results/shared_runs").add("d", folder)

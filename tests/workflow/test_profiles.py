@@ -63,6 +63,15 @@ def test_memory_is_portable_and_grows_where_a_job_is_submitted() -> None:
         assert "slurm" not in text, name
 
 
+@pytest.mark.parametrize(("profile", "store"), [("default", "files"), ("slurm", "archive")])
+def test_a_profile_says_how_plots_are_kept(
+    project: Path, snakemake: SnakemakeRunner, profile: str, store: str
+) -> None:
+    options = ("--workflow-profile", f"profiles/{profile}", "--dry-run", "--printshellcmds")
+    done = snakemake(project, *options, *ONE)
+    assert re.findall(r"render_plots\.py.* --store (\w+)", done.stdout + done.stderr) == [store]
+
+
 def test_only_local_rules_touch_the_network() -> None:
     local = {name for name, text in rules().items() if "localrule: True" in text}
     assert local == {"download_dataset", "download_model", "download_model_parts", "request_descriptions"}

@@ -120,6 +120,11 @@ class Configuration:
         """Settings of `PlotSettings`."""
         return {key: value for key, value in self.plot_table[plot].items() if key != "name"}
 
+    @property
+    def plot_store(self) -> str:
+        """How plots lie on the disk; they do not depend on it."""
+        return str(self.options["plots"]["store"])
+
     def scenario_settings(self, scenario: str) -> Settings:
         """Settings of `ScenarioSettings`, its name included."""
         return dict(self.scenario_table[scenario])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
+import time
+import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,9 @@ from filelock import FileLock, Timeout
 from vlmtsc.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+#: Age of an unlocked temporary folder from which on nobody can be about to lock it.
+ABANDONED_SECONDS = 10.0
 
 
 @contextmanager
@@ -38,17 +46,81 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     temporary = workspace / path.name
+    with _locked(workspace):
+        try:
+            yield temporary
+            if not temporary.exists():
+                raise FileNotFoundError(f"nothing was written for {path}")
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(workspace, ignore_errors=True)
+
+
+@contextmanager
+def _locked(workspace: Path) -> Iterator[bool]:
+    """Lock a folder until the end; yield False if another process holds it, or the file system has no such locks."""
+    handle = os.open(workspace, os.O_RDONLY)
     try:
-        yield temporary
-        if not temporary.exists():
-            raise FileNotFoundError(f"nothing was written for {path}")
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        yield _lock(handle)
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` have left: nobody else ever would."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        # Young ones may be made and not locked yet.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                with _locked(left) as free:
+                    if free:
+                        logger.warning("%s: removed, left by a process that was killed", left)
+                        shutil.rmtree(left, ignore_errors=True)
+
+
+def hold_folder(folder: Path) -> FileLock:
+    """Take a folder for this process until `release_folder`, or until it ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        If another process holds it, or it cannot be written to.
+    """
+    lock = FileLock(folder / ".workflow.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder}: another workflow is writing into this folder ({lock.lock_file}); allowed: to wait until it has "
+            "ended, or another folder (--config results=PATH)"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written to ({error.strerror}); allowed: --config results=PATH"
+        ) from error
+    except NotImplementedError:
+        logger.warning("%s: the file system has no locks: run one workflow at a time in this folder", folder)
+    return lock
+
+
+def release_folder(lock: FileLock) -> None:
+    """End what `hold_folder` has begun."""
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 @contextmanager
@@ -99,10 +171,14 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not a JSON file ({error})") from error
 
 
-def digest_of_files(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of the contents of files, in their order; of their names, the last part counts."""
+def digest_of_files(paths: Iterable[Path | zipfile.Path]) -> str:
+    """Return the SHA-256 of the contents of files, in their order; of their names, the last part counts.
+
+    A file in a zip file counts like any other.
+    """
     digest = hashlib.sha256()
     for path in paths:
+        file: Any  # the standard library's types tell the two kinds of open files apart
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.name} {content}\n".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -19,6 +20,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 logger = logging.getLogger("vlmtsc")
+
+#: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def configure_logging(log: Path | None) -> None:
@@ -51,11 +55,23 @@ def run_script(main: Callable[..., Any]) -> None:
     parser = ArgumentParser(prog=f"{main.__name__}.py", description=(main.__doc__ or "").split("\n\n")[0])
     parser.add_function_arguments(main, as_group=False)
     parsed = parser.parse_args()
-    configure_logging(None if parsed.log is None else Path(parsed.log))
     try:
+        configure_logging(None if parsed.log is None else Path(parsed.log))
         main(**vars(parser.instantiate_classes(parsed)))
     except InputError as error:
         logger.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
+        else:
+            where = f": {error.filename}" if error.filename else ""
+            logger.error(
+                "%s: %s%s; what was half written is removed, the same command goes on once there is room",
+                main.__name__,
+                error.strerror,
+                where,
+            )
         sys.exit(1)
     except Exception:
         logger.error("%s failed\n%s", main.__name__, traceback.format_exc())

@@ -16,6 +16,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import plot_file_name
 from vlmtsc.training.examples import make_questions
@@ -51,7 +52,8 @@ def tower_features(
     """
     model = load_checkpoint(checkpoint, precision=precision, attention="auto", context_length=0)
     processor = load_checked_processor(checkpoint)
-    paths = [plots / plot_file_name(case) for case in range(n_cases)]
+    store = plots_in(plots)
+    paths = [store / plot_file_name(case) for case in range(n_cases)]
     features = VisionFeatures(model, processor, paths, precision=precision, cache_mb=0, batch_size=BATCH)
 
     def encode(cases: Sequence[int]) -> np.ndarray:

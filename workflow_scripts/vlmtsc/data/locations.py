@@ -3,7 +3,7 @@
 Three kinds of source:
 
 ``archive``
-    timeseriesclassification.com, through tslearn's loader.
+    timeseriesclassification.com (`vlmtsc.data.archive_site`).
 ``folder``
     A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
     (or ``.ts``, ``.arff``, ``.txt``).

@@ -8,7 +8,9 @@ dataset would not give the same arrays, and no error would name a line.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,6 +19,7 @@ from scipy.io import arff
 from vlmtsc.errors import InputError
 
 Part = tuple[list[np.ndarray], list[str]]  # series of shape (n_channels, n_timepoints), and their labels
+_ARFF_ERRORS = (arff.ArffError, NotImplementedError, ValueError, IndexError, StopIteration, TypeError)
 _MISSING = {"", "?", "nan"}
 
 
@@ -26,6 +29,11 @@ def decode(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as editors count them. `str.splitlines` also breaks at signs that a label may hold, such as U+0085."""
+    return re.split("\r\n|\r|\n", text)
 
 
 def _number(field: str) -> float:
@@ -72,7 +80,7 @@ def read_table(text: str, name: str) -> Part:
     """
     series: list[np.ndarray] = []
     labels: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         if not line.strip():
             continue
         fields = line.split("\t") if "\t" in line else line.split(",") if "," in line else line.split()
@@ -100,7 +108,7 @@ def read_ts(text: str, name: str) -> Part:
     labels: list[str] = []
     header: dict[str, str] = {}
     in_data = False
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(lines_of(text), start=1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -157,8 +165,12 @@ def read_arff(text: str, name: str) -> Part:
     """
     try:
         data, meta = arff.loadarff(io.StringIO(text))
-    except (arff.ArffError, NotImplementedError, ValueError, IndexError, StopIteration, TypeError) as error:
-        raise InputError(f"{name}: not an .arff file that can be read ({error})") from error
+    except _ARFF_ERRORS as error:
+        row = _first_unreadable_row(text)
+        place = name if row is None else f"{name}, line {row}"
+        raise InputError(
+            f"{place}: not an .arff file that can be read ({error or type(error).__name__})"
+        ) from error
     *columns, label = meta.names()
     if not columns or len(data) == 0:
         raise InputError(f"{name}: {len(data)} cases with {len(columns)} values")
@@ -176,6 +188,21 @@ def read_arff(text: str, name: str) -> Part:
     return _checked(series, labels, name)
 
 
+def _first_unreadable_row(text: str) -> int | None:
+    """Return the number of the first row of an .arff file that cannot be read by itself; None if it is not a row."""
+    lines = lines_of(text)
+    start = next((n for n, line in enumerate(lines, 1) if line.strip().lower() == "@data"), None)
+    for number, line in enumerate(lines[start:], (start or 0) + 1) if start else ():
+        if line.strip() and not line.startswith("%"):
+            try:
+                arff.loadarff(io.StringIO("\n".join([*lines[:start], line])))
+            except NotImplementedError:  # of the header
+                return None
+            except _ARFF_ERRORS:
+                return number
+    return None
+
+
 def read_npz(content: bytes, name: str) -> tuple[Part, Part]:
     """Read tslearn's .npz: X_train, y_train, X_test, y_test (see `arrays_to_part`)."""
     try:
@@ -183,7 +210,7 @@ def read_npz(content: bytes, name: str) -> tuple[Part, Part]:
             x_train, y_train, x_test, y_test = (
                 file[key] for key in ("X_train", "y_train", "X_test", "y_test")
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{name}: not an .npz file with X_train, y_train, X_test, y_test ({error})"
         ) from error
@@ -222,7 +249,7 @@ def read_keel(text: str, name: str, train_size: int, channels: int) -> tuple[Par
     """
     series: list[np.ndarray] = []
     labels: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         if not line.strip() or line.startswith("@"):
             continue
         *values, label = line.split(",")
@@ -259,4 +286,7 @@ def read_part(content: bytes, name: str) -> Part:
     suffix = name[name.rfind(".") :].lower()
     if suffix not in TEXT_READERS:
         raise InputError(f"{name}: format {suffix!r}; allowed are {', '.join(TEXT_READERS)}")
-    return TEXT_READERS[suffix](decode(content), name)
+    text = decode(content)
+    if "\0" in text:
+        raise InputError(f"{name}: holds zero bytes; allowed: text in UTF-8 or Latin-1")
+    return TEXT_READERS[suffix](text, name)

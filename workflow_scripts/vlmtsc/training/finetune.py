@@ -22,6 +22,7 @@ from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.representation.plot_store import PlotPath, plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.activation_checkpointing import HINT, fit_to_memory
 from vlmtsc.training.averaging import AveragingTrainer
@@ -31,6 +32,7 @@ from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
+from vlmtsc.training.states import fault_of_file, latest_state
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
@@ -56,7 +58,7 @@ class Finetuned:
     record: dict[str, Any]
 
 
-def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[Path]:
+def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
     """List the plots of all parts, in order.
 
     Raises
@@ -67,7 +69,10 @@ def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[
     names = [example.image for part in parts for example in part if example.image is not None]
     if names and plots is None:
         raise InputError(f"conversations with images ({names[0]}, ...), but no folder of plots was given")
-    return [plots / name for name in names] if plots is not None else []
+    if plots is None:
+        return []
+    place = plots_in(plots)
+    return [place / name for name in names]
 
 
 def index_images(parts: Sequence[Sequence[Example]]) -> list[Part]:
@@ -205,7 +210,7 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
     Where the best adapter is kept, the Trainer has put it back in place at the end.
     """
     trainer.remove_callback(PrinterCallback)  # `log` says more
-    last = latest_state(checkpoints)
+    last = latest_state(checkpoints, keep_best=trainer.args.load_best_model_at_end)
     if last is not None:
         logger.info("goes on from %s", last)
         log.restore(read_json(last / "trainer_state.json")["log_history"])
@@ -218,12 +223,6 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
         trainer.evaluate()
 
 
-def latest_state(checkpoints: Path) -> Path | None:
-    """Return the newest complete state of an interrupted run, or None."""
-    states = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(states, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
 def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
     """Make a folder of states this run's: empty it if the states are of a run with other inputs.
 
@@ -234,7 +233,8 @@ def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
         What a state depends on: settings and digests of the inputs.
     """
     marker = folder / "identity.json"
-    if marker.is_file() and read_json(marker) == dict(identity):
+    whole = marker.is_file() and fault_of_file(marker) is None
+    if whole and read_json(marker) == dict(identity):
         return
     shutil.rmtree(folder, ignore_errors=True)
     write_json(marker, dict(identity))

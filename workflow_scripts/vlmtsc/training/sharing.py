@@ -19,9 +19,11 @@ from filelock import FileLock, Timeout
 from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
 from vlmtsc.representation.breakdown import input_digest
+from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.record import package_versions
 from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.states import fault_of_file, fault_of_folder
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,10 @@ def training_digest(
     """
     device = compute_device()
     images = sorted({record["image"] for part in parts.values() for record in part if "image" in record})
-    drawn = digest_of_files(plots / name for name in images) if plots is not None else ""
+    drawn = ""
+    if plots is not None:
+        place = plots_in(plots)
+        drawn = digest_of_files(place / name for name in images)
     files = [path for path in checkpoint.rglob("*") if path.is_file() and not path.name.startswith(".")]
     context = representation.scenario.context_length
     content = {
@@ -120,14 +125,21 @@ class SharedRuns:
 
     def _runs(self, digest: str) -> list[Path]:
         known = self.folder / digest / "runs.json"
-        return [self.folder / path for path in read_json(known)] if known.exists() else []
+        if not known.exists() or fault_of_file(known):  # it is made anew with the next outcome
+            return []
+        return [self.folder / path for path in read_json(known)]
 
 
 def holds(run: Path, digest: str) -> bool:
     """Whether a run folder is complete and has the outcome of this training."""
     record = run / RECORD
-    complete = record.is_file() and (run / LOG).is_file() and (run / ADAPTER).is_dir()
-    return complete and read_json(record).get("training_digest") == digest
+    if not (record.is_file() and (run / LOG).is_file() and (run / ADAPTER).is_dir()):
+        return False
+    fault = fault_of_file(record) or fault_of_folder(run / ADAPTER, ("adapter_model.safetensors",))
+    if fault is not None:
+        logger.warning("%s: its outcome is not taken: %s", run, fault)
+        return False
+    return read_json(record).get("training_digest") == digest
 
 
 def take_outputs(source: Path, adapter: Path, training_log: Path) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""An undisturbed run, which disturbed ones are compared with."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import fault_sample
+import pytest
+from tiny_project import tiny_project
+from workflow_runs import SCENARIO, SCENARIO_ROW, TARGETS, Running, run
+
+
+@pytest.fixture(scope="session")
+def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project with two epochs, so that an interrupted training has a state to go on from."""
+    folder = tmp_path_factory.mktemp("faults") / "project"
+    project = tiny_project(folder, tiny_checkpoint, [SCENARIO], {"epochs": 2})
+    with (project / "config/scenarios.tsv").open("a") as table:
+        table.write(SCENARIO_ROW)
+    return project
+
+
+@pytest.fixture(scope="session")
+def undisturbed(configured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project in which the workflow has run, and leave it as it is."""
+    project = shutil.copytree(configured, tmp_path_factory.mktemp("undisturbed") / "project")
+    done = run(project, *TARGETS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def disturbed(undisturbed: Path, tmp_path: Path) -> Path:
+    """Give a copy of the finished project that a test may damage."""
+    return shutil.copytree(undisturbed, tmp_path / "project")
+
+
+@pytest.fixture
+def moment(request: pytest.FixtureRequest) -> random.Random:
+    """Give random numbers that the seed in the header decides on."""
+    return fault_sample.moments(request)
+
+
+@pytest.fixture
+def running() -> Iterator[list[Running]]:
+    """Give a list for the workflows that a test starts; what is left of them is killed at its end."""
+    started: list[Running] = []
+    yield started
+    for workflow in started:
+        workflow.stop()

@@ -1,0 +1,219 @@
+"""Folders and files that fail: a full disk, a folder that is read-only or taken, files that are missing or damaged."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tiny_project import DATASET
+from workflow_runs import (
+    CAUSES,
+    CONVERSATIONS,
+    OUTPUTS,
+    RUN,
+    TABLES,
+    TARGETS,
+    Running,
+    complete,
+    outcome,
+    run,
+)
+
+RESULTS = f"results/datasets/{DATASET}"
+
+
+class SmallDisk:
+    """A file system in memory whose size and mode a test changes; as root alone."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+        self._mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place))
+
+    def change(self, option: str) -> None:
+        self._mount("-o", f"remount,{option}", str(self.place))
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "--lazy", str(self.place)], check=False)
+
+    @staticmethod
+    def _mount(*arguments: str) -> None:
+        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(disturbed: Path) -> Iterator[SmallDisk]:
+    """Put the results folder of the project onto a small disk."""
+    disk = SmallDisk(disturbed / "disk")
+    yield disk
+    disk.unmount()
+
+
+def size_of(folder: Path) -> int:
+    """Add up the bytes of a folder's files in pages, as a file system in memory counts them."""
+    pages = sum(-(-path.stat().st_size // 4096) + 1 for path in folder.rglob("*"))
+    return 4096 * pages
+
+
+@pytest.mark.fault_grid(sample=1)
+@pytest.mark.parametrize("share", range(4))
+def test_a_full_disk_stops_the_run_and_space_lets_it_go_on(
+    share: int, disturbed: Path, undisturbed: Path, disk: SmallDisk, moment: random.Random
+) -> None:
+    shutil.rmtree(disturbed / "results")
+    (disturbed / "results").symlink_to(disk.place)
+    room = int(size_of(undisturbed / "results") * (share + moment.uniform(0.1, 0.9)) / 4)
+    disk.change(f"size={room}")
+    targets = ("write_tables", "write_ledger")
+    done = run(disturbed, *targets)
+    output = done.stdout + done.stderr
+    if done.returncode:
+        assert "No space left on device" in output, output
+    disk.change("size=64m")
+    complete(disturbed, *TARGETS)
+    assert outcome(disturbed) == outcome(undisturbed), output
+
+
+@pytest.mark.fault_grid(sample=2)
+def test_a_read_only_folder_is_refused_before_any_work(
+    disturbed: Path, undisturbed: Path, disk: SmallDisk
+) -> None:
+    shutil.copytree(disturbed / "results", disk.place, dirs_exist_ok=True)
+    shutil.rmtree(disturbed / "results")
+    (disturbed / "results").symlink_to(disk.place)
+    (disturbed / CAUSES["write_tables"]).touch()
+    disk.change("ro")
+    done = run(disturbed, "all")
+    assert done.returncode == 1
+    assert "results: cannot be written to (Read-only file system)" in done.stdout + done.stderr
+    assert outcome(disturbed) == outcome(undisturbed)
+    disk.change("rw")
+    complete(disturbed, "all")
+    assert outcome(disturbed) == outcome(undisturbed)
+
+
+@pytest.mark.fault_grid(sample=2)
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["the same project", "another project"])
+def test_of_two_workflows_on_one_results_folder_the_second_is_refused(
+    elsewhere: bool,
+    disturbed: Path,
+    undisturbed: Path,
+    configured: Path,
+    tmp_path: Path,
+    running: list[Running],
+) -> None:
+    (disturbed / CAUSES["write_tables"]).touch()
+    first = Running(disturbed, "all")
+    running.append(first)
+    lock = disturbed / "results/.workflow.lock"
+    first.until(lock.exists, "the lock")
+    if elsewhere:
+        other = shutil.copytree(configured, tmp_path / "other")
+        second = run(other, "write_tables", "--config", f"results={disturbed / 'results'}")
+        said = "another workflow is writing into this folder"
+    else:
+        second = run(disturbed, "write_tables")
+        said = "cannot be locked"
+    assert second.returncode == 1, second.stdout + second.stderr
+    assert said in second.stdout + second.stderr
+    assert first.end("write_tables") == 0, first.text
+    assert not lock.exists()
+    assert outcome(disturbed) == outcome(undisturbed)
+
+
+@pytest.mark.fault_grid(sample=2)
+def test_a_stale_lock_says_how_it_is_removed(
+    disturbed: Path, undisturbed: Path, running: list[Running]
+) -> None:
+    (disturbed / CAUSES["write_tables"]).touch()
+    killed = Running(disturbed, "write_tables")
+    running.append(killed)
+    killed.until((disturbed / "results/.workflow.lock").exists, "the lock")
+    killed.send(signal.SIGKILL, "all", "write_tables")
+    killed.end("write_tables")
+    locked = run(disturbed, "write_tables")
+    assert locked.returncode == 1
+    assert "--unlock" in locked.stdout + locked.stderr
+    # Our own lock ended with the process that held it.
+    assert (disturbed / "results/.workflow.lock").exists()
+    complete(disturbed, "all")
+    assert not (disturbed / "results/.workflow.lock").exists()
+    assert outcome(disturbed) == outcome(undisturbed)
+
+
+#: A file of each kind that a step leaves, and the rule that reads it.
+INTERMEDIATES = {
+    f"{RESULTS}/archive.npz": "preprocess_dataset",
+    f"{RESULTS}/series.npz": "split_dataset",
+    f"{RESULTS}/pooled/split.npz": "build_conversations",
+    f"results/descriptions/{DATASET}/template/rationale.json": "build_conversations",
+    f"results/{CONVERSATIONS}/representation.json": "render_scenario_plots",
+    f"results/{CONVERSATIONS}/train.json": "finetune_model",
+    f"results/{CONVERSATIONS}/budget.json": "collect_ledger",
+    f"results/{CONVERSATIONS}/plots/case-00014.png": "finetune_model",
+    f"results/{CONVERSATIONS}/plots/manifest.json": "collect_ledger",
+    f"results/{RUN}/adapter/adapter_model.safetensors": "evaluate_model",
+    f"results/{RUN}/adapter/adapter_config.json": "evaluate_model",
+    f"results/{RUN}/parameters.json": "evaluate_model",
+    f"results/{CONVERSATIONS}/test.json": "evaluate_model",
+    f"results/{RUN}/metrics.json": "collect_runs",
+    f"results/{RUN}/run_record.json": "collect_runs",
+    f"results/{RUN}/training_log.csv": "collect_runs",
+    f"results/{TABLES}/runs.csv": "write_tables",
+    f"results/{TABLES}/ledger.csv": "write_ledger",
+    f"results/{TABLES}/confusion.csv": "draw_figures",
+}
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.fault_grid(sample=1)
+@pytest.mark.parametrize("damage", [truncate, empty])
+@pytest.mark.parametrize("name", INTERMEDIATES, ids=lambda name: name.removeprefix("results/"))
+def test_a_damaged_intermediate_is_named_and_made_anew_once_it_is_removed(
+    name: str, damage: Callable[[Path], None], disturbed: Path, undisturbed: Path
+) -> None:
+    rule = INTERMEDIATES[name]
+    path = disturbed / name
+    damage(path)
+    target = f"results/{OUTPUTS[rule][0]}"
+    done = run(disturbed, target, "--forcerun", rule)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
+    assert path.name in output
+    assert str(Path(name).parent) in output
+    assert "Traceback" not in output
+    # A folder that a rule makes is removed as a whole.
+    whole = path.parent if path.parent.name in ("adapter", "plots") else path
+    shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
+    complete(disturbed, target)
+    assert outcome(disturbed, rules=(rule,)) == outcome(undisturbed, rules=(rule,))
+
+
+@pytest.mark.fault_grid(sample=1)
+@pytest.mark.parametrize("name", INTERMEDIATES, ids=lambda name: name.removeprefix("results/"))
+def test_a_missing_intermediate_is_made_where_it_is_needed(
+    name: str, disturbed: Path, undisturbed: Path
+) -> None:
+    path = disturbed / name
+    whole = path.parent if path.parent.name in ("adapter", "plots") else path
+    shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
+    # Without anything stale there is nothing to do: an intermediate may be removed to save space.
+    text = complete(disturbed, "all")
+    assert "Nothing to be done" in text
+    rule = INTERMEDIATES[name]
+    complete(disturbed, f"results/{OUTPUTS[rule][0]}", "--forcerun", rule)
+    assert outcome(disturbed, rules=(rule,)) == outcome(undisturbed, rules=(rule,))
