@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from vlmtsc.model.answer_rows import last_positions, only_rows
 from vlmtsc.model.checkpoint import autocast, inner_model
-from vlmtsc.model.vision_features import VisionFeatures, project
+from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, answer_tokens
 
@@ -129,7 +129,7 @@ def score_batch(
     single = all(len(rest) == 1 for rest in rests)
     batch = left_padded([[*prompt, *prefix] for prompt in prompts], pad_token_id)
     batch = {name: tensor.to(inner.device) for name, tensor in batch.items()}
-    images = {} if features is None else {"mm_encoder_outputs": project(inner, features)}
+    images = {} if features is None else {"vision_features": features}
     keep = len(prefix) + 1
     with only_rows(model, last_positions(*batch["input_ids"].shape, keep, inner.device)):
         output = model(**batch, **images, logits_to_keep=keep, use_cache=not single)

@@ -24,6 +24,7 @@ from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, make_examples
+from vlmtsc.training.processes import Processes, join_processes
 from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
 from vlmtsc.training.schedule import Schedule, plan_schedule
@@ -46,11 +47,14 @@ class Finetuned:
         A row for each log of the Trainer.
     record : dict
         Counts, costs and provenance.
+    processes : Processes
+        Those that trained.
     """
 
     model: PeftModel
     log: TrainingLog
     record: dict[str, Any]
+    processes: Processes = Processes()
 
 
 def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[Path]:
@@ -103,6 +107,8 @@ def finetune(
 ) -> Finetuned:
     """Fine-tune a model on the answers of conversations.
 
+    Under `accelerate launch`, every process calls this and gets the same; only the main one (`is_main`) writes.
+
     Parameters
     ----------
     checkpoint : Path
@@ -119,7 +125,7 @@ def finetune(
     name : str
         Name of the run in messages.
     threads : int
-        Threads of each tensor operation.
+        Threads of each tensor operation, in each process.
 
     Raises
     ------
@@ -127,12 +133,13 @@ def finetune(
         If checkpoint, conversations and plots do not fit each other, or the loss is no longer finite.
     """
     started = time.monotonic()
+    processes = join_processes()
     torch.set_num_threads(threads)
     set_seed(settings.seed)
     processor = load_checked_processor(checkpoint)
     examples = [make_examples(part, representation, processor.tokenizer) for part in (train, validation)]
     answers = scored_tokens(processor.tokenizer, representation)
-    schedule = plan_schedule([example.tokens for example in examples[0]], settings)
+    schedule = plan_schedule([example.tokens for example in examples[0]], settings, processes.count)
     base = load_checkpoint(
         checkpoint,
         precision=settings.precision,
@@ -158,7 +165,7 @@ def finetune(
     log = TrainingLog(name, per_step, len(examples[0]) / schedule.steps_per_epoch)
     trainer = AnswerTrainer(
         model,
-        training_arguments(settings, schedule, base.device, checkpoints),
+        training_arguments(settings, schedule, base.device, checkpoints, has_images=vision is not None),
         train_dataset=parts[0],
         eval_dataset=parts[1],
         callbacks=[log, *_early_stopping(settings, examples[1])],
@@ -166,11 +173,15 @@ def finetune(
         answers=answers,
         vision=vision,
         pad_token_id=processor.tokenizer.pad_token_id,
+        processes=processes,
     )
+    if processes.count > 1:
+        torch.manual_seed(settings.seed + processes.rank)  # so that the dropout of each process is its own
     _run(trainer, log, checkpoints)
     wall = time.monotonic() - started
     record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, wall)
-    return Finetuned(model, log, record | {"hardware": hardware(threads)})
+    details = {"processes": processes.count, "hardware": hardware(threads)}
+    return Finetuned(model, log, record | details, processes)
 
 
 def _early_stopping(settings: FinetuneSettings, validation: Sequence[Example]) -> list[PatientEarlyStopping]:

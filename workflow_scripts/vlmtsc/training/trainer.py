@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from scipy.special import log_softmax
 from torch.nn.functional import pad
+from torch.utils.data import RandomSampler, Sampler
 from transformers import Trainer, TrainerControl, TrainingArguments
 
 from vlmtsc.evaluation.scoring import score_examples
 from vlmtsc.model.adapter import parameter_groups
 from vlmtsc.model.answer_rows import only_rows
-from vlmtsc.model.checkpoint import autocast, inner_model
-from vlmtsc.model.vision_features import VisionFeatures, project
+from vlmtsc.model.checkpoint import autocast
+from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.training.examples import IGNORED, Collator, Example
+from vlmtsc.training.processes import PADDING, PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -44,11 +47,19 @@ class Part:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if index == PADDING:
+            first = self.examples[0]
+            example = Example(first.prompt + first.answer, [], first.label_index, first.image)
+            return {"example": example, "image_index": self.image_indices[0]}
         return {"example": self.examples[index], "image_index": self.image_indices[index]}
 
 
 def training_arguments(
-    settings: FinetuneSettings, schedule: Schedule, device: torch.device, checkpoints: Path
+    settings: FinetuneSettings,
+    schedule: Schedule,
+    device: torch.device,
+    checkpoints: Path,
+    has_images: bool = True,
 ) -> TrainingArguments:
     """Translate a recipe into the Trainer's arguments.
 
@@ -60,6 +71,8 @@ def training_arguments(
         Where the model is.
     checkpoints : Path
         Folder for the state that an interrupted run goes on from.
+    has_images : bool
+        Without images the projector is not used. Several processes have to know that it gets no gradient.
     """
     return TrainingArguments(
         output_dir=str(checkpoints),
@@ -93,6 +106,8 @@ def training_arguments(
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=device.type == "cuda",
+        ddp_find_unused_parameters=not has_images,
+        ddp_broadcast_buffers=False,  # none of them changes
     )
 
 
@@ -107,6 +122,8 @@ class AnswerTrainer(Trainer):
     vision : VisionFeatures or None
         None in a run without images.
     pad_token_id : int
+    processes : Processes
+        Those that train together.
     **kwargs
         As for `transformers.Trainer`; both datasets are a `Part`.
     """
@@ -120,6 +137,7 @@ class AnswerTrainer(Trainer):
         answers: Sequence[Sequence[int]],
         vision: VisionFeatures | None,
         pad_token_id: int,
+        processes: Processes,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, data_collator=Collator(pad_token_id), **kwargs)
@@ -127,6 +145,16 @@ class AnswerTrainer(Trainer):
         self.answers = answers
         self.vision = vision
         self.pad_token_id = pad_token_id
+        self.processes = processes
+
+    def _get_train_sampler(self, train_dataset: Part | None = None) -> Sampler | None:
+        """Give the order of an epoch's cases, the same in all processes and as in one alone."""
+        order = super()._get_train_sampler(train_dataset)
+        if self.processes.count == 1:
+            return order
+        if isinstance(order, RandomSampler):  # as `accelerate` would do, did it see it
+            order = SeedableRandomSampler(order.data_source, data_seed=self.args.data_seed)
+        return PaddedSampler(order, self.args.per_device_train_batch_size * self.processes.count)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make AdamW with the projector in a parameter group of its own."""
@@ -152,6 +180,8 @@ class AnswerTrainer(Trainer):
         """
         with autocast(self.settings.precision, inputs["input_ids"].device):
             loss = answer_loss(model, inputs, self.vision, num_items_in_batch)
+        # Divided by the answer tokens of all processes, whose gradients are then averaged.
+        loss = loss * self.processes.count if self.processes.count > 1 else loss
         return (loss, {}) if return_outputs else loss
 
     def evaluate(
@@ -159,16 +189,7 @@ class AnswerTrainer(Trainer):
     ) -> dict[str, float]:
         """Score the validation part; no logits are gathered, so memory does not grow with it."""
         part = eval_dataset or self.eval_dataset
-        scores = score_examples(
-            self.model,
-            part.examples,
-            self.answers,
-            features=self.vision,
-            image_indices=part.image_indices,
-            pad_token_id=self.pad_token_id,
-            batch_size=self.settings.evaluation_batch_size,
-            precision=self.settings.precision,
-        )
+        scores = self._scores(part)
         labels = np.array([example.label_index for example in part.examples])
         rows = np.arange(len(labels))
         metrics = {
@@ -180,6 +201,22 @@ class AnswerTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _scores(self, part: Part) -> np.ndarray:
+        """Score the classes of all cases, each process its share of them; shape (n_cases, n_classes)."""
+        shares = divide_work([example.tokens for example in part.examples], self.processes)
+        share = shares[self.processes.rank] if self.processes.count > 1 else range(len(part))
+        scores = score_examples(
+            self.model,
+            [part.examples[case] for case in share],
+            self.answers,
+            features=self.vision,
+            image_indices=[part.image_indices[case] for case in share],
+            pad_token_id=self.pad_token_id,
+            batch_size=self.settings.evaluation_batch_size,
+            precision=self.settings.precision,
+        )
+        return scores if self.processes.count == 1 else gather_scores(scores, shares, self.args.device)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Keep the latest of the validations that are as good as the lowest loss.
@@ -217,7 +254,7 @@ def answer_loss(
     items = torch.as_tensor(supervised.sum() if items is None else items).clamp(min=1)
     images = {}
     if vision is not None:
-        images["mm_encoder_outputs"] = project(inner_model(model), vision(inputs["image_index"].tolist()))
+        images["vision_features"] = vision(inputs["image_index"].tolist())
     with only_rows(model, supervised):
         output = model(
             input_ids=inputs["input_ids"],
