@@ -21,7 +21,7 @@ rule evaluate_model:
     resources:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
-        gpu=model_resource("gpu"),
+        gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
     params:
         plots=lambda wildcards, input: option("plots", input.plots),
         script=path_of("evaluate_model"),

@@ -25,6 +25,10 @@ rule finetune_model:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
+        nodes=model_resource("nodes"),
+        tasks=model_resource("tasks"),
+        tasks_per_gpu=model_resource("tasks_per_gpu"),
+        mpi=model_resource("mpi"),
     params:
         run=lambda wildcards: as_argument(run_name(wildcards)),
         settings=lambda wildcards: as_argument(
@@ -34,6 +38,7 @@ rule finetune_model:
         # Outside the declared outputs, which Snakemake removes when a job fails.
         checkpoints=lambda wildcards, output: f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}",
         shared=f"{RESULTS}/shared_runs",
+        launch=launch_option,
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:
@@ -42,4 +47,4 @@ rule finetune_model:
         "--settings {params.settings:q} --checkpoints {params.checkpoints:q} --adapter {output.adapter:q} "
         "--parameters {output.parameters:q} --training_log {output.training_log:q} "
         "--run_record {output.run_record:q} --shared {params.shared:q} --threads {threads} --gpus {resources.gpu} "
-        "--log {log:q}"
+        "{params.launch} --log {log:q}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -70,7 +71,9 @@ def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
-def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+def save_adapter(
+    model: PeftModel, folder: Path, base: str, state: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Write the adapter: safetensors and its configuration, nothing else.
 
     Parameters
@@ -80,12 +83,16 @@ def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
         Folder to write.
     base : str
         Name of the base model, stored instead of its path, which means nothing on another machine.
+    state : mapping of str to torch.Tensor, optional
+        Trained tensors by name, where the model itself has only a part of each (`trained_state`).
     """
     with atomic_path(folder) as temporary:
         for config in model.peft_config.values():
             config.base_model_name_or_path = base
         # The base model's embeddings are frozen; peft would look them up by the path to be sure.
-        model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
+        model.save_pretrained(
+            temporary, safe_serialization=True, save_embedding_layers=False, state_dict=state
+        )
         (temporary / "README.md").unlink(missing_ok=True)  # a model card template for the hub
 
 

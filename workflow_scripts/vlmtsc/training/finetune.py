@@ -54,7 +54,7 @@ class Finetuned:
     model: PeftModel
     log: TrainingLog
     record: dict[str, Any]
-    processes: Processes = Processes()
+    processes: Processes
 
 
 def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[Path]:

@@ -77,10 +77,8 @@ class PaddedSampler(Sampler[int]):
         return cases + -cases % self._multiple
 
     def __iter__(self) -> Iterator[int]:
-        count = 0
-        for count, case in enumerate(self._order, 1):
-            yield case
-        yield from [PADDING] * (-count % self._multiple)
+        yield from self._order
+        yield from [PADDING] * (len(self) - len(self._order))  # type: ignore[arg-type]
 
 
 def divide_work(sizes: Sequence[int], processes: Processes) -> list[list[int]]:

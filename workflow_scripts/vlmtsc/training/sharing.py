@@ -20,6 +20,7 @@ from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
 from vlmtsc.representation.breakdown import input_digest
 from vlmtsc.representation.representation import Representation
+from vlmtsc.training.launch import LaunchSettings
 from vlmtsc.training.record import package_versions
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -38,6 +39,7 @@ def training_digest(
     plots: Path | None,
     threads: int,
     code: str,
+    launch: LaunchSettings | None = None,
 ) -> str:
     """Return a digest of everything that decides what a training gives.
 
@@ -58,6 +60,8 @@ def training_digest(
         Threads of each tensor operation: they decide on the order of sums.
     code : str
         Digest of the code that trains.
+    launch : LaunchSettings, optional
+        Processes that train together: they decide on the order of sums too.
 
     Returns
     -------
@@ -78,6 +82,7 @@ def training_digest(
         "threads": threads,
         "code": code,
         "versions": package_versions(),
+        "launch": None if launch is None else asdict(launch),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
