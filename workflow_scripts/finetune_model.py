@@ -125,7 +125,7 @@ def finetune_model(
         if source is None:
             processes = None if launch is None else asdict(launch)
             claim_checkpoints(checkpoints, resolved | {"threads": threads, "launch": processes})
-            training = {
+            training: dict[str, Any] = {
                 "name": str(run),
                 "base": run.model,
                 "model": model,

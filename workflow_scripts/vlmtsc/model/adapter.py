@@ -53,8 +53,10 @@ def _without_detours(model: PeftModel) -> PeftModel:
     return model
 
 
-def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[str, object]]:
-    """Divide the trainable parameters into two groups, each with its learning rate.
+def parameter_groups(
+    model: PeftModel, settings: FinetuneSettings, with_projector: bool = True
+) -> list[dict[str, object]]:
+    """Divide the trainable parameters into two groups, each with its learning rate; the projector's may be left out.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or (PROJECTOR in name and not with_projector):
             continue
         rate = settings.projector_learning_rate if PROJECTOR in name else settings.learning_rate
         decay = 0.0 if parameter.ndim == 1 else settings.weight_decay

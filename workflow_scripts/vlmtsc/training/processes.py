@@ -73,12 +73,12 @@ class PaddedSampler(Sampler[int]):
             self._order.set_epoch(epoch)
 
     def __len__(self) -> int:
-        cases = len(self._order)  # type: ignore[arg-type]
+        cases = len(self._order)
         return cases + -cases % self._multiple
 
     def __iter__(self) -> Iterator[int]:
         yield from self._order
-        yield from [PADDING] * (len(self) - len(self._order))  # type: ignore[arg-type]
+        yield from [PADDING] * (len(self) - len(self._order))
 
 
 def divide_work(sizes: Sequence[int], processes: Processes) -> list[list[int]]:

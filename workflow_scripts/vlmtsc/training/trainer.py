@@ -15,6 +15,7 @@ from scipy.special import log_softmax
 from torch.nn.functional import pad
 from torch.utils.data import RandomSampler, Sampler
 from transformers import Trainer, TrainerControl, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from vlmtsc.evaluation.scoring import score_examples
 from vlmtsc.model.adapter import parameter_groups
@@ -107,7 +108,6 @@ def training_arguments(
         label_names=["labels"],
         dataloader_pin_memory=device.type == "cuda",
         ddp_find_unused_parameters=not has_images,
-        ddp_broadcast_buffers=False,  # none of them changes
     )
 
 
@@ -157,14 +157,27 @@ class AnswerTrainer(Trainer):
         return PaddedSampler(order, self.args.per_device_train_batch_size * self.processes.count)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make AdamW with the projector in a parameter group of its own."""
+        """Make AdamW with the projector in a parameter group of its own.
+
+        In several processes a projector without gradients is left out: a divided optimizer cannot be loaded
+        without the state of one of its parameters.
+        """
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
-                parameter_groups(self.model, self.settings),
-                betas=(0.9, self.settings.adam_beta2),
-                fused=True,
-            )
+            used = self.processes.count == 1 or self.vision is not None
+            groups = parameter_groups(self.model, self.settings, with_projector=used)
+            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, self.settings.adam_beta2), fused=True)
         return self.optimizer
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save the state; its folder is there first.
+
+        Each process looks for the folder of the best state. With divided weights, some would look before it is made,
+        and remember another state as the best.
+        """
+        if self.processes.count > 1:
+            folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+        super()._save_checkpoint(model, trial)
 
     def compute_loss(
         self,
