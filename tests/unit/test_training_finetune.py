@@ -296,6 +296,10 @@ def test_a_half_written_state_is_passed_over(tmp_path: Path) -> None:
         if complete:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
     assert latest_state(tmp_path) == tmp_path / "checkpoint-10"
+    for rank in range(2):
+        (tmp_path / f"checkpoint-9/rng_state_{rank}.pth").touch()
+    (tmp_path / "checkpoint-10/rng_state_0.pth").touch()
+    assert latest_state(tmp_path, processes=2) == tmp_path / "checkpoint-9"
 
 
 def test_states_of_another_run_are_thrown_away(tmp_path: Path) -> None:

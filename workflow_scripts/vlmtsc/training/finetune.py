@@ -197,7 +197,7 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
     Where the best adapter is kept, the Trainer has put it back in place at the end.
     """
     trainer.remove_callback(PrinterCallback)  # `log` says more
-    last = latest_state(checkpoints)
+    last = latest_state(checkpoints, trainer.processes.count)
     if last is not None:
         logger.info("goes on from %s", last)
         log.restore(read_json(last / "trainer_state.json")["log_history"])
@@ -210,9 +210,17 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
         trainer.evaluate()
 
 
-def latest_state(checkpoints: Path) -> Path | None:
-    """Return the newest complete state of an interrupted run, or None."""
-    states = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+def latest_state(checkpoints: Path, processes: int = 1) -> Path | None:
+    """Return the newest complete state of an interrupted run, or None.
+
+    Of several processes, each writes a file of its own.
+    """
+    own = [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else []
+    states = [
+        path
+        for path in checkpoints.glob("checkpoint-*")
+        if all((path / name).is_file() for name in ("trainer_state.json", *own))
+    ]
     return max(states, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
+from vlmtsc.model.devices import name_gpu
 from vlmtsc.representation.breakdown import input_digest
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.launch import LaunchSettings
@@ -78,7 +78,7 @@ def training_digest(
         "model": digest_of_files(sorted(files)),
         "settings": asdict(settings),
         "attention": choose_attention(settings.attention, device, context),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+        "device": name_gpu() if device.type == "cuda" else device.type,
         "threads": threads,
         "code": code,
         "versions": package_versions(),
