@@ -87,8 +87,7 @@ def training_arguments(
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
         data_seed=settings.seed,
-        # Mixed precision is ours (see `AnswerTrainer.compute_loss`): the Trainer's own would not reach the
-        # projector, which runs before the model's forward pass.
+        # Mixed precision is ours (`AnswerTrainer.compute_loss`): one context for training, validation and test.
         bf16=False,
         tf32=settings.precision == "bf16" if device.type == "cuda" else None,
         use_cpu=device.type == "cpu",
