@@ -6,6 +6,7 @@ One story of three runs in one folder, beside an undisturbed run on this machine
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -298,13 +299,14 @@ def test_a_job_with_two_gpus_trains_in_two_processes(cluster: Cluster, project: 
     models["tiny"]["launch"] = {"strategy": "ddp"}
     table.write_text(json.dumps(models))
     changes = ("scenarios=[numbers]", "finetune={epochs: 2, micro_batch_size: 2}")
-    session = start(
-        cluster, project, "pair", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes
-    )
+    session = start(cluster, project, "pair", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
     output = session.finish()
     assert session.process.returncode == 0, output
     job = cluster.jobs()[session.submitted()[-1]]
-    assert (job.name, job.state, job.gres) == ("finetune_model", "COMPLETED", "gpu:2")
+    assert (job.name, job.state, job.gres) == ("finetune_model", "COMPLETED", "gres:gpu:2")
     record = json.loads((run_folder(project, "numbers") / "run_record.json").read_text())
-    assert (record["processes"], record["steps"]) == (2, 16)
+    assert record["processes"] == 2
+    # Batches of 8 cases, as in one process.
+    cases = record["train_samples"] / record["epochs_done"]
+    assert record["steps"] == 2 * math.ceil(cases / 8)
     assert "2 processes, config/accelerate/ddp.yaml" in finetuning_log(project, "numbers")
