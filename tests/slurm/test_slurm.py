@@ -298,7 +298,7 @@ def test_a_job_with_two_gpus_trains_in_two_processes(cluster: Cluster, project: 
     models["tiny"]["resources"] |= {"gpu": 2, "threads": 2, "mem_mb": 6000}
     models["tiny"]["launch"] = {"strategy": "ddp"}
     table.write_text(json.dumps(models))
-    changes = ("scenarios=[numbers]", "finetune={epochs: 2, micro_batch_size: 2}")
+    changes = ("scenarios=[numbers]", "finetune={epochs: 2, batch_size: 8, micro_batch_size: 2}")
     session = start(cluster, project, "pair", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
     output = session.finish()
     assert session.process.returncode == 0, output
