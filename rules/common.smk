@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -166,12 +167,21 @@ def growing(mem_mb):
     return lambda wildcards, attempt: mem_mb * attempt
 
 
-def model_resource(name):
+def model_resource(name, needs=CONFIGURATION.model_resources):
     """What the jobs of a model need, from the table of models."""
-    values = {CONFIGURATION.model_resources(model)[name] for model in CONFIGURATION.model_table}
+    values = {needs(model)[name] for model in CONFIGURATION.model_table}
     if len(values) == 1:  # no function, which Snakemake would call for each of thousands of jobs
         return values.pop()
-    return lambda wildcards: CONFIGURATION.model_resources(wildcards.model)[name]
+    return lambda wildcards: needs(wildcards.model)[name]
+
+
+def launch_option(wildcards):
+    """How a fine-tuning is divided among processes; nothing if it is not."""
+    launch = CONFIGURATION.launch_settings(wildcards.model)
+    if launch is None:
+        return ""
+    folder = Path(os.path.relpath(ROOT / launch.configurations)).as_posix()
+    return option("launch", as_argument({**asdict(launch), "configurations": folder}))
 
 
 def run_name(wildcards):

@@ -22,7 +22,7 @@ rule evaluate_controls:
     resources:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
-        gpu=model_resource("gpu"),
+        gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
         evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
         plots=lambda wildcards, input: option("plots", input.plots),

@@ -25,6 +25,10 @@ rule finetune_model:
         mem_mb=model_resource("mem_mb"),
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
+        nodes=model_resource("nodes"),
+        tasks=model_resource("tasks"),
+        tasks_per_gpu=model_resource("tasks_per_gpu"),
+        mpi=model_resource("mpi"),
         # What a job may hold in memory, and where it is followed: as resources, which make nothing run again.
         evaluation_batch_size=model_resource("evaluation_batch_size"),
         vision_cache_mb=model_resource("vision_cache_mb"),
@@ -40,6 +44,7 @@ rule finetune_model:
         checkpoints=lambda wildcards, output: f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}",
         shared=f"{RESULTS}/shared_runs",
         tracking=f"{RESULTS}/tracking",
+        launch=launch_option,
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:
@@ -51,4 +56,5 @@ rule finetune_model:
         "--memory.evaluation_batch_size {resources.evaluation_batch_size} "
         "--memory.vision_cache_mb {resources.vision_cache_mb} "
         "--memory.activation_checkpointing {resources.activation_checkpointing:q} "
-        "--trackers {resources.trackers:q} --tracking {params.tracking:q} --log {log:q}"
+        "--trackers {resources.trackers:q} --tracking {params.tracking:q} "
+        "{params.launch} --log {log:q}"

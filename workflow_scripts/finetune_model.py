@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import shutil
+import socket
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import train_adapter
 from vlmtsc.code_digest import code_digest
-from vlmtsc.files import atomic_path, digest_of_files, exclusive, read_json, write_json
+from vlmtsc.errors import InputError
+from vlmtsc.files import digest_of_files, exclusive, read_json, write_json
 from vlmtsc.model.devices import claim_gpus, list_gpus
 from vlmtsc.script import run_script
+from vlmtsc.training.launch import LaunchSettings, launch_command, run_processes
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings, TrackingSettings
 
 logger = logging.getLogger("vlmtsc.finetune_model")
@@ -62,6 +68,7 @@ def finetune_model(
     memory: MemorySettings = MemorySettings(),  # noqa: B008 (frozen)
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = (),
     tracking: Path | None = None,
+    launch: LaunchSettings | None = None,
     log: Path | None = None,
 ) -> None:
     """Fine-tune a model with LoRA on one scenario of one dataset.
@@ -93,7 +100,7 @@ def finetune_model(
         Folder that says which runs have trained what. A run that would repeat another one's training takes its
         outputs, and waits for them if it is still going on. Without this folder every run trains.
     threads : int, default 1
-        Threads of each tensor operation.
+        Threads of each tensor operation; with `launch`, of each node.
     gpus : int, default 0
         GPUs to take for this run alone; 0: whatever PyTorch sees.
     memory : MemorySettings
@@ -102,15 +109,16 @@ def finetune_model(
         Where losses and rates also go while the run trains.
     tracking : Path, optional
         Folder for what trackers write. Default: beside the checkpoints.
+    launch : LaunchSettings, optional
+        Train in several processes, which this one starts and waits for.
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.model.adapter import save_adapter
     from vlmtsc.model.requirements import check_kernels
     from vlmtsc.representation.representation import Representation
-    from vlmtsc.training.finetune import claim_checkpoints, finetune
+    from vlmtsc.training.finetune import claim_checkpoints
     from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
-    from vlmtsc.training.tracking import check_trackers, followed
+    from vlmtsc.training.tracking import check_trackers
 
     check_trackers(trackers)
     check_kernels(
@@ -122,7 +130,9 @@ def finetune_model(
     parts = {"train": read_json(train), "validation": read_json(validation)}
     fitted = Representation.load(representation)
     code = code_digest(Path(__file__), Path(__file__).parent)
-    digest = training_digest(model, parts, fitted, settings, plots=plots, threads=threads, code=code)
+    digest = training_digest(
+        model, parts, fitted, settings, plots=plots, threads=threads, code=code, launch=launch
+    )
     resolved = {
         "run": asdict(run),
         "finetune": asdict(settings),
@@ -136,28 +146,32 @@ def finetune_model(
         runs.claim(digest, run_record.parent) if runs is not None else nullcontext() as source,
     ):
         if source is None:
-            claim_checkpoints(checkpoints, resolved | {"threads": threads})
-            follow = TrackingSettings(
-                trackers, str(tracking or checkpoints.parent), run.path, identity=digest[:32]
-            )
-            with claim_gpus(gpus), followed(follow, asdict(settings) | asdict(run)) as callbacks:
-                result = finetune(
-                    model,
-                    parts["train"],
-                    parts["validation"],
-                    fitted,
-                    settings,
-                    plots=plots,
-                    checkpoints=checkpoints,
-                    name=str(run),
-                    threads=threads,
-                    memory=memory,
-                    trackers=callbacks,
-                )
-            save_adapter(result.model, adapter, base=run.model)
-            with atomic_path(training_log) as path:
-                result.log.write_csv(path)
-            record = result.record | {"shared_with": None, "training_digest": digest}
+            processes = None if launch is None else asdict(launch)
+            claim_checkpoints(checkpoints, resolved | {"threads": threads, "launch": processes})
+            training: dict[str, Any] = {
+                "name": str(run),
+                "base": run.model,
+                "model": model,
+                "train": train,
+                "validation": validation,
+                "representation": representation,
+                "settings": settings,
+                "checkpoints": checkpoints,
+                "adapter": adapter,
+                "training_log": training_log,
+                "plots": plots,
+                "memory": memory,
+                "tracking": TrackingSettings(
+                    trackers, str(tracking or checkpoints.parent), run.path, identity=digest[:32]
+                ),
+                "description": asdict(run),
+            }
+            with claim_gpus(gpus):
+                if launch is None:
+                    record = train_adapter.train_adapter(**training, threads=threads)
+                else:
+                    record = train_together(launch, threads, training)
+            record |= {"shared_with": None, "training_digest": digest}
         else:
             record = take_outputs(source, adapter, training_log)
             logger.info(
@@ -175,6 +189,53 @@ def finetune_model(
         record["wall_seconds"],
         100 * record["validation_accuracy"],
     )
+
+
+def train_together(launch: LaunchSettings, threads: int, training: dict[str, Any]) -> dict[str, Any]:
+    """Start the processes of a training, wait for them, and return the record that they leave.
+
+    Parameters
+    ----------
+    launch : LaunchSettings
+    threads : int
+        CPU threads of each node.
+    training : dict
+        Arguments of `train_adapter`, but for its threads.
+
+    Raises
+    ------
+    InputError
+        If the input was wrong; with the message of the process that found it.
+    RuntimeError
+        If a process ended otherwise.
+    """
+    record, failure = (training["checkpoints"] / name for name in ("record.json", "failure.json"))
+    failure.unlink(missing_ok=True)
+    arguments = {
+        **training,
+        "threads": max(1, threads // launch.processes),
+        "record": record,
+        "failure": failure,
+    }
+    worker = [str(Path(train_adapter.__file__))]
+    for name, value in arguments.items():
+        if value is not None:
+            if is_dataclass(value):
+                value = asdict(value)  # type: ignore[arg-type]
+            text = json.dumps(value) if isinstance(value, dict) else str(value)
+            worker += [f"--{name}", text]
+    command = launch_command(
+        launch, worker, threads=threads, environment=os.environ, host=socket.gethostname()
+    )
+    logger.info("%s: %d processes, %s", training["name"], launch.total, launch.configuration)
+    status = run_processes(command)
+    if status and failure.is_file():
+        raise InputError(read_json(failure)["message"])
+    if status:
+        raise RuntimeError(
+            f"{training['name']}: a process of the training failed, status {status}; see above"
+        )
+    return read_json(record)
 
 
 if __name__ == "__main__":

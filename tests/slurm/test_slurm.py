@@ -6,6 +6,7 @@ One story of three runs in one folder, beside an undisturbed run on this machine
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -290,3 +291,24 @@ def test_a_failing_job_is_reported_with_its_log(cluster: Cluster, project: Path,
     assert re.search(rf"ERROR tiny/{DATASET}/numbers/seed-0: the loss is (nan|inf) at step \d+", output)
     logs = (project / ".snakemake/slurm_logs/rule_finetune_model").rglob(f"{number}.log")
     assert [str(log) in output for log in logs] == [True]
+
+
+def test_a_job_with_two_gpus_trains_in_two_processes(cluster: Cluster, project: Path) -> None:
+    """The last test: the project's model is another one from here on."""
+    table = project / "config/tiny_models.yaml"
+    models = json.loads(table.read_text())
+    models["tiny"]["resources"] |= {"gpu": 2, "threads": 2, "mem_mb": 6000}
+    models["tiny"]["launch"] = {"strategy": "ddp"}
+    table.write_text(json.dumps(models))
+    changes = ("scenarios=[numbers]", "finetune={epochs: 2, batch_size: 8, micro_batch_size: 2}")
+    session = start(cluster, project, "pair", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
+    output = session.finish()
+    assert session.process.returncode == 0, output
+    job = cluster.jobs()[session.submitted()[-1]]
+    assert (job.name, job.state, job.gres) == ("finetune_model", "COMPLETED", "gres:gpu:2")
+    record = json.loads((run_folder(project, "numbers") / "run_record.json").read_text())
+    assert record["processes"] == 2
+    # Batches of 8 cases, as in one process.
+    cases = record["train_samples"] / record["epochs_done"]
+    assert record["steps"] == 2 * math.ceil(cases / 8)
+    assert "2 processes, config/accelerate/ddp.yaml" in finetuning_log(project, "numbers")

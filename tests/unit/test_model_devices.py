@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.devices import VISIBLE, claim_gpus, list_gpus
+from vlmtsc.model.devices import VISIBLE, claim_gpus, list_gpus, name_gpu
 
 ROOT = Path(__file__).parents[2]
 JOB = textwrap.dedent("""\
@@ -113,3 +113,14 @@ def test_the_driver_names_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with claim_gpus(1, tmp_path / "locks"):
         assert os.environ[VISIBLE] == "GPU-aa"
     assert VISIBLE not in os.environ
+
+
+def test_the_driver_says_what_the_first_visible_gpu_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\necho "name for $*"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv(VISIBLE, "GPU-bb,GPU-cc")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert name_gpu() == "name for --query-gpu=name --format=csv,noheader --id=GPU-bb"

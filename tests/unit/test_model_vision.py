@@ -11,7 +11,8 @@ from transformers import AutoModel, LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.vision_features import VisionFeatures, encode_pixels, load_pixels, project
+from vlmtsc.model.projection import project
+from vlmtsc.model.vision_features import VisionFeatures, encode_pixels, load_pixels
 from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlmtsc.representation.tokens import load_processor
 

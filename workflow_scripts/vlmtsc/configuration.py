@@ -14,6 +14,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.representation.compat import check_switches_of_plot, faulty_scenario
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.schema import check, load_schema, load_yaml, read_table, unknown, with_defaults
+from vlmtsc.training.launch import LaunchSettings, check_launch, job_resources, launch_of
 
 #: Names become parts of paths and of wildcards.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -160,9 +161,18 @@ class Configuration:
         """Settings of a model's source under its kind, such as ``{"folder": {"path": ...}}``."""
         return dict(self.model_table[model]["source"])
 
+    def launch_settings(self, model: str) -> LaunchSettings | None:
+        """The processes of one fine-tuning; None without a launch."""
+        return launch_of(self.model_table[model])
+
     def model_resources(self, model: str) -> Settings:
-        """What the jobs of a model need (threads, mem_mb, runtime in minutes, gpu), and `MemorySettings`."""
-        return dict(self.model_table[model]["resources"])
+        """What a fine-tuning needs: threads, mem_mb, runtime (minutes), gpu, `MemorySettings`, `job_resources`."""
+        return job_resources(self.model_table[model])
+
+    def evaluation_resources(self, model: str) -> Settings:
+        """What an evaluation needs: what the row says, but one GPU at most."""
+        resources = self.model_table[model]["resources"]
+        return {**resources, "gpu": min(1, resources["gpu"])}
 
     def system_prompt(self, model: str) -> str:
         """Text before the first ``USER:``."""
@@ -214,6 +224,9 @@ def load_configuration(
     _check_rows(scenarios, plots, paths)
     _check_names("scenario", checked["scenarios"], scenarios, paths["scenarios"], origin)
     _check_names("model", checked["models"], models, paths["models"], origin)
+    for name in checked["models"]:
+        recipe = {**models[name]["recipe"], **checked["finetune"]}
+        with_origin(f"{paths['models']}: {name}", check_launch, {"row": models[name], "recipe": recipe})
     _check_datasets(checked, datasets, paths["datasets"], origin)
     for kind, names in checked.get("only", {}).items():
         for name in names:

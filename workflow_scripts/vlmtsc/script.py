@@ -18,6 +18,9 @@ from vlmtsc.errors import InputError
 # Before transformers is imported: its advice is not ours to give.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Whether there is a GPU is asked before a job takes one of its own. The driver's library answers without taking hold of
+# any; the usual way fixes which GPUs the process sees.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 logger = logging.getLogger("vlmtsc")
 

@@ -12,7 +12,6 @@ from transformers import Cache
 
 from vlmtsc.model.answer_rows import last_positions, only_rows
 from vlmtsc.model.checkpoint import inner_model
-from vlmtsc.model.vision_features import project
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def prefill(
     inner = inner_model(model)
     batch = left_padded([[*prompt, *prefix] for prompt in prompts], pad_token_id)
     batch = {name: tensor.to(inner.device) for name, tensor in batch.items()}
-    images = {} if features is None else {"mm_encoder_outputs": project(inner, features)}
+    images = {} if features is None else {"vision_features": features}
     keep = len(prefix) + 1
     length = batch["input_ids"].shape[1]
     with only_rows(model, last_positions(len(prompts), length, keep, inner.device)):

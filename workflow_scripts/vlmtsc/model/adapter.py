@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -60,8 +61,10 @@ def _without_detours(model: PeftModel) -> PeftModel:
     return model
 
 
-def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[str, object]]:
-    """Divide the trainable parameters into two groups, each with its learning rate.
+def parameter_groups(
+    model: PeftModel, settings: FinetuneSettings, with_projector: bool = True
+) -> list[dict[str, object]]:
+    """Divide the trainable parameters into two groups, each with its learning rate; the projector's may be left out.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or (PROJECTOR in name and not with_projector):
             continue
         rate = settings.projector_learning_rate if PROJECTOR in name else settings.learning_rate
         decay = 0.0 if parameter.ndim == 1 else settings.weight_decay
@@ -78,7 +81,9 @@ def parameter_groups(model: PeftModel, settings: FinetuneSettings) -> list[dict[
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
-def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+def save_adapter(
+    model: PeftModel, folder: Path, base: str, state: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Write the adapter: safetensors and its configuration, nothing else.
 
     Parameters
@@ -88,12 +93,16 @@ def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
         Folder to write.
     base : str
         Name of the base model, stored instead of its path, which means nothing on another machine.
+    state : mapping of str to torch.Tensor, optional
+        Trained tensors by name, where the model itself has only a part of each (`trained_state`).
     """
     with atomic_path(folder) as temporary:
         for config in model.peft_config.values():
             config.base_model_name_or_path = base
         # The base model's embeddings are frozen; peft would look them up by the path to be sure.
-        model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
+        model.save_pretrained(
+            temporary, safe_serialization=True, save_embedding_layers=False, state_dict=state
+        )
         (temporary / "README.md").unlink(missing_ok=True)  # a model card template for the hub
 
 

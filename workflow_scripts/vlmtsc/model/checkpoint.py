@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers import LlavaForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_files
+from vlmtsc.model.projection import project_in_forward
 from vlmtsc.model.quantization import prepare_quantised, quantization_config
 from vlmtsc.model.requirements import check_kernels
 
@@ -36,6 +38,8 @@ def load_checkpoint(
     folder: Path, *, precision: str, attention: str, context_length: int, quantization: str = "none"
 ) -> LlavaForConditionalGeneration:
     """Load a LLaVA model, frozen, on the device that computes.
+
+    Its forward pass also takes features of images: `project_in_forward`.
 
     Parameters
     ----------
@@ -91,6 +95,7 @@ def load_checkpoint(
         model.requires_grad_(False)
         model.to(device)
     model.model.vision_tower.to(memory_format=torch.channels_last)
+    project_in_forward(model)
     return model.eval()
 
 
@@ -155,5 +160,6 @@ def count_parameters(model: Any) -> dict[str, int]:
 
 
 def inner_model(model: Any) -> LlavaForConditionalGeneration:
-    """Return the LLaVA model inside a PEFT wrapper, or the model itself."""
+    """Return the LLaVA model inside PEFT's wrapper and that for several processes, or the model itself."""
+    model = model.module if isinstance(model, DistributedDataParallel) else model
     return model.get_base_model() if hasattr(model, "get_base_model") else model

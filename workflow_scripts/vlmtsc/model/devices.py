@@ -34,6 +34,16 @@ def list_gpus() -> list[str]:
     return found.stdout.split()
 
 
+def name_gpu() -> str:
+    """Return the product name of the first GPU that this process may use.
+
+    The driver's tool is asked and not PyTorch, which would take hold of a GPU: `claim_gpus` comes later.
+    """
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={list_gpus()[0]}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "GPU"
+
+
 @contextmanager
 def claim_gpus(count: int, locks: Path | None = None) -> Iterator[None]:
     """Take free GPUs of this machine, and hide all others from this process and its children.

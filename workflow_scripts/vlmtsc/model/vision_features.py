@@ -9,7 +9,6 @@ from zipfile import BadZipFile
 import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast
@@ -88,12 +87,6 @@ def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) ->
     hidden = model.model.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
     features = torch.cat([hidden[layer] for layer in layers], dim=-1)
     return features[:, 1:] if model.config.vision_feature_select_strategy == "default" else features
-
-
-def project(model: LlavaForConditionalGeneration, features: torch.Tensor) -> dict[str, Any]:
-    """Return features, projected, in the form in which LLaVA's forward pass takes them."""
-    projected = model.model.multi_modal_projector(features)
-    return {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}
 
 
 class VisionFeatures:

@@ -28,11 +28,12 @@ from vlmtsc.training.activation_checkpointing import HINT, fit_to_memory
 from vlmtsc.training.averaging import AveragingTrainer
 from vlmtsc.training.compilation import compile_layers
 from vlmtsc.training.examples import Example, make_examples
+from vlmtsc.training.processes import Processes, join_processes
 from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
-from vlmtsc.training.states import fault_of_file, latest_state
+from vlmtsc.training.states import agreed_state, fault_of_file
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
@@ -51,11 +52,14 @@ class Finetuned:
         A row for each log of the Trainer.
     record : dict
         Counts, costs and provenance.
+    processes : Processes
+        Those that trained.
     """
 
     model: PeftModel
     log: TrainingLog
     record: dict[str, Any]
+    processes: Processes
 
 
 def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
@@ -113,6 +117,8 @@ def finetune(
 ) -> Finetuned:
     """Fine-tune a model on the answers of conversations.
 
+    Under `accelerate launch`, every process calls this and gets the same; only the main one (`is_main`) writes.
+
     Parameters
     ----------
     checkpoint : Path
@@ -129,7 +135,7 @@ def finetune(
     name : str
         Name of the run in messages.
     threads : int
-        Threads of each tensor operation.
+        Threads of each tensor operation, in each process.
     memory : MemorySettings
         Changes nothing of the result.
     trackers : sequence of TrainerCallback
@@ -142,12 +148,13 @@ def finetune(
         batch does not fit its memory, or the loss is no longer finite.
     """
     started = time.monotonic()
+    processes = join_processes()
     torch.set_num_threads(threads)
     set_seed(settings.seed)
     processor = load_checked_processor(checkpoint)
     examples = [make_examples(part, representation, processor.tokenizer) for part in (train, validation)]
     answers = scored_tokens(processor.tokenizer, representation)
-    schedule = plan_schedule([example.tokens for example in examples[0]], settings)
+    schedule = plan_schedule([example.tokens for example in examples[0]], settings, processes.count)
     base = load_checkpoint(
         checkpoint,
         precision=settings.precision,
@@ -176,7 +183,7 @@ def finetune(
     log = TrainingLog(name, per_step, len(examples[0]) / schedule.steps_per_epoch)
     trainer = (AveragingTrainer if settings.ema_decay else AnswerTrainer)(
         model,
-        training_arguments(settings, schedule, base.device, checkpoints),
+        training_arguments(settings, schedule, base.device, checkpoints, has_images=vision is not None),
         train_dataset=parts[0],
         eval_dataset=parts[1],
         callbacks=[log, *_early_stopping(settings, examples[1]), *trackers],
@@ -185,16 +192,23 @@ def finetune(
         vision=vision,
         pad_token_id=processor.tokenizer.pad_token_id,
         evaluation_batch_size=memory.evaluation_batch_size,
+        processes=processes,
     )
     checkpointed = fit_to_memory(trainer, memory.activation_checkpointing)
+    if processes.count > 1:
+        torch.manual_seed(settings.seed + processes.rank)  # so that the dropout of each process is its own
     try:
         _run(trainer, log, checkpoints)
     except torch.OutOfMemoryError as error:
         raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
     wall = time.monotonic() - started
     record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, wall)
-    machine = {"hardware": hardware(threads), "activation_checkpointing": checkpointed}
-    return Finetuned(model, log, record | machine)
+    details = {
+        "processes": processes.count,
+        "hardware": hardware(threads),
+        "activation_checkpointing": checkpointed,
+    }
+    return Finetuned(model, log, record | details, processes)
 
 
 def _early_stopping(settings: FinetuneSettings, validation: Sequence[Example]) -> list[PatientEarlyStopping]:
@@ -210,7 +224,12 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
     Where the best adapter is kept, the Trainer has put it back in place at the end.
     """
     trainer.remove_callback(PrinterCallback)  # `log` says more
-    last = latest_state(checkpoints, keep_best=trainer.args.load_best_model_at_end)
+    last = agreed_state(
+        checkpoints,
+        trainer.processes,
+        keep_best=trainer.args.load_best_model_at_end,
+        divided=trainer.is_fsdp_enabled,
+    )
     if last is not None:
         logger.info("goes on from %s", last)
         log.restore(read_json(last / "trainer_state.json")["log_history"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vlmtsc.errors import InputError
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.settings import FinetuneSettings, count_passes
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Schedule:
         Optimizer steps.
     steps_per_epoch : int
     accumulation : int
-        Forward passes in one step.
+        Forward passes in one step, of each process.
     stopped_by : {"epochs", "token_budget"}
         What bounds the run.
     """
@@ -30,7 +29,7 @@ class Schedule:
     stopped_by: str
 
 
-def plan_schedule(tokens: list[int], settings: FinetuneSettings) -> Schedule:
+def plan_schedule(tokens: list[int], settings: FinetuneSettings, processes: int = 1) -> Schedule:
     """Plan a run over training cases of the given lengths.
 
     The token budget is divided by the mean tokens of a step; the run stops at the last step within it, but
@@ -41,17 +40,15 @@ def plan_schedule(tokens: list[int], settings: FinetuneSettings) -> Schedule:
     tokens : list of int
         Tokens of each training case.
     settings : FinetuneSettings
+    processes : int
+        That train together and share each batch.
 
     Raises
     ------
     InputError
-        If the micro batch does not divide the batch.
+        If the micro batches of all processes do not divide the batch.
     """
-    if settings.batch_size % settings.micro_batch_size:
-        raise InputError(
-            f"micro_batch_size={settings.micro_batch_size}; allowed: a divisor of batch_size="
-            f"{settings.batch_size}"
-        )
+    accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
     by_epochs = max(1, math.ceil(settings.epochs * steps_per_epoch))
     steps, stopped_by = by_epochs, "epochs"
@@ -59,4 +56,4 @@ def plan_schedule(tokens: list[int], settings: FinetuneSettings) -> Schedule:
         by_tokens = max(1, int(settings.token_budget * steps_per_epoch / sum(tokens)))
         if by_tokens < by_epochs:
             steps, stopped_by = by_tokens, "token_budget"
-    return Schedule(steps, steps_per_epoch, settings.batch_size // settings.micro_batch_size, stopped_by)
+    return Schedule(steps, steps_per_epoch, accumulation, stopped_by)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from vlmtsc.errors import InputError
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:
@@ -33,9 +35,10 @@ class FinetuneSettings:
     warmup_ratio : float
         Share of the steps over which the learning rate rises, before a cosine to zero.
     batch_size : int
-        Cases in one optimizer step.
+        Cases in one optimizer step, of all processes together.
     micro_batch_size : int
-        Cases in one forward pass; a divisor of `batch_size`. Gradients are accumulated.
+        Cases in one forward pass of one process; times the processes, a divisor of `batch_size`. Gradients are
+        accumulated.
     epochs : float
         Passes over the training part, at most.
     token_budget : int
@@ -141,3 +144,20 @@ class TrackingSettings:
     folder: str = "."
     name: str = "run"
     identity: str = "run"
+
+
+def count_passes(batch_size: int, micro_batch_size: int, processes: int = 1) -> int:
+    """Return how many forward passes of each process make one optimizer step.
+
+    Raises
+    ------
+    InputError
+        If the micro batches of all processes do not divide the batch.
+    """
+    if batch_size % (micro_batch_size * processes):
+        shared = f" in {processes} processes" if processes > 1 else ""
+        raise InputError(
+            f"micro_batch_size={micro_batch_size}{shared}; allowed: a divisor of batch_size={batch_size}"
+            + (f" divided by {processes}" if processes > 1 else "")
+        )
+    return batch_size // (micro_batch_size * processes)

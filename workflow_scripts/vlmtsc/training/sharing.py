@@ -13,14 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
+from vlmtsc.model.devices import name_gpu
 from vlmtsc.representation.breakdown import input_digest
 from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
+from vlmtsc.training.launch import LaunchSettings
 from vlmtsc.training.record import package_versions
 from vlmtsc.training.settings import FinetuneSettings
 from vlmtsc.training.states import fault_of_file, fault_of_folder
@@ -40,6 +41,7 @@ def training_digest(
     plots: Path | None,
     threads: int,
     code: str,
+    launch: LaunchSettings | None = None,
 ) -> str:
     """Return a digest of everything that decides what a training gives.
 
@@ -60,6 +62,8 @@ def training_digest(
         Threads of each tensor operation: they decide on the order of sums.
     code : str
         Digest of the code that trains.
+    launch : LaunchSettings, optional
+        Processes that train together: they decide on the order of sums too.
 
     Returns
     -------
@@ -79,10 +83,11 @@ def training_digest(
         "model": digest_of_files(sorted(files)),
         "settings": asdict(settings),
         "attention": choose_attention(settings.attention, device, context),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+        "device": name_gpu() if device.type == "cuda" else device.type,
         "threads": threads,
         "code": code,
         "versions": package_versions(),
+        "launch": None if launch is None else asdict(launch),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

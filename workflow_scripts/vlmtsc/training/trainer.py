@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from scipy.special import log_softmax
 from torch.nn.functional import pad
+from torch.utils.data import RandomSampler, Sampler
 from transformers import Trainer, TrainerControl, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from vlmtsc.evaluation.scoring import score_examples
 from vlmtsc.model.adapter import parameter_groups
 from vlmtsc.model.answer_rows import only_rows
-from vlmtsc.model.checkpoint import autocast, inner_model
-from vlmtsc.model.vision_features import VisionFeatures, project
+from vlmtsc.model.checkpoint import autocast
+from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.training.examples import IGNORED, Collator, Example
+from vlmtsc.training.processes import PADDING, PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -44,11 +48,19 @@ class Part:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if index == PADDING:
+            first = self.examples[0]
+            example = Example(first.prompt + first.answer, [], first.label_index, first.image)
+            return {"example": example, "image_index": self.image_indices[0]}
         return {"example": self.examples[index], "image_index": self.image_indices[index]}
 
 
 def training_arguments(
-    settings: FinetuneSettings, schedule: Schedule, device: torch.device, checkpoints: Path
+    settings: FinetuneSettings,
+    schedule: Schedule,
+    device: torch.device,
+    checkpoints: Path,
+    has_images: bool = True,
 ) -> TrainingArguments:
     """Translate a recipe into the Trainer's arguments.
 
@@ -60,6 +72,8 @@ def training_arguments(
         Where the model is.
     checkpoints : Path
         Folder for the state that an interrupted run goes on from.
+    has_images : bool
+        Without images the projector is not used. Several processes have to know that it gets no gradient.
     """
     return TrainingArguments(
         output_dir=str(checkpoints),
@@ -73,8 +87,7 @@ def training_arguments(
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
         data_seed=settings.seed,
-        # Mixed precision is ours (see `AnswerTrainer.compute_loss`): the Trainer's own would not reach the
-        # projector, which runs before the model's forward pass.
+        # Mixed precision is ours (`AnswerTrainer.compute_loss`): one context for training, validation and test.
         bf16=False,
         tf32=settings.precision != "fp32" if device.type == "cuda" else None,
         use_cpu=device.type == "cpu",
@@ -93,6 +106,7 @@ def training_arguments(
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=device.type == "cuda",
+        ddp_find_unused_parameters=not has_images,
     )
 
 
@@ -109,6 +123,8 @@ class AnswerTrainer(Trainer):
     pad_token_id : int
     evaluation_batch_size : int
         Cases in one forward pass of a validation.
+    processes : Processes
+        Those that train together.
     **kwargs
         As for `transformers.Trainer`; both datasets are a `Part`.
     """
@@ -123,6 +139,7 @@ class AnswerTrainer(Trainer):
         vision: VisionFeatures | None,
         pad_token_id: int,
         evaluation_batch_size: int,
+        processes: Processes,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, data_collator=Collator(pad_token_id), **kwargs)
@@ -131,16 +148,39 @@ class AnswerTrainer(Trainer):
         self.vision = vision
         self.pad_token_id = pad_token_id
         self.evaluation_batch_size = evaluation_batch_size
+        self.processes = processes
+
+    def _get_train_sampler(self, train_dataset: Part | None = None) -> Sampler | None:
+        """Give the order of an epoch's cases, the same in all processes and as in one alone."""
+        order = super()._get_train_sampler(train_dataset)
+        if self.processes.count == 1:
+            return order
+        if isinstance(order, RandomSampler):  # as `accelerate` would do, did it see it
+            order = SeedableRandomSampler(order.data_source, data_seed=self.args.data_seed)
+        return PaddedSampler(order, self.args.per_device_train_batch_size * self.processes.count)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make AdamW with the projector in a parameter group of its own."""
+        """Make AdamW with the projector in a parameter group of its own.
+
+        In several processes a projector without gradients is left out: a divided optimizer cannot be loaded
+        without the state of one of its parameters.
+        """
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
-                parameter_groups(self.model, self.settings),
-                betas=(0.9, self.settings.adam_beta2),
-                fused=True,
-            )
+            used = self.processes.count == 1 or self.vision is not None
+            groups = parameter_groups(self.model, self.settings, with_projector=used)
+            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, self.settings.adam_beta2), fused=True)
         return self.optimizer
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save the state; its folder is there first.
+
+        Each process looks for the folder of the best state. With divided weights, some would look before it is made,
+        and remember another state as the best.
+        """
+        if self.processes.count > 1:
+            folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+        super()._save_checkpoint(model, trial)
 
     def compute_loss(
         self,
@@ -156,6 +196,8 @@ class AnswerTrainer(Trainer):
         """
         with autocast(self.settings.precision, inputs["input_ids"].device):
             loss = answer_loss(model, inputs, self.vision, num_items_in_batch)
+        # Divided by the answer tokens of all processes, whose gradients are then averaged.
+        loss = loss * self.processes.count if self.processes.count > 1 else loss
         return (loss, {}) if return_outputs else loss
 
     def evaluate(
@@ -173,6 +215,7 @@ class AnswerTrainer(Trainer):
             batch_size=self.evaluation_batch_size,
             precision=self.settings.precision,
         )
+        scores = self._scores(part)
         labels = np.array([example.label_index for example in part.examples])
         rows = np.arange(len(labels))
         metrics = {
@@ -184,6 +227,22 @@ class AnswerTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _scores(self, part: Part) -> np.ndarray:
+        """Score the classes of all cases, each process its share of them; shape (n_cases, n_classes)."""
+        shares = divide_work([example.tokens for example in part.examples], self.processes)
+        share = shares[self.processes.rank] if self.processes.count > 1 else range(len(part))
+        scores = score_examples(
+            self.model,
+            [part.examples[case] for case in share],
+            self.answers,
+            features=self.vision,
+            image_indices=[part.image_indices[case] for case in share],
+            pad_token_id=self.pad_token_id,
+            batch_size=self.evaluation_batch_size,
+            precision=self.settings.precision,
+        )
+        return scores if self.processes.count == 1 else gather_scores(scores, shares, self.args.device)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Keep the latest of the validations that are as good as the lowest loss.
@@ -221,7 +280,7 @@ def answer_loss(
     items = torch.as_tensor(supervised.sum() if items is None else items).clamp(min=1)
     images = {}
     if vision is not None:
-        images["mm_encoder_outputs"] = project(inner_model(model), vision(inputs["image_index"].tolist()))
+        images["vision_features"] = vision(inputs["image_index"].tolist())
     with only_rows(model, supervised):
         output = model(
             input_ids=inputs["input_ids"],

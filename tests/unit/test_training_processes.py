@@ -1,0 +1,230 @@
+"""A training in two processes is the training in one: same batches, same losses, same adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_model_adapter import PROJECTOR
+from tiny_llava import TinyTask, make_task, recipe
+from torch.utils.data import SequentialSampler
+from two_processes import Training, run_together
+
+from finetune_model import RunName, finetune_model
+from vlmtsc.errors import InputError
+from vlmtsc.files import read_json
+from vlmtsc.training.launch import LaunchSettings
+from vlmtsc.training.processes import PADDING, PaddedSampler, Processes, divide_work
+
+ROOT = Path(__file__).parents[2]
+#: 13 cases in batches of 4, as 2 x 2 x 1: the last batch of an epoch has one case, and one process has none of it.
+CASES = 13
+RECIPE = {"batch_size": 4, "micro_batch_size": 1, "evaluation_batch_size": 2, "keep": "best"}
+#: What a run costs, and how many processes share it.
+OWN = {
+    "wall_seconds",
+    "tokens_per_second",
+    "samples_per_second",
+    "peak_memory_mb",
+    "processes",
+    "validation_loss",
+}
+
+Tasks = dict[str, TinyTask]
+
+
+@pytest.fixture(scope="module")
+def tasks(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Tasks:
+    """Give a task with images and one without, in which the projector has no gradient."""
+    return {
+        modality: make_task(
+            tiny_checkpoint, tmp_path_factory.mktemp("plots"), modality=modality, n_train=CASES
+        )
+        for modality in ("both", "numbers")
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(
+    tiny_checkpoint: Path, tasks: Tasks, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Any]:
+    """Give what one process finds."""
+    found = {
+        name: Training(tiny_checkpoint, task, RECIPE, tmp_path_factory.mktemp("states")).run()
+        for name, task in tasks.items()
+    }
+    return lambda name: found[name]
+
+
+@pytest.fixture(scope="module", params=["ddp", "fsdp"])
+def together(
+    tiny_checkpoint: Path,
+    tasks: Tasks,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> dict[str, Any]:
+    """Give what two processes find; also of an interrupted training that goes on, and of one in bfloat16."""
+    folder = tmp_path_factory.mktemp(request.param)
+    trainings = {name: Training(tiny_checkpoint, task, RECIPE, folder / name) for name, task in tasks.items()}
+    dropped = replace(
+        trainings["numbers"], changes={**RECIPE, "lora_dropout": 0.1}, states=folder / "dropped"
+    )
+    trainings["dropped"] = dropped
+    trainings["interrupted"] = replace(dropped, states=folder / "interrupted", interrupted_at=6)
+    trainings["resumed"] = replace(trainings["interrupted"], interrupted_at=None)
+    trainings["bf16"] = replace(
+        trainings["both"], changes={**RECIPE, "precision": "bf16"}, states=folder / "bf16"
+    )
+    return dict(zip(trainings, run_together(request.param, list(trainings.values()), folder), strict=True))
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Compare trained tensors, log and record."""
+    tensors, rows, record = found
+    assert tensors.keys() == expected[0].keys()
+    for name, tensor in expected[0].items():
+        torch.testing.assert_close(tensors[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
+    assert_same_logs(pd.DataFrame(rows), pd.DataFrame(expected[1]))
+    assert {key for key in expected[2] if record[key] != expected[2][key]} <= OWN
+
+
+def assert_same_logs(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Compare logs, but for two columns.
+
+    Within an epoch the Trainer counts passes, of which two processes make half as many. The rate is the optimizer's
+    first group's: the projector's, which two processes leave out where it has no gradient.
+    """
+    others = [name for name in expected if name not in ("epoch", "learning_rate")]
+    pd.testing.assert_frame_equal(found[others], expected[others], rtol=1e-5)
+    whole = expected["validation_loss"].notna()
+    assert found.loc[whole, "epoch"].tolist() == expected.loc[whole, "epoch"].tolist()
+
+
+@pytest.mark.parametrize("modality", ["both", "numbers"])
+def test_two_processes_train_like_one(
+    together: dict[str, Any], alone: Callable[[str], Any], modality: str
+) -> None:
+    assert_same(together[modality], alone(modality))
+    assert together[modality][2]["processes"] == 2
+    moved = {
+        name
+        for name, tensor in together[modality][0].items()
+        if not torch.equal(tensor, together["numbers"][0][name])
+    }
+    assert bool(moved & PROJECTOR) == (modality == "both")
+
+
+def test_two_processes_go_on_after_an_interruption(together: dict[str, Any]) -> None:
+    assert together["interrupted"] is None
+    expected, found = together["dropped"], together["resumed"]
+    assert {name for name in expected[0] if not torch.equal(expected[0][name], found[0][name])} == set()
+    assert found[1] == expected[1]
+
+
+def test_two_processes_compute_in_bfloat16(together: dict[str, Any], alone: Callable[[str], Any]) -> None:
+    """Of the weights of a layer, those that are frozen are stored in bfloat16, the trained ones are not."""
+    losses = [row["loss"] for row in together["bf16"][1] if row["loss"] is not None]
+    expected = [row["loss"] for row in alone("both")[1] if row["loss"] is not None]
+    assert losses == pytest.approx(expected, rel=0.05)
+    assert {tensor.dtype for tensor in together["bf16"][0].values()} == {torch.float32}
+
+
+def run(
+    folder: Path, checkpoint: Path, task: TinyTask, launch: LaunchSettings | None, **changes: Any
+) -> None:
+    """Run the workflow's step."""
+    folder.mkdir()
+    for part in ("train", "validation"):
+        (folder / f"{part}.json").write_text(json.dumps(task.records[part]))
+    task.representation.save(folder / "representation.json")
+    finetune_model(
+        run=RunName("tiny", "Waves", "pooled", "both", 0),
+        model=checkpoint,
+        train=folder / "train.json",
+        validation=folder / "validation.json",
+        representation=folder / "representation.json",
+        settings=recipe(**RECIPE | changes),
+        checkpoints=folder / "states",
+        adapter=folder / "adapter",
+        parameters=folder / "parameters.json",
+        training_log=folder / "training_log.csv",
+        run_record=folder / "run_record.json",
+        plots=task.plots,
+        launch=launch,
+    )
+
+
+#: Stands for SLURM's: two tasks, both on this machine.
+SRUN = """\
+#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+SLURM_NODEID=1 "$@" &
+SLURM_NODEID=0 "$@" || exit
+wait
+"""
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_step_launches_processes(
+    tiny_checkpoint: Path, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: int
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    if nodes == 2:
+        (tmp_path / "srun").write_text(SRUN)
+        (tmp_path / "srun").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("SLURM_JOB_ID", str(os.getpid()))
+        monkeypatch.setenv("SLURM_JOB_NODELIST", "localhost")
+        monkeypatch.delenv("SLURM_JOB_NUM_NODES", raising=False)
+    launch = LaunchSettings("ddp", nodes, 2 // nodes, configurations=str(ROOT / "config/accelerate"))
+    run(tmp_path / "two", tiny_checkpoint, tasks["both"], launch)
+    run(tmp_path / "one", tiny_checkpoint, tasks["both"], None)
+    two, one = (load_file(tmp_path / name / "adapter/adapter_model.safetensors") for name in ("two", "one"))
+    torch.testing.assert_close(two, one, atol=1e-5, rtol=1e-4)
+    files = [{path.name for path in (tmp_path / name / "adapter").iterdir()} for name in ("two", "one")]
+    assert files[0] == files[1]
+    logs = [pd.read_csv(tmp_path / name / "training_log.csv") for name in ("two", "one")]
+    assert_same_logs(*logs)
+    records = [read_json(tmp_path / name / "run_record.json") for name in ("two", "one")]
+    assert {key for key in records[1] if records[0][key] != records[1][key]} <= {*OWN, "training_digest"}
+    assert records[0]["training_digest"] != records[1]["training_digest"]
+    assert [record["processes"] for record in records] == [2, 1]
+    assert not (tmp_path / "two/states").exists()
+
+
+def test_what_a_process_finds_wrong_is_the_step_s_message(
+    tiny_checkpoint: Path, tasks: Tasks, tmp_path: Path
+) -> None:
+    launch = LaunchSettings("ddp", configurations=str(ROOT / "config/accelerate"))
+    with pytest.raises(InputError, match=r"^micro_batch_size=3; allowed: a divisor of batch_size=4$"):
+        run(tmp_path / "run", tiny_checkpoint, tasks["numbers"], launch, micro_batch_size=3)
+
+
+@pytest.mark.parametrize(("cases", "filled"), [(8, 0), (7, 1), (5, 3), (1, 3)])
+def test_an_epoch_is_filled_up(cases: int, filled: int) -> None:
+    sampler = PaddedSampler(SequentialSampler(range(cases)), 4)
+    assert list(sampler) == [*range(cases), *[PADDING] * filled]
+    assert len(sampler) == cases + filled
+
+
+@pytest.mark.parametrize("cases", [1, 2, 5, 6])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_work_is_divided_evenly(cases: int, count: int) -> None:
+    sizes = [(case * 7) % 5 for case in range(cases)]
+    shares = divide_work(sizes, Processes(count))
+    assert len(shares) == count
+    assert len({len(share) for share in shares}) == 1
+    assert {case for share in shares for case in share} == set(range(cases))
+    # The longest cases come first, so that processes wait little for each other.
+    for turn in zip(*shares, strict=True):
+        assert max(turn) < cases
+    if count == 1:
+        assert sorted(shares[0]) == list(range(cases))
