@@ -81,7 +81,7 @@ def test_a_full_disk_stops_the_run_and_space_lets_it_go_on(
     assert outcome(disturbed) == outcome(undisturbed), output
 
 
-@pytest.mark.fault_grid(sample=2)
+@pytest.mark.fault_grid(sample=1, group="locks")
 def test_a_read_only_folder_is_refused_before_any_work(
     disturbed: Path, undisturbed: Path, disk: SmallDisk
 ) -> None:
@@ -101,7 +101,7 @@ def test_a_read_only_folder_is_refused_before_any_work(
     assert outcome(disturbed) == outcome(undisturbed)
 
 
-@pytest.mark.fault_grid(sample=2)
+@pytest.mark.fault_grid(sample=1, group="locks")
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["the same project", "another project"])
 def test_of_two_workflows_on_one_results_folder_the_second_is_refused(
     elsewhere: bool,
@@ -130,7 +130,7 @@ def test_of_two_workflows_on_one_results_folder_the_second_is_refused(
     assert outcome(disturbed) == outcome(undisturbed)
 
 
-@pytest.mark.fault_grid(sample=2)
+@pytest.mark.fault_grid(sample=1, group="locks")
 def test_a_stale_lock_says_how_it_is_removed(
     disturbed: Path, undisturbed: Path, running: list[Running]
 ) -> None:

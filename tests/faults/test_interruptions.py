@@ -23,7 +23,7 @@ LATE = (
 )
 
 
-@pytest.mark.fault_grid(sample=3)
+@pytest.mark.fault_grid(sample=2)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("rule", OUTPUTS)
 def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
