@@ -1,7 +1,8 @@
 """Which of the injected faults a call of pytest tries: all, or a sample drawn by a seed that the header shows.
 
 Tests with the marker ``fault_grid(sample=N)`` cost seconds each. Of those of one module with the same marker a sample
-takes N; ``group`` tells two such sets apart. The seed also decides on the moments at which tests interrupt, so that the same seed tries the same again.
+takes N; ``group`` tells two such sets apart. The seed also decides on the moments at which tests interrupt, so that the
+same seed tries the same again.
 """
 
 from __future__ import annotations

@@ -111,11 +111,13 @@ def test_of_two_workflows_on_one_results_folder_the_second_is_refused(
     tmp_path: Path,
     running: list[Running],
 ) -> None:
-    (disturbed / CAUSES["write_tables"]).touch()
+    (disturbed / CAUSES["finetune_model"]).touch()
     first = Running(disturbed, "all")
     running.append(first)
     lock = disturbed / "results/.workflow.lock"
-    first.until(lock.exists, "the lock")
+    assert first.until_in("finetune_model"), first.text
+    assert lock.exists()
+    first.send(signal.SIGSTOP, "job", "finetune_model")  # until the second has come and gone
     if elsewhere:
         other = shutil.copytree(configured, tmp_path / "other")
         second = run(other, "write_tables", "--config", f"results={disturbed / 'results'}")
@@ -125,7 +127,8 @@ def test_of_two_workflows_on_one_results_folder_the_second_is_refused(
         said = "cannot be locked"
     assert second.returncode == 1, second.stdout + second.stderr
     assert said in second.stdout + second.stderr
-    assert first.end("write_tables") == 0, first.text
+    first.send(signal.SIGCONT, "job", "finetune_model")
+    assert first.end("finetune_model") == 0, first.text
     assert not lock.exists()
     assert outcome(disturbed) == outcome(undisturbed)
 
