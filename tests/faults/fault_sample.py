@@ -1,7 +1,8 @@
 """Which of the injected faults a call of pytest tries: all, or a sample drawn by a seed that the header shows.
 
 Tests with the marker ``fault_grid(sample=N)`` cost seconds each. Of those of one module with the same marker a sample
-takes N. The seed also decides on the moments at which tests interrupt, so that the same seed tries the same again.
+takes N; ``group`` tells two such sets apart. The seed also decides on the moments at which tests interrupt, so that the
+same seed tries the same again.
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--faults") == "all":
         return
-    groups: dict[tuple[str, int], list[pytest.Item]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[pytest.Item]] = defaultdict(list)
     for item in items:
         marker = item.get_closest_marker("fault_grid")
         if marker is not None:
-            groups[item.nodeid.partition("::")[0], marker.kwargs["sample"]].append(item)
+            module, group = item.nodeid.partition("::")[0], marker.kwargs.get("group", "")
+            groups[module, group, marker.kwargs["sample"]].append(item)
     left_out: set[pytest.Item] = set()
-    for (module, size), cases in groups.items():
-        drawn = random.Random(f"{config.stash[SEED]} {module}").sample(cases, min(size, len(cases)))
+    for (module, group, size), cases in groups.items():
+        drawn = random.Random(f"{config.stash[SEED]} {module} {group}").sample(cases, min(size, len(cases)))
         left_out |= set(cases) - set(drawn)
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))

@@ -23,7 +23,7 @@ LATE = (
 )
 
 
-@pytest.mark.fault_grid(sample=3)
+@pytest.mark.fault_grid(sample=2)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("rule", OUTPUTS)
 def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
@@ -41,7 +41,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
     (disturbed / CAUSES[rule]).touch()
     workflow = Running(disturbed, *targets)
     running.append(workflow)
-    workflow.until_in(rule)
+    assert workflow.until_in(rule), workflow.text
     time.sleep(moment.uniform(0, 1.2 * duration(undisturbed, rule)))
     workflow.send(number, victim, rule)
     # Jobs that a killed Snakemake leaves behind go on beside the next run; of any other nothing is left.

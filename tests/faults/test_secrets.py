@@ -25,6 +25,7 @@ def server() -> Iterator[ChatServer]:
     server.close()
 
 
+@pytest.mark.fault_grid(sample=1)
 @pytest.mark.parametrize(
     ("replies", "works"),
     [

@@ -271,7 +271,7 @@ INDEX_FAULTS = {
 }
 
 
-@pytest.mark.fault_grid(sample=3)
+@pytest.mark.fault_grid(sample=2)
 @pytest.mark.parametrize(("path", "answer", "message"), INDEX_FAULTS.values(), ids=INDEX_FAULTS)
 def test_what_the_index_does_wrong_is_said_and_leaves_nothing(
     index: FileServer, tmp_path: Path, path: str, answer: object, message: str
@@ -287,14 +287,14 @@ def test_what_the_index_does_wrong_is_said_and_leaves_nothing(
         assert fetch_wheel(tmp_path).read_bytes() == wheel()
 
 
-@pytest.mark.fault_grid(sample=3)
+@pytest.mark.fault_grid(sample=2)
 def test_an_index_that_is_down(index: FileServer, tmp_path: Path) -> None:
     index.close()
     with pytest.raises(InputError, match=r"wheel tiny-data==1\.0: pip could not download it"):
         fetch_wheel(tmp_path)
 
 
-@pytest.mark.fault_grid(sample=3)
+@pytest.mark.fault_grid(sample=2)
 def test_an_index_that_drips(index: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels, "_PIP_SECONDS", 3)
     index.answers[FILE] = sends(wheel(), piece=1, pause=0.2)

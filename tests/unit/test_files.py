@@ -133,6 +133,12 @@ def test_a_folder_that_is_held_is_refused(tmp_path: Path) -> None:
     release_folder(hold_folder(tmp_path / "results"))
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(InputError, match=r"results: cannot be written to \(File exists\)"):
+        hold_folder(tmp_path / "results")
+
+
 def test_a_file_system_without_locks_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
