@@ -21,6 +21,7 @@ from vlmtsc.training.finetune import finetune
 from vlmtsc.training.launch import LAUNCHER, LaunchSettings, launch_command
 from vlmtsc.training.processes import trained_state
 from vlmtsc.training.progress import TrainingLog
+from vlmtsc.training.settings import MemorySettings
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = 2
@@ -70,6 +71,7 @@ class Training:
                 plots=self.task.plots,
                 checkpoints=self.states,
                 name="tiny",
+                memory=MemorySettings(evaluation_batch_size=2),
             )
         except Interruption:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.model.settings import AssemblySettings, HubSettings, PartsSettings
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.schema import check, load_yaml, read_table, unknown, with_defaults
+from vlmtsc.training.launch import LaunchSettings
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from write_configuration_reference import reference
 
@@ -72,6 +73,17 @@ def test_settings_are_those_of_the_steps() -> None:
     assert RequestLimits(**limits) == RequestLimits()
     for name in configuration.plot_table:
         PlotSettings(**configuration.plot_settings(name))
+
+
+def test_gpus_of_a_launch_are_the_fine_tunings_alone() -> None:
+    default = configured()
+    row = next(iter(default.model_table.values()))
+    row = {**row, "resources": {**row["resources"], "gpu": 8}, "launch": {"strategy": "fsdp", "nodes": 2}}
+    configuration = replace(default, model_table={"large": row})
+    assert configuration.model_resources("large")["gpu"] == 16
+    assert configuration.evaluation_resources("large")["gpu"] == 1
+    assert configuration.launch_settings("large") == LaunchSettings("fsdp", 2, 8, gpus=8)
+    assert default.launch_settings(default.models[0]) is None
 
 
 def test_the_pooled_split_depends_on_nothing_else() -> None:

@@ -23,13 +23,15 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.training.launch import LaunchSettings
 from vlmtsc.training.processes import PADDING, PaddedSampler, Processes, divide_work
+from vlmtsc.training.settings import MemorySettings
 
 ROOT = Path(__file__).parents[2]
 #: 13 cases in batches of 4, as 2 x 2 x 1: the last batch of an epoch has one case, and one process has none of it.
 CASES = 13
-RECIPE = {"batch_size": 4, "micro_batch_size": 1, "evaluation_batch_size": 2, "keep": "best"}
+RECIPE = {"batch_size": 4, "micro_batch_size": 1, "keep": "best"}
 #: What a run costs, and how many processes share it.
 OWN = {
+    "activation_checkpointing",  # always with divided weights
     "wall_seconds",
     "tokens_per_second",
     "samples_per_second",
@@ -159,6 +161,7 @@ def run(
         run_record=folder / "run_record.json",
         plots=task.plots,
         launch=launch,
+        memory=MemorySettings(evaluation_batch_size=2),
     )
 
 
