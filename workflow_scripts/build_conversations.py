@@ -12,9 +12,11 @@ from vlmtsc.describe.files import read_descriptions
 from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
+from vlmtsc.model.files import read_checked_processor
 from vlmtsc.representation.breakdown import input_digest, token_breakdown
 from vlmtsc.representation.conversations import PARTS, make_conversations
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.representation.tokens import count_image_tokens, token_counter, token_locator
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.build_conversations")
@@ -65,15 +67,11 @@ def build_conversations(
     log : Path, optional
         File for messages.
     """
-    # Here, because importing transformers takes seconds and a wrong argument should not.
-    from vlmtsc.model.files import load_checked_processor
-    from vlmtsc.representation.tokens import count_image_tokens, token_counter, token_locator
-
     with np.load(split, allow_pickle=False) as file:
         parts = {part: file[part] for part in PARTS}
     asked = scenario.described_context
     trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
-    processor = load_checked_processor(model)
+    processor = read_checked_processor(model)
     try:
         result = make_conversations(
             CleanSeries.load(series),

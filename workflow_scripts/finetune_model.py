@@ -11,7 +11,7 @@ from pathlib import Path
 from vlmtsc.code_digest import code_digest
 from vlmtsc.files import atomic_path, digest_of_files, exclusive, read_json, write_json
 from vlmtsc.model.devices import claim_gpus
-from vlmtsc.script import run_script
+from vlmtsc.script import heavy_imports, run_script
 from vlmtsc.training.settings import FinetuneSettings
 
 logger = logging.getLogger("vlmtsc.finetune_model")
@@ -90,10 +90,11 @@ def finetune_model(
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.model.adapter import save_adapter
-    from vlmtsc.representation.representation import Representation
-    from vlmtsc.training.finetune import claim_checkpoints, finetune
-    from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
+    with heavy_imports():
+        from vlmtsc.model.adapter import save_adapter
+        from vlmtsc.representation.representation import Representation
+        from vlmtsc.training.finetune import claim_checkpoints, finetune
+        from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
 
     parts = {"train": read_json(train), "validation": read_json(validation)}
     fitted = Representation.load(representation)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,21 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 logger = logging.getLogger("vlmtsc")
+
+
+@contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Pause garbage collection while the block imports PyTorch and what is built on it.
+
+    Modules are no garbage, and looking through them again and again is a fifth of such an import
+    (``benchmarks/overhead.py``). Afterwards they are left out of every later search, too.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def configure_logging(log: Path | None) -> None:

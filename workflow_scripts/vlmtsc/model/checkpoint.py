@@ -11,6 +11,7 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
+import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_files
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import AutoProcessor, PreTrainedTokenizerBase
 
 from vlmtsc.errors import InputError
 from vlmtsc.representation.breakdown import TokenLocator
 from vlmtsc.representation.budget import TokenCounter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 def load_processor(checkpoint: Path) -> Any:
     """Load a checkpoint's processor with its tokenizer; Pillow resizes, so pixels are the same everywhere."""
+    from transformers import AutoProcessor  # brings PyTorch
+
     return AutoProcessor.from_pretrained(checkpoint, backend="pil")
 
 
