@@ -1,6 +1,6 @@
 """Measure the token budget and the conversations of a large dataset, against tokenising every factor in full.
 
-    python benchmarks/budget.py [--cases 5000] [--length 1600] [--rounds 1]
+    python benchmarks/budget.py [--cases 5000] [--length 1600] [--rounds 2]
 
 Random walks, 2,048 tokens. Both sides find the factor, count every case, and divide the tokens among the parts of a
 conversation. The other side tokenises all cases at every factor, then all cases once more for their parts; it is
@@ -134,7 +134,7 @@ def main() -> None:
             "cases": (int, 5000, "series"),
             "length": (int, 1600, "timepoints"),
             "share": (float, 0.1, "cases of the other side"),
-            "rounds": (int, 3, "turns of each side"),
+            "rounds": (int, 2, "turns of each side"),
         },
     )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(options.model)

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from finetune import Material, read_material
+from finetune import Material, read_material, recipe_of
 from measuring import ROOT, Row, cpu_seconds, interleaved, load, parse, report
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.evaluation.scoring import score_examples, scored_tokens
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
-from vlmtsc.schema import load_yaml
 
 #: Log-likelihoods may differ by this many nats in bfloat16, and by this many in float32.
 TOLERANCES = {"bf16": 0.25, "fp32": 1e-3}
@@ -125,8 +124,7 @@ def main() -> None:
         },
     )
     torch.set_num_threads(1)
-    recipe = load_yaml(ROOT / "config/models.yaml")["embedded"]["recipe"]
-    material = read_material(options.model, options.conversations, options.plots, recipe)
+    material = read_material(options.model, options.conversations, options.plots, recipe_of("embedded"))
     report([measure(material, options.cases, options.few, options.rounds)], options.output)
 
 
