@@ -1,4 +1,4 @@
-# make results | paper-embedded | ledger | corrections | test | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | ledger | corrections | bench | test | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -17,7 +17,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger paper-embedded test test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
+.PHONY: help environment results ledger paper-embedded test test-slurm plan rulegraph publish publish-paper corrections bench lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -61,6 +61,14 @@ corrections: environment ## measure what each fault of the original is worth, in
 publish-paper: environment ## put the paper's table, as make paper-embedded left it, into the README
 	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
+
+# What the benchmarks of training and scoring train on and score.
+BENCH_INPUTS := results/models/embedded results/plots/ItalyPowerDemand/line \
+	results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
+
+bench: environment ## measure the claims on speed, both sides in turns, into docs/performance.md (BENCH="render finetune")
+	@$(SNAKEMAKE) --cores $(CORES) -- $(BENCH_INPUTS)
+	@$(RUN) python benchmarks/run_all.py $(BENCH)
 
 lint: environment ## check formatting, style, types and the workflow
 	@$(RUN) ruff format --check workflow_scripts tests

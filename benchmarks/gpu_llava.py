@@ -5,8 +5,8 @@
 The model has LLaVA 1.5's configuration and random weights, so that nothing is downloaded. LoRA of rank 128 on every
 linear layer of the language model, a trainable projector, samples of 576 image tokens and 2,048 others. The plain
 recipe is transformers' Trainer over ``model(labels=...)`` with bfloat16, activation checkpointing and the logits of
-every position. ``--size small``, and a machine without a GPU, take a model of two layers: that shows that both sides run, and
-that their losses agree, and says nothing about speed.
+every position. ``--size small``, and a machine without a GPU, take a model of two layers: that shows that both sides
+run, and that their losses agree, and says nothing about speed.
 """
 
 from __future__ import annotations

@@ -36,6 +36,13 @@ def section(parts: list[dict[str, Any]]) -> str:
     return "\n\n".join(texts)
 
 
+def publish(folder: Path) -> None:
+    """Fill the page with what has been measured so far."""
+    files = [folder / f"{name}.json" for name in NAMES]
+    parts = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    fill_section(ROOT / PAGE, BEGIN, END, section(parts))
+
+
 def main() -> None:
     """Run what was asked for, and fill the page."""
     names = sys.argv[1:] or NAMES
@@ -63,9 +70,7 @@ def main() -> None:
         }
         output.unlink()
         (folder / f"{name}.json").write_text(json.dumps(part, indent=2) + "\n", encoding="utf-8")
-    files = [folder / f"{name}.json" for name in NAMES]
-    parts = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    fill_section(ROOT / PAGE, BEGIN, END, section(parts))
+        publish(folder)
 
 
 if __name__ == "__main__":

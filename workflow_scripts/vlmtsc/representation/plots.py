@@ -229,7 +229,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [
         (b"IHDR", header),
-        (b"IDAT", compressor.compress(rows) + compressor.flush()),
+        (b"IDAT", compressor.compress(rows.data) + compressor.flush()),
         (b"IEND", b""),
     ]
     parts = [b"\x89PNG\r\n\x1a\n"]
