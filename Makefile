@@ -71,15 +71,15 @@ bench: environment ## measure the claims on speed, both sides in turns, into doc
 	@$(RUN) python benchmarks/run_all.py $(BENCH)
 
 lint: environment ## check formatting, style, types and the workflow
-	@$(RUN) ruff format --check workflow_scripts tests
-	@$(RUN) ruff check workflow_scripts tests
+	@$(RUN) ruff format --check workflow_scripts tests benchmarks
+	@$(RUN) ruff check workflow_scripts tests benchmarks
 	@$(RUN) snakefmt --check Snakefile rules
 	@$(SNAKEMAKE) --lint
 	@$(RUN) mypy
 
 format: environment ## format the code
-	@$(RUN) ruff format workflow_scripts tests
-	@$(RUN) ruff check --fix workflow_scripts tests
+	@$(RUN) ruff format workflow_scripts tests benchmarks
+	@$(RUN) ruff check --fix workflow_scripts tests benchmarks
 	@$(RUN) snakefmt Snakefile rules
 
 representations: environment ## draw the figures of docs/representation.md
