@@ -1,4 +1,4 @@
-# make results | paper-embedded | baselines | ledger | corrections | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | baselines | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -17,7 +17,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper corrections lint format representations reference lock clean
+.PHONY: help environment results ledger baselines paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper corrections bench lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -68,16 +68,24 @@ publish-paper: environment ## put the paper's table, as make paper-embedded left
 	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
 
+# What the benchmarks of training and scoring train on and score.
+BENCH_INPUTS := results/models/embedded results/plots/ItalyPowerDemand/line \
+	results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
+
+bench: environment ## measure the claims on speed, both sides in turns, into docs/performance.md (BENCH="render finetune")
+	@$(SNAKEMAKE) --cores $(CORES) -- $(BENCH_INPUTS)
+	@$(RUN) python benchmarks/run_all.py $(BENCH)
+
 lint: environment ## check formatting, style, types and the workflow
-	@$(RUN) ruff format --check workflow_scripts tests
-	@$(RUN) ruff check workflow_scripts tests
+	@$(RUN) ruff format --check workflow_scripts tests benchmarks
+	@$(RUN) ruff check workflow_scripts tests benchmarks
 	@$(RUN) snakefmt --check Snakefile rules
 	@$(SNAKEMAKE) --lint
 	@$(RUN) mypy
 
 format: environment ## format the code
-	@$(RUN) ruff format workflow_scripts tests
-	@$(RUN) ruff check --fix workflow_scripts tests
+	@$(RUN) ruff format workflow_scripts tests benchmarks
+	@$(RUN) ruff check --fix workflow_scripts tests benchmarks
 	@$(RUN) snakefmt Snakefile rules
 
 representations: environment ## draw the figures of docs/representation.md

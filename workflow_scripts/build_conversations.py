@@ -10,9 +10,11 @@ from vlmtsc.describe.files import read_descriptions
 from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
+from vlmtsc.model.files import read_checked_processor
 from vlmtsc.representation.breakdown import input_digest, token_breakdown
 from vlmtsc.representation.conversations import PARTS, make_conversations
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.representation.tokens import count_image_tokens, counter_and_locator
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.build_conversations")
@@ -63,21 +65,18 @@ def build_conversations(
     log : Path, optional
         File for messages.
     """
-    # Here, because importing transformers takes seconds and a wrong argument should not.
-    from vlmtsc.model.files import load_checked_processor
-    from vlmtsc.representation.tokens import count_image_tokens, token_counter, token_locator
-
     parts = load_arrays(split, PARTS)
     asked = scenario.described_context
     trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
-    processor = load_checked_processor(model)
+    processor = read_checked_processor(model)
     try:
+        count_tokens, locate = counter_and_locator(processor.tokenizer)
         result = make_conversations(
             CleanSeries.load(series),
             parts,
             scenario,
             plot,
-            count_tokens=token_counter(processor.tokenizer),
+            count_tokens=count_tokens,
             image_tokens=count_image_tokens(processor),
             system_prompt=system_prompt,
             eos_token=processor.tokenizer.eos_token,
@@ -85,7 +84,6 @@ def build_conversations(
             rationales=_texts(rationales, trained, scenario.describer, "rationales"),
         )
         cases = [record for part in PARTS for record in result.records[part]]
-        locate = token_locator(processor.tokenizer)
         spent = token_breakdown(cases, result.representation, locate)
     except InputError as error:
         raise InputError(f"{series}, scenario {scenario.name}, model {model}: {error}") from error

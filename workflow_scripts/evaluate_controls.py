@@ -11,7 +11,7 @@ import pandas as pd
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.model.devices import claim_gpus
-from vlmtsc.script import run_script
+from vlmtsc.script import heavy_imports, run_script
 
 logger = logging.getLogger("vlmtsc.evaluate_controls")
 
@@ -59,11 +59,12 @@ def evaluate_controls(
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.evaluation.control_kinds import INTACT
-    from vlmtsc.evaluation.control_scores import score_controls
-    from vlmtsc.evaluation.controls import control_row
-    from vlmtsc.evaluation.predictions import read_predictions
-    from vlmtsc.evaluation.predictor import Predictor
+    with heavy_imports():
+        from vlmtsc.evaluation.control_kinds import INTACT
+        from vlmtsc.evaluation.control_scores import score_controls
+        from vlmtsc.evaluation.controls import control_row
+        from vlmtsc.evaluation.predictions import read_predictions
+        from vlmtsc.evaluation.predictor import Predictor
 
     records = read_json(test)
     ids, labels, intact = read_predictions(predictions)

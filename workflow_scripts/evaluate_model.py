@@ -11,7 +11,7 @@ import numpy as np
 
 from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.devices import claim_gpus
-from vlmtsc.script import run_script
+from vlmtsc.script import heavy_imports, run_script
 
 logger = logging.getLogger("vlmtsc.evaluate_model")
 
@@ -65,11 +65,12 @@ def evaluate_model(
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.evaluation.calibration import temperature_metrics
-    from vlmtsc.evaluation.generation import generation_metrics
-    from vlmtsc.evaluation.metrics import compute_metrics
-    from vlmtsc.evaluation.predictions import prediction_table
-    from vlmtsc.evaluation.predictor import Predictor
+    with heavy_imports():
+        from vlmtsc.evaluation.calibration import temperature_metrics
+        from vlmtsc.evaluation.generation import generation_metrics
+        from vlmtsc.evaluation.metrics import compute_metrics
+        from vlmtsc.evaluation.predictions import prediction_table
+        from vlmtsc.evaluation.predictor import Predictor
 
     records = read_json(test)
     fitted_on = [] if validation is None else read_json(validation)

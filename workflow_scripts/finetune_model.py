@@ -17,7 +17,7 @@ from vlmtsc.code_digest import code_digest
 from vlmtsc.errors import InputError
 from vlmtsc.files import digest_of_files, exclusive, read_json, write_json
 from vlmtsc.model.devices import claim_gpus, list_gpus
-from vlmtsc.script import run_script
+from vlmtsc.script import heavy_imports, run_script
 from vlmtsc.training.launch import LaunchSettings, launch_command, run_processes
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings, TrackingSettings
 
@@ -114,11 +114,12 @@ def finetune_model(
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.model.requirements import check_kernels
-    from vlmtsc.representation.representation import Representation
-    from vlmtsc.training.finetune import claim_checkpoints
-    from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
-    from vlmtsc.training.tracking import check_trackers
+    with heavy_imports():
+        from vlmtsc.model.requirements import check_kernels
+        from vlmtsc.representation.representation import Representation
+        from vlmtsc.training.finetune import claim_checkpoints
+        from vlmtsc.training.sharing import SharedRuns, take_outputs, training_digest
+        from vlmtsc.training.tracking import check_trackers
 
     check_trackers(trackers)
     check_kernels(

@@ -12,7 +12,7 @@ import numpy as np
 from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
-from vlmtsc.script import run_script
+from vlmtsc.script import heavy_imports, run_script
 
 logger = logging.getLogger("vlmtsc.predict_series")
 
@@ -56,17 +56,18 @@ def predict_series(
     log : Path, optional
         File for messages.
     """
-    from scipy.special import softmax
+    with heavy_imports():
+        from scipy.special import softmax
 
-    from vlmtsc.data.cleaning import prepare_case
-    from vlmtsc.data.settings import CleaningSettings
-    from vlmtsc.data.unlabelled import read_unlabelled
-    from vlmtsc.describe.template import describe_template
-    from vlmtsc.evaluation.predictions import prediction_table
-    from vlmtsc.evaluation.predictor import Predictor
-    from vlmtsc.representation.conversations import question_record
-    from vlmtsc.representation.plots import make_plotter, write_png
-    from vlmtsc.representation.representation import Representation
+        from vlmtsc.data.cleaning import prepare_case
+        from vlmtsc.data.settings import CleaningSettings
+        from vlmtsc.data.unlabelled import read_unlabelled
+        from vlmtsc.describe.template import describe_template
+        from vlmtsc.evaluation.predictions import prediction_table
+        from vlmtsc.evaluation.predictor import Predictor
+        from vlmtsc.representation.conversations import question_record
+        from vlmtsc.representation.plots import make_plotter, write_png
+        from vlmtsc.representation.representation import Representation
 
     run = run.resolve()
     if not (run / "parameters.json").is_file():

@@ -12,7 +12,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import digest_of_files
 from vlmtsc.representation.limits import fit_limits
-from vlmtsc.representation.plots import LinePlotter, make_plotter
+from vlmtsc.representation.plots import LinePlotter, encode_png, make_plotter
 from vlmtsc.representation.settings import PlotSettings
 
 matplotlib.use("agg")
@@ -184,3 +184,13 @@ def test_downsampled_plots_need_a_representation(tmp_path) -> None:
         render_plots.render_plots(
             tmp_path / "series.npz", tmp_path / "out", PlotSettings(series="downsampled")
         )
+
+
+@pytest.mark.parametrize("shape", [(308, 310), (1, 1), (3, 700)])
+def test_png_holds_the_pixels(shape: tuple[int, int]) -> None:
+    pixels = RANDOM.integers(0, 256, size=(*shape, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(encode_png(pixels))) as image:
+        image.verify()
+    with Image.open(io.BytesIO(encode_png(pixels))) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+        np.testing.assert_array_equal(np.asarray(image), pixels)

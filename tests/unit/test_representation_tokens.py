@@ -14,7 +14,13 @@ from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import record_text
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
-from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
+from vlmtsc.representation.tokens import (
+    count_image_tokens,
+    counter_and_locator,
+    load_processor,
+    token_counter,
+    token_locator,
+)
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -145,3 +151,29 @@ def test_script_names_files_and_scenario_when_nothing_fits(tmp_path: Path) -> No
             **outputs,
         )
     assert not any(path.exists() for path in outputs.values())
+
+
+@pytest.mark.parametrize("style", ["tiny_checkpoint", "llama_checkpoint"])
+def test_what_was_counted_is_located_without_tokenising_again(
+    style: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = load_processor(request.getfixturevalue(style)).tokenizer
+    texts = ["<image>\nWhich class? -10 7", "  two  blanks\n", "é [0.5, 12]"]
+    counted = token_counter(tokenizer)(texts).tolist()
+    # As transformers itself gives positions.
+    pairs = tokenizer(texts, return_offsets_mapping=True)["offset_mapping"]
+    located = [[begin if begin < end else -1 for begin, end in offsets] for offsets in pairs]
+    count, locate = counter_and_locator(tokenizer)
+    assert count(texts).tolist() == counted
+    assert count(texts[:1]).tolist() == counted[:1]
+    assert [begins.tolist() for begins in locate([*texts, "another"])[:3]] == located
+    monkeypatch.setattr(type(tokenizer), "backend_tokenizer", None)
+    assert [begins.tolist() for begins in locate(texts)] == located
+
+
+def test_a_stored_truncation_is_not_applied(tiny_checkpoint: Path) -> None:
+    tokenizer = load_processor(tiny_checkpoint).tokenizer
+    text = "a text of many tokens " * 9
+    whole = len(tokenizer(text)["input_ids"])
+    tokenizer.backend_tokenizer.enable_truncation(5)
+    assert len(token_locator(tokenizer)([text])[0]) == whole

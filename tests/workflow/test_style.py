@@ -16,8 +16,8 @@ BIN = Path(sys.executable).parent
 @pytest.mark.parametrize(
     "command",
     [
-        ["ruff", "format", "--check", "workflow_scripts", "tests"],
-        ["ruff", "check", "workflow_scripts", "tests"],
+        ["ruff", "format", "--check", "workflow_scripts", "tests", "benchmarks"],
+        ["ruff", "check", "workflow_scripts", "tests", "benchmarks"],
         ["snakefmt", "--check", "Snakefile", "rules"],
         ["mypy"],
     ],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,21 @@ logger = logging.getLogger("vlmtsc")
 
 #: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+@contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Pause garbage collection while the block imports PyTorch and what is built on it.
+
+    Modules are no garbage, and looking through them again and again is a fifth of such an import
+    (``benchmarks/overhead.py``). Afterwards they are left out of every later search, too.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def configure_logging(log: Path | None) -> None:

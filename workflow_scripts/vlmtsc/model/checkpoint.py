@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import LlavaForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
+import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_files
 from vlmtsc.model.projection import project_in_forward

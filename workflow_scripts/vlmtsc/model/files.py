@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import LlavaConfig
-
-import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.model.stored_processor import read_stored_config, read_stored_processor
 
 #: Tokens that a tower puts before its patches. Towers that are not listed are not checked for it.
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
@@ -62,7 +59,7 @@ def check_processor_files(folder: Path) -> None:
         )
 
 
-def check_processor(folder: Path, processor: Any) -> None:
+def check_processor(folder: Path, processor: Any, config: Any) -> None:
     """Check that a processor prepares what its model takes.
 
     A mismatch would end in a crash in the first step at best, and in a shifted image at worst. On which side a
@@ -71,15 +68,16 @@ def check_processor(folder: Path, processor: Any) -> None:
     Parameters
     ----------
     folder : Path
-        The checkpoint folder, for the model's configuration.
-    processor : LlavaProcessor
+        The checkpoint folder, for messages.
+    processor : LlavaProcessor or StoredProcessor
+    config : LlavaConfig or SimpleNamespace
+        The model's configuration.
 
     Raises
     ------
     InputError
         With the setting, and what the processor and the model each say.
     """
-    config = LlavaConfig.from_pretrained(folder, local_files_only=True)
     vision, text = config.vision_config, config.text_config
     images = processor.image_processor
     size = images.crop_size if images.do_center_crop else images.size
@@ -131,10 +129,32 @@ def load_checked_processor(folder: Path) -> Any:
     InputError
         See `check_processor_files` and `check_processor`.
     """
+    # Here, since PyTorch comes with them.
+    from transformers import LlavaConfig
+
+    import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
+    from vlmtsc.representation.tokens import load_processor
+
     check_processor_files(folder)
     try:
         processor = load_processor(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: its processor or tokenizer cannot be read ({error})") from error
-    check_processor(folder, processor)
+    check_processor(folder, processor, LlavaConfig.from_pretrained(folder, local_files_only=True))
+    return processor
+
+
+def read_checked_processor(folder: Path) -> Any:
+    """Return what conversations need of a checkpoint's processor, checked: without PyTorch where possible.
+
+    Raises
+    ------
+    InputError
+        As `load_checked_processor`.
+    """
+    check_processor_files(folder)
+    processor, config = read_stored_processor(folder), read_stored_config(folder)
+    if processor is None or config is None:
+        return load_checked_processor(folder)
+    check_processor(folder, processor, config)
     return processor

@@ -184,7 +184,9 @@ def make_conversations(
     if scenario.numbers == "decimals":
         cut = None
         if theirs is not None:
-            lengths = count_all(texts_at, count_with_image, theirs, len(cases))
+            # Often the same factor, whose lengths are known (those of the switch are cut, so they are counted).
+            known = theirs == factor and not scenario.restores("first_case_factor")
+            lengths = tokens if known else count_all(texts_at, count_with_image, theirs, len(cases))
             cut = int(np.count_nonzero(lengths > scenario.context_length))
         budget["original"] = {"factor": theirs, "cases_cut": cut}
     bounds = np.cumsum([0] + [len(split[part]) for part in PARTS])

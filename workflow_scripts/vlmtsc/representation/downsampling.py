@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 #: Timepoints of a window of the adaptive method, as in the paper.
 WINDOW = 100
@@ -51,6 +50,8 @@ def uniform_downsample(values: np.ndarray, factor: int) -> np.ndarray:
         Any number of leading axes: channels, or cases and channels.
     factor : int
     """
+    from scipy.ndimage import uniform_filter1d
+
     return uniform_filter1d(values, size=factor, axis=-1)[..., ::factor]
 
 

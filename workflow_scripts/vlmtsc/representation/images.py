@@ -16,7 +16,6 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
-from scipy.signal import spectrogram
 
 from vlmtsc.representation.downsampling import uniform_downsample
 
@@ -194,6 +193,8 @@ def power(channel: np.ndarray, pixels: int, shared: bool) -> np.ndarray:
     ndarray of float64, shape (n_frequencies, n_windows)
         1 at the largest power, 0 at 60 dB less; frequency 0 first. Of a constant channel all 0.
     """
+    from scipy.signal import spectrogram  # half a second, which a line plot need not wait for
+
     n_timepoints = len(channel)
     window = min(n_timepoints, max(4, 2 ** round(math.log2(2 * math.sqrt(n_timepoints)))))
     padded = (

@@ -6,10 +6,9 @@ import math
 import warnings
 
 import numpy as np
-import pandas as pd
-import pywt
-import scipy.stats
-from scipy.signal import find_peaks, welch
+
+# pandas, SciPy and PyWavelets are imported where they are used: most scenarios tell no features, and every job that
+# reads a representation would wait for them.
 
 #: Hz; the paper takes it for every dataset.
 SAMPLING_RATE = 1000
@@ -17,6 +16,8 @@ SAMPLING_RATE = 1000
 
 def peak_amplitudes(x: np.ndarray) -> np.ndarray:
     """Return the values at local maxima, ``x[i]`` with ``x[i-1] < x[i] > x[i+1]`` (middle of a flat top)."""
+    from scipy.signal import find_peaks
+
     return x[find_peaks(x)[0]]
 
 
@@ -25,6 +26,8 @@ def skewness(x: np.ndarray) -> float:
 
     ``sqrt(n (n-1)) / (n-2) * m3 / m2**1.5``, with the central moments m2 and m3.
     """
+    import pandas as pd
+
     return float(pd.Series(x).skew())
 
 
@@ -33,6 +36,8 @@ def kurtosis(x: np.ndarray) -> float:
 
     ``(n-1) / ((n-2)(n-3)) * ((n+1) m4 / m2**2 - 3 (n-1))``, with the central moments m2 and m4.
     """
+    import pandas as pd
+
     return float(pd.Series(x).kurtosis())
 
 
@@ -41,10 +46,12 @@ def entropy(x: np.ndarray) -> float:
 
     nan where the values differ by so little that floating point has no 10 bins between them.
     """
+    from scipy.stats import entropy as shannon
+
     edges = np.linspace(x.min(), x.max(), 11)
     if x.min() < x.max() and not np.all(np.diff(edges) > 0):
         return math.nan
-    return float(scipy.stats.entropy(np.histogram(x, bins=10, density=True)[0]))
+    return float(shannon(np.histogram(x, bins=10, density=True)[0]))
 
 
 def zero_crossing_rate(x: np.ndarray) -> float:
@@ -72,6 +79,8 @@ def power_spectral_density(x: np.ndarray) -> np.ndarray:
 
     Hann windows of 256 timepoints, or of the whole series if shorter, that overlap by half.
     """
+    from scipy.signal import welch
+
     return welch(x, fs=SAMPLING_RATE, nperseg=min(256, len(x)))[1]
 
 
@@ -82,6 +91,8 @@ def snr(x: np.ndarray) -> float:
 
 def wavelet_approximation(x: np.ndarray) -> np.ndarray:
     """Return the Haar wavelet's approximation at level 4 (db1): sums of 16 values in a row, over 4."""
+    import pywt
+
     with warnings.catch_warnings():
         # Below 16 timepoints the transform extends the series symmetrically, and says so each time.
         warnings.filterwarnings("ignore", message="Level value of", category=UserWarning)

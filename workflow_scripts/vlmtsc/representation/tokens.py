@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import AutoProcessor, PreTrainedTokenizerBase
 
 from vlmtsc.errors import InputError
 from vlmtsc.representation.breakdown import TokenLocator
 from vlmtsc.representation.budget import TokenCounter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Texts whose tokens are remembered: about 20 kB each with 2,048 tokens.
+REMEMBERED = 20_000
+
 
 def load_processor(checkpoint: Path) -> Any:
     """Load a checkpoint's processor with its tokenizer; Pillow resizes, so pixels are the same everywhere."""
+    from transformers import AutoProcessor  # brings PyTorch
+
     return AutoProcessor.from_pretrained(checkpoint, backend="pil")
 
 
@@ -82,9 +89,44 @@ def token_locator(tokenizer: PreTrainedTokenizerBase) -> TokenLocator:
         raise InputError("tokenizer without positions; allowed: a fast one (tokenizer.json)")
 
     def locate(texts: list[str]) -> list[np.ndarray]:
-        encoded = tokenizer(texts, add_special_tokens=True, return_offsets_mapping=True)
-        offsets = [np.array(pairs, dtype=np.int64).reshape(-1, 2) for pairs in encoded["offset_mapping"]]
+        # Not by calling `tokenizer`, which makes lists of all that it knows of a token: that takes as long again.
+        backend = tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
         # A token that stands for no text, such as the begin token, begins nowhere.
-        return [np.where(pairs[:, 0] < pairs[:, 1], pairs[:, 0], -1) for pairs in offsets]
+        return [
+            np.array([begin if begin < end else -1 for begin, end in encoded.offsets], dtype=np.int32)
+            for encoded in backend.encode_batch(texts, add_special_tokens=True)
+        ]
 
     return locate
+
+
+def counter_and_locator(tokenizer: PreTrainedTokenizerBase) -> tuple[TokenCounter, TokenLocator]:
+    """Return `token_counter` and `token_locator`, of which the second remembers what the first has tokenised.
+
+    The cases of the factor that is chosen are counted once and located once; tokenising is what that costs.
+
+    Raises
+    ------
+    InputError
+        As `token_counter` and `token_locator`.
+    """
+    count_one_by_one, locate_anew = token_counter(tokenizer), token_locator(tokenizer)
+    known: dict[str, np.ndarray] = {}
+
+    def count(texts: list[str]) -> np.ndarray:
+        if len(texts) == 1:  # a trial of a factor, most often in vain
+            return count_one_by_one(texts)
+        if len(known) + len(texts) > REMEMBERED:
+            known.clear()
+        begins = locate_anew(texts)
+        known.update(zip(texts, begins, strict=True))
+        return np.array([len(starts) for starts in begins], dtype=np.int64)
+
+    def locate(texts: list[str]) -> list[np.ndarray]:
+        if all(text in known for text in texts):
+            return [known[text] for text in texts]
+        return locate_anew(texts)
+
+    return count, locate

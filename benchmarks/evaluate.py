@@ -1,0 +1,132 @@
+"""Measure how fast classes are scored, against a forward pass for each case and each class.
+
+    python benchmarks/evaluate.py [--cases 8] [--rounds 3]
+
+The other side puts each answer behind each question, gives the model one such text and its image at a time, in float32
+and with the logits of every position, and adds up the log-probabilities of the answer's tokens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from finetune import Material, read_material, recipe_of
+from measuring import ROOT, Row, cpu_seconds, interleaved, load, parse, report
+from transformers import LlavaForConditionalGeneration
+
+from vlmtsc.evaluation.scoring import score_examples, scored_tokens
+from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+
+#: Log-likelihoods may differ by this many nats in bfloat16, and by this many in float32.
+TOLERANCES = {"bf16": 0.25, "fp32": 1e-3}
+
+
+def our_scores(model: Any, material: Material, precision: str, cases: range) -> np.ndarray:
+    """Score cases as evaluate_model does; each image is encoded anew in each call."""
+    vision = VisionFeatures(
+        model,
+        material.processor,
+        material.paths,
+        precision=precision,
+        cache_mb=material.settings.vision_cache_mb,
+    )
+    return score_examples(
+        model,
+        [material.part.examples[case] for case in cases],
+        scored_tokens(material.processor.tokenizer, material.representation),
+        features=vision,
+        image_indices=[material.part.image_indices[case] for case in cases],
+        pad_token_id=material.processor.tokenizer.pad_token_id,
+        batch_size=material.settings.evaluation_batch_size,
+        precision=precision,
+    )
+
+
+def plain_scores(model: Any, material: Material, cases: range) -> np.ndarray:
+    """Score cases one by one, class by class."""
+    answers = scored_tokens(material.processor.tokenizer, material.representation)
+    scores = np.empty((len(cases), len(answers)))
+    with torch.no_grad():
+        for row, case in enumerate(cases):
+            prompt = material.part.examples[case].prompt
+            for column, answer in enumerate(answers):
+                pixels = load_pixels([material.paths[material.part.image_indices[case]]], material.processor)
+                logits = model(input_ids=torch.tensor([[*prompt, *answer]]), pixel_values=pixels).logits[0]
+                likelihoods = logits.double().log_softmax(dim=-1)
+                scores[row, column] = sum(
+                    float(likelihoods[len(prompt) - 1 + place, token]) for place, token in enumerate(answer)
+                )
+    return scores
+
+
+def our_model(material: Material, precision: str) -> Any:
+    """Load the model as evaluate_model does, without an adapter."""
+    return load_checkpoint(
+        material.checkpoint,
+        precision=precision,
+        attention=material.settings.attention,
+        context_length=material.representation.scenario.context_length,
+    )
+
+
+def measure(material: Material, cases: int, few: int, rounds: int) -> Row:
+    """Score cases by both sides in turns; the other side scores `few` of them."""
+    model = our_model(material, material.settings.precision)
+    plain = LlavaForConditionalGeneration.from_pretrained(material.checkpoint, dtype=torch.float32).eval()
+    expected = plain_scores(plain, material, range(few))
+    worst = {
+        "bf16": np.abs(our_scores(model, material, "bf16", range(few)) - expected).max(),
+        "fp32": np.abs(
+            our_scores(our_model(material, "fp32"), material, "fp32", range(few)) - expected
+        ).max(),
+    }
+    for precision, difference in worst.items():
+        if difference > TOLERANCES[precision]:
+            raise SystemExit(f"{precision}: scores differ by {difference} nats")
+    precision = material.settings.precision
+    seconds = interleaved(
+        {
+            "ours": lambda: cpu_seconds(lambda: our_scores(model, material, precision, range(cases))) / cases,
+            "other": lambda: cpu_seconds(lambda: plain_scores(plain, material, range(few))) / few,
+        },
+        rounds,
+    )
+    classes = len(material.representation.classes)
+    return Row(
+        claim=f"evaluation, {material.representation.scenario.name}, {classes} classes",
+        unit="cases/s",
+        ours=1 / seconds["ours"],
+        other=1 / seconds["other"],
+        ratio=seconds["other"] / seconds["ours"],
+        aim="8x",
+        agreement=f"log-likelihoods within {worst['fp32']:.0e} nats in float32, {worst['bf16']:.2f} in bfloat16",
+        notes=f"batches of {material.settings.evaluation_batch_size}; images encoded in both",
+        load=load(),
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    place = ROOT / "results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers"
+    options = parse(
+        __doc__,
+        {
+            "model": (Path, ROOT / "results/models/embedded", "checkpoint folder"),
+            "conversations": (Path, place, "folder of conversations"),
+            "plots": (Path, ROOT / "results/plots/ItalyPowerDemand/line", "folder of plots"),
+            "cases": (int, 64, "cases that we score"),
+            "few": (int, 8, "cases that the other side scores"),
+            "rounds": (int, 3, "turns of each side"),
+        },
+    )
+    torch.set_num_threads(1)
+    material = read_material(options.model, options.conversations, options.plots, recipe_of("embedded"))
+    report([measure(material, options.cases, options.few, options.rounds)], options.output)
+
+
+if __name__ == "__main__":
+    main()

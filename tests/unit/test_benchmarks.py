@@ -1,0 +1,191 @@
+"""Each benchmark runs at the smallest size, and finds that both sides agree. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from vlmtsc.files import write_json
+from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
+
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the benchmarks importable."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Give a checkpoint, and conversations and plots of twelve series."""
+    from vlmtsc.data.series import CleanSeries
+    from vlmtsc.representation.conversations import PARTS, make_conversations
+    from vlmtsc.representation.plots import make_plotter, write_png
+    from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
+
+    folder = tmp_path_factory.mktemp("material")
+    processor = load_processor(tiny_checkpoint)
+    values = np.random.default_rng(0).normal(size=(12, 1, 8))
+    series = CleanSeries(
+        values=values,
+        label_index=np.arange(12) % 2,
+        classes=np.array(["1", "2"]),
+        case_ids=np.array([f"case-{case}" for case in range(12)]),
+        n_train=8,
+    )
+    parts = np.split(np.arange(12), [8, 10])
+    made = make_conversations(
+        series,
+        dict(zip(PARTS, parts, strict=True)),
+        ScenarioSettings(name="both", modality="both", numbers="scaled", context_length=256),
+        PlotSettings(),
+        count_tokens=token_counter(processor.tokenizer),
+        image_tokens=count_image_tokens(processor),
+        system_prompt="",
+        eos_token=processor.tokenizer.eos_token,
+    )
+    write_json(folder / "conversations/train.json", made.records["train"])
+    made.representation.save(folder / "conversations/representation.json")
+    (folder / "plots").mkdir()
+    plotter = make_plotter(PlotSettings(), 1)
+    for case, each in enumerate(values):
+        write_png(plotter.render(each), folder / "plots" / plot_file_name(case))
+    return tiny_checkpoint, folder / "conversations", folder / "plots"
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_rendering() -> None:
+    import render
+
+    row = render.measure(channels=2, length=20, cases=2, rounds=1)
+    assert row.agreement == "every pixel equal"
+    assert row.ratio == pytest.approx(row.ours / row.other)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_budget(tiny_checkpoint: Path) -> None:
+    import budget
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_checkpoint)
+    row = budget.measure(tokenizer, "scaled", cases=20, length=900, share=0.5, rounds=1)
+    assert "factor 2" in row.notes
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_finetuning_and_evaluation(material: tuple[Path, Path, Path]) -> None:
+    import evaluate
+    import finetune
+
+    recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "batch_size": 4, "micro_batch_size": 4}
+    read = finetune.read_material(*material, recipe)
+    row = finetune.measure(read, steps=2, rounds=1, round_steps=1)
+    assert "losses of 2 steps" in row.agreement
+    assert row.ours > 0
+    assert "nats in float32" in evaluate.measure(read, cases=4, few=2, rounds=1).agreement
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_losses_that_differ_are_an_error(
+    material: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import finetune
+
+    recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "batch_size": 4, "micro_batch_size": 4}
+    read = finetune.read_material(*material, recipe)
+    monkeypatch.setattr(finetune, "TOLERANCES", {"bf16": 0.0})
+    with pytest.raises(SystemExit, match="losses differ"):
+        finetune.compare_losses(read, 1, tmp_path)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_gpu_benchmark_at_small_size() -> None:
+    import gpu_llava
+
+    (row,) = gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
+    assert row.ours > 0
+    assert "mean losses within" in row.agreement
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_operations_of_the_full_size() -> None:
+    import gpu_llava
+    import torch
+    from finetune import flops_per_token
+
+    from vlmtsc.model.adapter import add_adapter
+
+    config = gpu_llava.configuration("full")
+    model = add_adapter(gpu_llava.build(config, torch.device("meta")), gpu_llava.recipe("full", 1))
+    frozen = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    adapted = 32 * 128 * (4 * 2 * 4096 + 3 * (4096 + 11008))
+    assert flops_per_token(model, whole=True) == 4 * frozen + 6 * adapted
+    examples, images = gpu_llava.random_samples(config, 1, 2048)
+    assert examples[0].tokens == 576 + 2048
+    assert images.shape == (1, 3, 336, 336)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_overhead_tells_jobs_and_revisions_apart(tmp_path: Path) -> None:
+    import overhead
+
+    plan = (
+        "[Tue]\nlocalrule one:\n    output: a\nShell command: python workflow_scripts/a.py --x 1\n\n"
+        "rule two:\n    output: b\nShell command: python workflow_scripts/b.py\n\n"
+        "rule two:\n    output: c\nShell command: python workflow_scripts/b.py --again\n\nrule all:\n    input: b\n"
+    )
+    assert overhead.commands(plan) == {
+        "one": "python workflow_scripts/a.py --x 1",
+        "two": "python workflow_scripts/b.py",
+    }
+    assert overhead.seconds_of(f"{sys.executable} -c pass", tmp_path) > 0
+    with pytest.raises(SystemExit, match="failed"):
+        overhead.seconds_of("false", tmp_path)
+    with pytest.raises(SystemExit, match="allowed: a commit"):
+        overhead.scripts_of("no-such-revision", tmp_path)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_tables_of_all_benchmarks() -> None:
+    import run_all
+    from measuring import HEAD
+
+    row: dict[str, Any] = {
+        "claim": "a claim",
+        "unit": "s",
+        "ours": 0.5,
+        "other": 1234.5,
+        "ratio": 2469.0,
+        "aim": "2x",
+        "agreement": "equal",
+        "notes": "",
+        "load": 3.2,
+    }
+    part = {
+        "name": "render",
+        "date": "2026-11-25",
+        "processor": "a processor",
+        "revision": "abc",
+        "rows": [row],
+    }
+    text = run_all.section([part])
+    assert text.startswith(f"| {' | '.join(HEAD)} |")
+    assert "| a claim | 0.500 s | 1,234 s | **2,469x** | 2x | equal |  | 3.2 |" in text
+    page = (ROOT / run_all.PAGE).read_text(encoding="utf-8")
+    assert page.index(run_all.BEGIN) < page.index(run_all.END)
+
+
+def test_help_tells_the_options() -> None:
+    command = [sys.executable, str(BENCHMARKS / "budget.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--cases" in done.stdout
+    assert json.dumps(5000) in done.stdout
