@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from finetune import Material, read_material, recipe_of
+from finetune import BATCH, Material, read_material, recipe_of
 from measuring import ROOT, Row, cpu_seconds, interleaved, load, parse, report
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.evaluation.scoring import score_examples, scored_tokens
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+from vlmtsc.training.settings import MemorySettings
 
 #: Log-likelihoods may differ by this many nats in bfloat16, and by this many in float32.
 TOLERANCES = {"bf16": 0.25, "fp32": 1e-3}
@@ -32,7 +33,7 @@ def our_scores(model: Any, material: Material, precision: str, cases: range) -> 
         material.processor,
         material.paths,
         precision=precision,
-        cache_mb=material.settings.vision_cache_mb,
+        cache_mb=MemorySettings.vision_cache_mb,
     )
     return score_examples(
         model,
@@ -41,7 +42,7 @@ def our_scores(model: Any, material: Material, precision: str, cases: range) -> 
         features=vision,
         image_indices=[material.part.image_indices[case] for case in cases],
         pad_token_id=material.processor.tokenizer.pad_token_id,
-        batch_size=material.settings.evaluation_batch_size,
+        batch_size=BATCH,
         precision=precision,
     )
 
@@ -104,7 +105,7 @@ def measure(material: Material, cases: int, few: int, rounds: int) -> Row:
         ratio=seconds["other"] / seconds["ours"],
         aim="8x",
         agreement=f"log-likelihoods within {worst['fp32']:.0e} nats in float32, {worst['bf16']:.2f} in bfloat16",
-        notes=f"batches of {material.settings.evaluation_batch_size}; images encoded in both",
+        notes=f"batches of {BATCH}; images encoded in both",
         load=load(),
     )
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import ROOT, Row, cpu_seconds, interleaved, load, number, parse, report
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from torch.utils.data import SequentialSampler
 from transformers import LlavaForConditionalGeneration, Trainer, set_seed
 from transformers.trainer_callback import PrinterCallback
@@ -29,20 +29,24 @@ from transformers.trainer_utils import IntervalStrategy
 
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.files import read_json
-from vlmtsc.model.adapter import PROJECTOR, TARGETS, add_adapter, parameter_groups
+from vlmtsc.model.adapter import add_adapter, lora_config, parameter_groups
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Collator, make_examples
 from vlmtsc.training.finetune import image_paths, index_images
+from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
 #: By our precision, the share of the first loss by which losses may differ from the other side's, which are float32's.
 #: AdamW's first steps follow the signs of gradients, and bfloat16 turns those of the smallest ones.
 TOLERANCES = {"fp32": 0.001, "bf16": 0.05}
+
+#: Cases in one forward pass of an evaluation.
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def our_model(material: Material, settings: FinetuneSettings) -> tuple[Any, Visi
         material.processor,
         material.paths,
         precision=settings.precision,
-        cache_mb=settings.vision_cache_mb,
+        cache_mb=MemorySettings.vision_cache_mb,
     )
     set_seed(settings.seed)
     return add_adapter(base, settings), vision
@@ -122,14 +126,7 @@ def plain_model(material: Material, settings: FinetuneSettings) -> Any:
     base = LlavaForConditionalGeneration.from_pretrained(material.checkpoint, dtype=torch.float32)
     base.requires_grad_(False)
     set_seed(settings.seed)
-    config = LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=TARGETS,
-        modules_to_save=[PROJECTOR],
-    )
-    return get_peft_model(base, config)
+    return get_peft_model(base, lora_config(settings))
 
 
 def our_trainer(
@@ -150,6 +147,8 @@ def our_trainer(
             answers=[],
             vision=vision,
             pad_token_id=material.processor.tokenizer.pad_token_id,
+            evaluation_batch_size=BATCH,
+            processes=Processes(),
         )
     )
 
@@ -180,7 +179,7 @@ def plain_trainer(
 def arguments(settings: FinetuneSettings, steps: int, folder: Path) -> Any:
     """Return the recipe's arguments of a Trainer, for a few steps and nothing else."""
     schedule = Schedule(steps, steps, settings.batch_size // settings.micro_batch_size, "epochs")
-    found = training_arguments(settings, schedule, torch.device("cpu"), folder)
+    found = training_arguments(settings, schedule, torch.device("cpu"), folder, has_images=True)
     found.eval_strategy = found.save_strategy = IntervalStrategy.NO
     found.load_best_model_at_end = False
     return found

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from finetune import Counted, flops_per_token, quiet
 from measuring import Row, interleaved, load, number, parse, report
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -33,10 +33,12 @@ from transformers import (
 )
 from transformers.trainer_utils import IntervalStrategy
 
-from vlmtsc.model.adapter import PROJECTOR, TARGETS, add_adapter
+from vlmtsc.model.adapter import add_adapter, lora_config
 from vlmtsc.model.checkpoint import autocast, compute_device, store
+from vlmtsc.model.projection import project_in_forward
 from vlmtsc.model.vision_features import encode_pixels
 from vlmtsc.training.examples import Collator, Example
+from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
@@ -119,8 +121,6 @@ def recipe(size: str, micro_batch: int) -> FinetuneSettings:
         max_grad_norm=1.0,
         precision="bf16",
         attention="sdpa",
-        evaluation_batch_size=1,
-        vision_cache_mb=0,
     )
 
 
@@ -164,7 +164,7 @@ class Tower:
 
 def arguments(settings: FinetuneSettings, steps: int, device: torch.device, folder: Path) -> Any:
     """Return the arguments that both sides share."""
-    found = training_arguments(settings, Schedule(steps, steps, 1, "epochs"), device, folder)
+    found = training_arguments(settings, Schedule(steps, steps, 1, "epochs"), device, folder, has_images=True)
     found.eval_strategy = found.save_strategy = IntervalStrategy.NO
     found.load_best_model_at_end = False
     return found
@@ -175,6 +175,7 @@ def our_side(size: str, settings: FinetuneSettings, material: tuple[list[Example
     device, (examples, images) = compute_device(), material
     base = build(configuration(size), device)
     store(base, settings.precision, device)
+    project_in_forward(base)
     model = add_adapter(base, settings)
     part = Part(examples, range(len(examples)))
     tower = Tower(base, images, settings.precision)
@@ -188,6 +189,8 @@ def our_side(size: str, settings: FinetuneSettings, material: tuple[list[Example
             answers=[],
             vision=tower,
             pad_token_id=base.config.pad_token_id,
+            evaluation_batch_size=1,
+            processes=Processes(),
         )
 
     return model, make
@@ -198,14 +201,7 @@ def plain_side(size: str, settings: FinetuneSettings, material: tuple[list[Examp
     device, (examples, images) = compute_device(), material
     base = build(configuration(size), device)
     set_seed(settings.seed)
-    config = LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=0.0,
-        target_modules=TARGETS,
-        modules_to_save=[PROJECTOR],
-    )
-    model = get_peft_model(base, config)
+    model = get_peft_model(base, lora_config(settings))
     part = Part(examples, range(len(examples)))
     collator = Collator(base.config.pad_token_id)
 

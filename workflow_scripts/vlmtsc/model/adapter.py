@@ -28,12 +28,9 @@ LINEARS = {
 PROJECTOR = "multi_modal_projector"
 
 
-def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings) -> PeftModel:
-    """Wrap a frozen model with LoRA on the language model, and make a copy of its projector trainable.
-
-    In a run without images the projector has no gradient and stays as it was.
-    """
-    config = LoraConfig(
+def lora_config(settings: FinetuneSettings) -> LoraConfig:
+    """Return peft's configuration of a recipe: which layers get LoRA matrices, and the trained projector."""
+    return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
@@ -43,6 +40,14 @@ def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings
         target_modules=rf"model\.language_model\.layers\.\d+\.({LINEARS[settings.lora_targets]})",
         modules_to_save=[PROJECTOR],
     )
+
+
+def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings) -> PeftModel:
+    """Wrap a frozen model with LoRA on the language model, and make a copy of its projector trainable.
+
+    In a run without images the projector has no gradient and stays as it was.
+    """
+    config = lora_config(settings)
     return _without_detours(get_peft_model(model, config))
 
 
