@@ -212,8 +212,8 @@ def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encode pixels, uint8 of shape (height, width, 3), as a PNG file [1]_.
 
-    Rows as they are, compressed by Intel's ISA-L. Pillow looks for the best filter of each row and compresses with zlib,
-    which takes many times as long and makes files of about the same size: a plot is white for the most part.
+    Rows as they are, compressed by Intel's ISA-L. Pillow looks for the best filter of each row and compresses with
+    zlib, which takes many times as long and makes files of about the same size: a plot is white for the most part.
 
     References
     ----------
