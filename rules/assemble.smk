@@ -1,6 +1,12 @@
 # Models put together from parts. Hub and folder models are complete as they come.
 
 
+def assembly_settings(wildcards):
+    """How the parts are put together."""
+    source = CONFIGURATION.model_settings(wildcards.model)["assemble"]
+    return {key: source[key] for key in ("layers", "vision_strides", "seed")}
+
+
 rule assemble_model:
     input:
         language_model=f"{RESULTS}/model_parts/{{model}}/language_model.gguf",

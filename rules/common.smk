@@ -119,12 +119,6 @@ def checkpoint_of_model(wildcards):
     return source["folder"]["path"] if "folder" in source else f"{RESULTS}/models/{wildcards.model}"
 
 
-def assembly_settings(wildcards):
-    """How the parts are put together."""
-    source = CONFIGURATION.model_settings(wildcards.model)["assemble"]
-    return {key: source[key] for key in ("layers", "vision_strides", "seed")}
-
-
 def plot_of_scenario(wildcards):
     """Settings of the plot that a scenario shows; none if it shows none."""
     plot = CONFIGURATION.shown_plot(wildcards.scenario)

@@ -27,6 +27,12 @@ UNQUOTED = {
     "params.plots",
     "params.descriptions",
     "params.rationales",
+    "params.validation",
+    "params.launch",  # launch_option
+    "params.probed",  # probed_options
+    # of closed lists
+    "params.generate",
+    "params.precision",
 }
 
 

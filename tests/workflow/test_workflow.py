@@ -246,7 +246,7 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
     if "Nothing to be done" in output:
         return set()
     tables = {"collect_runs", "write_tables", "draw_figures", "collect_ledger", "write_ledger"}
-    tables |= {"collect_controls", "report_controls"}
+    tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
     return set(job_counts(output)) - {"total", "all", *tables}
 
 
