@@ -1,12 +1,6 @@
 # Models put together from parts. Hub and folder models are complete as they come.
 
 
-def assembly_settings(wildcards):
-    """How the parts are put together."""
-    source = CONFIGURATION.model_settings(wildcards.model)["assemble"]
-    return {key: source[key] for key in ("layers", "vision_strides", "seed")}
-
-
 rule assemble_model:
     input:
         language_model=f"{RESULTS}/model_parts/{{model}}/language_model.gguf",
@@ -27,7 +21,7 @@ rule assemble_model:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        settings=lambda wildcards: as_argument(assembly_settings(wildcards)),
+        settings=lambda wildcards: as_argument(CONFIGURATION.assembly_settings(wildcards.model)),
         script=path_of("assemble_model"),
         code=code_of("assemble_model"),
     shell:

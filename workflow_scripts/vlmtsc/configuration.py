@@ -161,6 +161,11 @@ class Configuration:
         """Settings of a model's source under its kind, such as ``{"folder": {"path": ...}}``."""
         return dict(self.model_table[model]["source"])
 
+    def assembly_settings(self, model: str) -> Settings:
+        """How a model's parts are put together."""
+        source = self.model_table[model]["source"]["assemble"]
+        return {key: source[key] for key in ("layers", "vision_strides", "seed")}
+
     def launch_settings(self, model: str) -> LaunchSettings | None:
         """The processes of one fine-tuning; None without a launch."""
         return launch_of(self.model_table[model])
