@@ -13,6 +13,8 @@ from workflow_runs import CAUSES, OUTPUTS, TARGETS, Running, complete, duration,
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 #: On a busy machine a short job may have ended before it is seen; then the same once more.
 ATTEMPTS = 5
+#: Scripts that are not called like their rule.
+SCRIPTS = {"render_scenario_plots": "render_plots"}
 VICTIMS = ("job", "snakemake", "all")
 #: From here on everything that follows is cheap enough to be compared in a sample, too.
 LATE = (
@@ -39,24 +41,24 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
 ) -> None:
     whole = rule in LATE or pytestconfig.getoption("--faults") == "all"
     targets = TARGETS if whole else (f"results/{OUTPUTS[rule][0]}",)
-    victim = moment.choice(VICTIMS)
+    victim, script = moment.choice(VICTIMS), SCRIPTS.get(rule, rule)
     for _ in range(ATTEMPTS):
         (disturbed / CAUSES[rule]).touch()
         workflow = Running(disturbed, *targets)
         running.append(workflow)
-        if workflow.until_in(rule):
+        if workflow.until_in(script):
             break
     else:
         pytest.fail(f"{rule} was never seen at work: {workflow.text}")
     time.sleep(moment.uniform(0, 1.2 * duration(undisturbed, rule)))
-    workflow.send(number, victim, rule)
+    workflow.send(number, victim, script)
     # Jobs that a killed Snakemake leaves behind go on beside the next run; of any other nothing is left.
     if not (victim == "snakemake" and number == signal.SIGKILL):
-        workflow.end(rule)
+        workflow.end(script)
     else:
         workflow.process.wait()
     text = complete(disturbed, *targets)
-    workflow.end(rule)
+    workflow.end(script)
     rules = tuple(OUTPUTS) if whole else (rule,)
     assert outcome(disturbed, rules=rules) == outcome(undisturbed, rules=rules), f"{victim}: {text}"
     # A run that finds nothing to do takes no lock, and leaves the file of the dead one, which holds nobody up.
