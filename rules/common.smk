@@ -98,21 +98,6 @@ def of_runs(name):
     return [f"{RESULTS}/{run.folder}/{name}" for run in RUNS]
 
 
-def final_results():
-    """What `all` asks for."""
-    tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
-    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
-    if CONFIGURATION.options["evaluate"]["controls"]:
-        tables += ["controls.md"]
-        figures += ["controls.png"]
-    return [
-        *(f"{RESULTS}/tables/{name}" for name in tables),
-        *(f"{RESULTS}/figures/{name}" for name in figures),
-        f"{RESULTS}/tables/comparisons.md",
-        *ranking_figures(),
-    ]
-
-
 def checkpoint_of_model(wildcards):
     """Checkpoint folder of a model: the user's own, or one that a rule makes."""
     source = CONFIGURATION.model_settings(wildcards.model)

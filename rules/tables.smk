@@ -78,6 +78,21 @@ def gaps_of_runs():
     return hidden_gaps(chain for run in RUNS for chain in chains(run))
 
 
+def final_results():
+    """What `all` asks for."""
+    tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
+    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
+    if CONFIGURATION.options["evaluate"]["controls"]:
+        tables += ["controls.md"]
+        figures += ["controls.png"]
+    return [
+        *(f"{RESULTS}/tables/{name}" for name in tables),
+        *(f"{RESULTS}/figures/{name}" for name in figures),
+        f"{RESULTS}/tables/comparisons.md",
+        *ranking_figures(),
+    ]
+
+
 def matrix_options():
     """The whole matrix of the configuration, run or not, as options."""
     lists = {kind: list(getattr(CONFIGURATION, kind)) for kind in ("models", "datasets", "scenarios")}
