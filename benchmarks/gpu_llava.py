@@ -116,6 +116,7 @@ def recipe(size: str, micro_batch: int) -> FinetuneSettings:
         epochs=1,
         token_budget=0,
         early_stopping_patience=0,
+        early_stopping_steps=0,
         early_stopping_threshold=0.0,
         keep="last",
         max_grad_norm=1.0,

@@ -241,6 +241,7 @@ def recipe(**changes: Any) -> FinetuneSettings:
         "epochs": 2,
         "token_budget": 0,
         "early_stopping_patience": 0,
+        "early_stopping_steps": 0,
         "early_stopping_threshold": 0.0,
         "keep": "last",
         "max_grad_norm": 1.0,

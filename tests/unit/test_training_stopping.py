@@ -7,7 +7,7 @@ import math
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
+from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience_in_epochs
 
 
 def stopped_after(losses: list[float], tmp_path, patience: int = 2, threshold: float = 0.01) -> int | None:
@@ -50,3 +50,13 @@ def test_the_loss_of_chance() -> None:
     assert chance_loss([0, 1, 0, 1]) == pytest.approx(math.log(2))
     assert chance_loss([2, 2]) == 0
     assert chance_loss([0, 0, 0, 1]) == pytest.approx(0.5623, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "steps_per_epoch", "expected"),
+    [(2, 60, 12, 5), (2, 60, 30, 2), (2, 60, 164, 2), (2, 0, 12, 2), (2, 61, 12, 6)],
+)
+def test_a_small_dataset_is_granted_steps(
+    epochs: int, steps: int, steps_per_epoch: int, expected: int
+) -> None:
+    assert patience_in_epochs(epochs, steps, steps_per_epoch) == expected

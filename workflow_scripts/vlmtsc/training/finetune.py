@@ -34,7 +34,7 @@ from vlmtsc.training.record import git_revision, hardware, package_versions, pea
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.states import agreed_state, fault_of_file
-from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss
+from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience_in_epochs
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def finetune(
         training_arguments(settings, schedule, base.device, checkpoints, has_images=vision is not None),
         train_dataset=parts[0],
         eval_dataset=parts[1],
-        callbacks=[log, *_early_stopping(settings, examples[1]), *trackers],
+        callbacks=[log, *_early_stopping(settings, examples[1], schedule.steps_per_epoch), *trackers],
         settings=settings,
         answers=answers,
         vision=vision,
@@ -211,11 +211,16 @@ def finetune(
     return Finetuned(model, log, record | details, processes)
 
 
-def _early_stopping(settings: FinetuneSettings, validation: Sequence[Example]) -> list[PatientEarlyStopping]:
+def _early_stopping(
+    settings: FinetuneSettings, validation: Sequence[Example], steps_per_epoch: int
+) -> list[PatientEarlyStopping]:
     if not settings.early_stopping_patience:
         return []
     chance = chance_loss([example.label_index for example in validation])
-    return [PatientEarlyStopping(settings.early_stopping_patience, settings.early_stopping_threshold, chance)]
+    patience = patience_in_epochs(
+        settings.early_stopping_patience, settings.early_stopping_steps, steps_per_epoch
+    )
+    return [PatientEarlyStopping(patience, settings.early_stopping_threshold, chance)]
 
 
 def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:

@@ -46,6 +46,8 @@ class FinetuneSettings:
     early_stopping_patience : int
         Validations in a row without progress after which a run stops; 0: never. Those before any was better
         than chance do not count.
+    early_stopping_steps : int
+        Steps without progress that a run is granted in any case.
     early_stopping_threshold : float
         What counts as progress: a validation loss at least this much (nats a case) below the best one before.
     keep : {"best", "last"}
@@ -86,6 +88,7 @@ class FinetuneSettings:
     epochs: float
     token_budget: int
     early_stopping_patience: int
+    early_stopping_steps: int
     early_stopping_threshold: float
     keep: Literal["best", "last"]
     max_grad_norm: float

@@ -24,6 +24,19 @@ def chance_loss(labels: Sequence[int]) -> float:
     return -sum(count / len(labels) * math.log(count / len(labels)) for count in counts)
 
 
+def patience_in_epochs(epochs: int, steps: int, steps_per_epoch: int) -> int:
+    """Return the validations without progress after which a run stops: at least `epochs`, and `steps` steps.
+
+    Parameters
+    ----------
+    epochs, steps : int
+        What a run is granted, counted in epochs (a validation each) and in optimiser steps.
+    steps_per_epoch : int
+        Optimiser steps of an epoch, at least 1.
+    """
+    return max(epochs, math.ceil(steps / steps_per_epoch))
+
+
 class PatientEarlyStopping(EarlyStoppingCallback):
     """Stops a run that makes no more progress, but not one that has not begun to learn.
 
