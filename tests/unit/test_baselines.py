@@ -142,9 +142,20 @@ def test_minirocket_learns_and_short_series_are_padded() -> None:
     result = fit_series_baseline("minirocket", data)
     assert (result.test_scores.argmax(axis=1) == waves(10, 3)[1]).mean() == 1
     assert set(result.test_scores.ravel()) == {0.0, 1.0}
-    assert long_enough(np.ones((2, 1, 8))).tolist() == [[[1] * 8 + [0]]] * 2
-    assert long_enough(data.train) is not None
-    assert np.array_equal(long_enough(data.train), data.train)
+    assert long_enough(np.ones((2, 1, 8)), 9).tolist() == [[[1] * 8 + [0]]] * 2
+    assert np.array_equal(long_enough(data.train, 9), data.train)
+
+
+@pytest.mark.parametrize(("name", "shortest"), [("minirocket", 9), ("multirocket_hydra", 10)])
+@pytest.mark.parametrize("length", [1, 8, 9, 10])
+def test_kernels_take_series_of_any_length(name: str, shortest: int, length: int) -> None:
+    series = np.random.default_rng(5).normal(size=(14, 2, length))
+    series[::2] += 3
+    labels = np.arange(14) % 2
+    data = BaselineData(series[:8], labels[:8], series[8:11], labels[8:11], series[11:], 2)
+    result = fit_series_baseline(name, data)
+    assert result.test_scores.shape == (3, 2)
+    assert result.chosen == ({"padded_to": shortest} if length < shortest else {})
 
 
 def test_logistic_chooses_its_penalty_on_validation() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from vlmtsc.baselines.cases import BaselineData, BaselineResult, one_hot
 from vlmtsc.baselines.settings import SEED
 
-#: Shortest series that the kernels, nine long, can be laid on.
-SHORTEST = 9
+#: Timepoints of a kernel, and so of the shortest series.
+KERNEL = 9
 #: Cases that are transformed at a time: Hydra holds 512 responses for each timepoint of each.
 BLOCK = 256
 
@@ -25,7 +25,7 @@ def fit_minirocket(data: BaselineData, threads: int = 1) -> BaselineResult:
     """
     from aeon.classification.convolution_based import MiniRocketClassifier
 
-    return _fit(data, MiniRocketClassifier(n_jobs=threads, random_state=SEED))
+    return _fit(data, MiniRocketClassifier(n_jobs=threads, random_state=SEED), KERNEL)
 
 
 def fit_multirocket_hydra(data: BaselineData, threads: int = 1) -> BaselineResult:
@@ -38,28 +38,30 @@ def fit_multirocket_hydra(data: BaselineData, threads: int = 1) -> BaselineResul
     """
     from aeon.classification.convolution_based import MultiRocketHydraClassifier
 
-    return _fit(data, MultiRocketHydraClassifier(n_jobs=threads, random_state=SEED))
+    # Its kernels are laid on the first differences too, which are one timepoint shorter.
+    return _fit(data, MultiRocketHydraClassifier(n_jobs=threads, random_state=SEED), KERNEL + 1)
 
 
-def _fit(data: BaselineData, classifier: Any) -> BaselineResult:
+def _fit(data: BaselineData, classifier: Any, shortest: int) -> BaselineResult:
     """Fit a classifier of aeon's on the training part, and let it answer."""
-    classifier.fit(long_enough(data.train), data.train_labels)
+    classifier.fit(long_enough(data.train, shortest), data.train_labels)
     scores = []
     for part in (data.validation, data.test):
-        series = long_enough(part)
+        series = long_enough(part, shortest)
         blocks = [series[start : start + BLOCK] for start in range(0, len(series), BLOCK)]
         answers = np.concatenate([classifier.predict(block) for block in blocks])
         scores.append(one_hot(answers.astype(np.int64), data.n_classes))
-    chosen = {"padded_to": SHORTEST} if data.train.shape[-1] < SHORTEST else {}
+    chosen = {"padded_to": shortest} if data.train.shape[-1] < shortest else {}
     return BaselineResult(scores[0], scores[1], False, chosen)
 
 
-def long_enough(series: np.ndarray) -> np.ndarray:
-    """Put zeros behind series that are shorter than the kernels, as aeon advises.
+def long_enough(series: np.ndarray, shortest: int) -> np.ndarray:
+    """Put zeros behind series that are shorter than `shortest` timepoints, as aeon advises.
 
     Parameters
     ----------
     series : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
+    shortest : int
     """
-    missing = max(0, SHORTEST - series.shape[-1])
+    missing = max(0, shortest - series.shape[-1])
     return np.pad(series, ((0, 0), (0, 0), (0, missing)))
