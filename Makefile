@@ -6,6 +6,8 @@ TORCH_INDEX ?=
 # Passed on to snakemake, for example ARGS="--config datasets=[GunPoint]".
 ARGS ?=
 CORES ?= all
+# make plan: other results folders that it learns from.
+HISTORY ?=
 # make paper-embedded: what of the matrix to run. Empty means all; what is not run is shown as such.
 SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
@@ -48,9 +50,9 @@ test-slurm: environment ## start a SLURM of one node and run the tiny workflow o
 	@sh tests/slurm/install.sh
 	@$(RUN) python -m pytest tests/slurm
 
-plan: environment ## what would run, with an estimate of samples, tokens and time
+plan: environment ## what would run, and how long it will take (CORES=2; HISTORY=folder: results of earlier runs to learn from)
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
-	@$(RUN) python workflow_scripts/plan_runs.py $(ARGS)
+	@$(RUN) python workflow_scripts/plan_runs.py --cores $(CORES) $(if $(HISTORY),--history $(HISTORY)) $(ARGS)
 
 rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
 	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
