@@ -81,7 +81,8 @@ def gaps_of_runs():
 def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
-    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
+    tables += ["predicted_time.md"]
+    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png", "predicted_time.png"]
     if CONFIGURATION.options["evaluate"]["controls"]:
         tables += ["controls.md"]
         figures += ["controls.png"]

@@ -94,9 +94,9 @@ def test_costs_are_found_in_spite_of_a_run_that_was_disturbed() -> None:
     seconds = features @ [8.0, 0.002, 0.0005] * np.exp(random.normal(0, 0.02, 20))
     found = fit_costs(features, seconds, [6.0, 0.001, 0.0005])
     assert features @ found == pytest.approx(features @ [8.0, 0.002, 0.0005], rel=0.2)
-    seconds[3] *= 10
+    seconds[3] *= 100
     assert features @ fit_costs(features, seconds, [6.0, 0.001, 0.0005]) == pytest.approx(
-        features @ found, rel=0.05
+        features @ found, rel=0.15
     )
     # One measurement scales all costs alike.
     one = fit_costs(features[:1], 3 * features[:1] @ [6.0, 0.001, 0.0005], [6.0, 0.001, 0.0005])

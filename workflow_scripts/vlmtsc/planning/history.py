@@ -37,6 +37,8 @@ class EarlierRun:
         Passes over the test part that its controls took; None if it has none.
     seconds : dict of str to float
         Wall time by step, where it was measured.
+    digest : str
+        Of the training (`training_digest`), which tells it from another one of the same name.
     """
 
     name: str
@@ -50,6 +52,7 @@ class EarlierRun:
     temperature: bool
     controls: int | None
     seconds: dict[str, float]
+    digest: str = ""
 
     @property
     def model(self) -> str:
@@ -137,6 +140,7 @@ def read_earlier_run(results: Path, name: str) -> EarlierRun | None:
             else None
         ),
         seconds=seconds,
+        digest=str(record.get("training_digest", "")),
     )
 
 
