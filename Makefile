@@ -1,4 +1,4 @@
-# make results | paper-embedded | baselines | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | baselines | evidence | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -13,13 +13,17 @@ SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
 # Its further configuration, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 CONFIG ?=
+# make publish-evidence: where the tables are, which section of the README they go to, and what made them.
+RESULTS ?= results
+SECTION ?= evidence
+EVIDENCE_COMMAND ?= make evidence
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper corrections bench lint format representations reference lock clean
+.PHONY: help environment results ledger baselines evidence paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper publish-evidence corrections bench lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -39,6 +43,10 @@ baselines: environment ## simple methods on the same split, fine-tunes nothing (
 paper-embedded: environment ## the paper's table on the embedded model (SCENARIOS="plot, numbers", DATASETS=)
 	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \
 		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
+
+evidence: environment ## all simple methods, controls, and what the runs are evidence of (ARGS as for make results)
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- baselines controls
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- evidence
 
 test: environment ## run every test
 	@$(RUN) python -m pytest
@@ -69,6 +77,10 @@ corrections: environment ## measure what each fault of the original is worth, in
 publish-paper: environment ## put the paper's table, as make paper-embedded left it, into the README
 	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
+
+publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence for the paper's datasets)
+	@$(RUN) python workflow_scripts/publish_evidence.py --results $(RESULTS) --readme README.md --section $(SECTION) \
+		--command '$(EVIDENCE_COMMAND)'
 
 # What the benchmarks of training and scoring train on and score.
 BENCH_INPUTS := results/models/embedded results/plots/ItalyPowerDemand/line \

@@ -20,23 +20,22 @@ rule predict_time:
     resources:
         mem_mb=growing(500),
         runtime=10,
-        # What is learnt from, and where runs are made: as resources, since what is predicted stays.
+        # What is learnt from, where runs are made, and what follows training: as resources, since a prediction stays.
         history=as_argument(CONFIGURATION.options["history"]),
         needs=needs_of_runs,
+        evaluation=evaluation_of_runs(),
     params:
         results=lambda wildcards, output: str(Path(output.predicted).parents[5]),
         runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
         recipe=lambda wildcards: as_argument(recipe_of_runs(wildcards)),
         modalities=lambda wildcards: as_argument(modalities_of_runs(wildcards)),
-        temperature=as_argument(CONFIGURATION.options["evaluate"]["temperature"]),
-        controls=as_argument(CONFIGURATION.options["evaluate"]["controls"]),
         script=path_of("predict_time"),
         code=code_of("predict_time"),
     shell:
         "python {params.script} --results {params.results:q} --model {wildcards.model:q} "
         "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} --runs {params.runs:q} "
-        "--recipe {params.recipe:q} --modalities {params.modalities:q} --temperature {params.temperature} "
-        "--controls {params.controls} --needs {resources.needs:q} --history {resources.history:q} "
+        "--recipe {params.recipe:q} --modalities {params.modalities:q} "
+        "--evaluation {resources.evaluation:q} --needs {resources.needs:q} --history {resources.history:q} "
         "--output {output.predicted:q} --log {log:q}"
 
 

@@ -17,3 +17,9 @@ def needs_of_runs(wildcards):
     """Threads and GPUs of a fine-tuning of one model."""
     needs = CONFIGURATION.model_resources(wildcards.model)
     return as_argument({name: needs[name] for name in ("threads", "gpu")})
+
+
+def evaluation_of_runs():
+    """Whether a temperature is fitted and whether controls follow."""
+    asked = CONFIGURATION.options["evaluate"]
+    return as_argument({name: asked[name] for name in ("temperature", "controls")})

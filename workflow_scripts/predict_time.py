@@ -25,8 +25,7 @@ def predict_time(
     runs: list[str],
     recipe: dict[str, Any],
     modalities: dict[str, str],
-    temperature: bool,
-    controls: bool,
+    evaluation: dict[str, bool],
     needs: dict[str, int],
     history: list[Path],
     output: Path,
@@ -48,8 +47,8 @@ def predict_time(
         Their settings of fine-tuning.
     modalities : dict of str to str
         By scenario: plot, numbers or both.
-    temperature, controls : bool
-        Whether the evaluation fits a temperature, and is followed by controls.
+    evaluation : dict of str to bool
+        Whether it fits a ``temperature`` and is followed by ``controls``.
     needs : dict
         ``threads`` and ``gpu`` of a fine-tuning.
     history : list of Path
@@ -72,8 +71,7 @@ def predict_time(
             forecaster,
             recipe,
             modality=modalities[scenario],
-            temperature=temperature,
-            controls=controls,
+            **evaluation,
             stored=stored.get(name_of(key)),
         )
     with atomic_path(output) as temporary:

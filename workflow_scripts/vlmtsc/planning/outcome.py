@@ -17,7 +17,7 @@ from vlmtsc.planning.work import STEPS, control_passes
 
 RUN = ("model", "dataset", "protocol", "scenario", "seed")
 #: Columns of the stored predictions. `before`: digest of the training that was there already; empty if there was none.
-#: `asked`: digest of what was predicted, so that another recipe or other conversations are predicted anew.
+#: `asked`: digest of the recipe and of the tokens, so that another training is predicted anew.
 STORED = (*RUN, "train_tokens", *STEPS, "seconds", "low", "high", "learnt_from", "before", "asked")
 
 
@@ -104,6 +104,7 @@ def predict_run(
     if stored is not None and stored["asked"] == asked:
         return dict(stored)
     cases, tokens = passes_of(budget)
+    passes = control_passes(modality) if controls else None
     prediction = forecaster.predict(cases, tokens, recipe, temperature=temperature, controls=passes)
     bounds = forecaster.error.bounds
     return {
