@@ -118,7 +118,7 @@ def summary(rows: pd.DataFrame) -> str:
     compared = rows.dropna(subset=["ratio"])
     earlier = int((rows["state"] == DONE_BEFORE).sum())
     text = f"{len(compared)} of {len(rows)} runs were predicted before they were made"
-    text += f"; {earlier} were there before." if earlier else "."
+    text += f"; {earlier} {'was' if earlier == 1 else 'were'} there before." if earlier else "."
     if compared.empty:
         return text
     error = Error(tuple(sorted(compared["ratio"])))
