@@ -25,8 +25,11 @@ OUTPUTS = {
     "evaluate_controls": "controls.csv",
 }
 #: Rules that turn runs into tables and figures: of each model and dataset, of all; seconds assumed of each.
-COLLECTING = ("collect_ledger", "collect_runs", "collect_controls", "compare_methods")
-WRITING = ("write_ledger", "write_tables", "draw_figures", "report_controls", "write_comparisons")
+COLLECTING = ("collect_ledger", "predict_time", "collect_runs", "collect_controls", "compare_methods")
+WRITING = (
+    *("write_ledger", "write_tables", "draw_figures", "report_controls", "write_comparisons"),
+    *("report_predicted_time", "write_evidence"),
+)
 ASSUMED_TABLE = 1.0
 #: Prepared before training, as the rules' priority has it.
 FIRST = 10

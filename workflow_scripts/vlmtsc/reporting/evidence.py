@@ -158,11 +158,10 @@ def input_rows(runs: pd.DataFrame, controls: pd.DataFrame, chosen: Mapping[Any, 
         Columns `INPUT_COLUMNS`. An input is empty where the scenario has not got it, or has no controls.
     """
     rows = []
+    of_scenario = dict(iter(controls.groupby([*PLACE, "scenario"], sort=False)))
     for values, group in runs.groupby([*PLACE, "scenario"], sort=False):
         place = dict(zip([*PLACE, "scenario"], values, strict=True))
-        of_run = controls
-        for key, value in place.items():
-            of_run = of_run[of_run[key] == value]
+        of_run = of_scenario.get(values, controls.iloc[:0])
         rows.append(
             place
             | {

@@ -178,7 +178,8 @@ def draw_predicted_time(rows: pd.DataFrame) -> Figure:
                 axis.set_xlabel("predicted (s)")
                 axis.tick_params(axis="x", labelbottom=True)
         if named:
-            figure.legend(handles.values(), handles, loc="outside right upper")
+            order = [name for name in looks if name in handles]
+            figure.legend([handles[name] for name in order], order, loc="outside right upper")
     return figure
 
 
@@ -193,16 +194,21 @@ def _draw_panel(
     axis.plot(ends, ends, color="0.4", linewidth=1, zorder=1)
     for factor in (0.5, 2):
         axis.plot(ends, [end * factor for end in ends], color="0.6", linewidth=0.8, linestyle="--", zorder=1)
-    for row in runs.to_dict("records"):
-        look = looks[row["dataset"]] if named else {"color": "0.25", "marker": "o"}
-        if not pd.isna(row["low"]):
-            bar = [row["low"], row["high"]]
-            axis.plot(
-                bar, [row["measured_seconds"]] * 2, color=look["color"], linewidth=0.9, alpha=0.6, zorder=2
-            )
-        (mark,) = axis.plot(
-            row["predicted_seconds"],
-            row["measured_seconds"],
+    # One call for each dataset, or one for all: there may be thousands of runs.
+    groups = dict(iter(runs.groupby("dataset", sort=False))) if named else {"": runs}
+    for dataset, group in groups.items():
+        look = looks[dataset] if named else {"color": "0.25", "marker": "o"}
+        ranged = group.dropna(subset=["low"])
+        axis.hlines(
+            *(ranged[name] for name in ("measured_seconds", "low", "high")),
+            color=look["color"],
+            linewidth=0.9,
+            alpha=0.6,
+            zorder=2,
+        )
+        (marks,) = axis.plot(
+            group["predicted_seconds"],
+            group["measured_seconds"],
             linestyle="none",
             color=look["color"],
             marker=look["marker"],
@@ -211,7 +217,7 @@ def _draw_panel(
             markeredgewidth=0.6,
             zorder=3,
         )
-        handles.setdefault(row["dataset"], mark)
+        handles.setdefault(dataset, marks)
     axis.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
