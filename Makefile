@@ -60,7 +60,7 @@ test-slurm: environment ## start a SLURM of one node and run the tiny workflow o
 
 plan: environment ## what would run, and how long it will take (CORES=2; HISTORY=folder: results of earlier runs to learn from)
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
-	@$(RUN) python workflow_scripts/plan_runs.py --cores $(CORES) $(if $(HISTORY),--history $(HISTORY)) $(ARGS)
+	@$(RUN) python workflow_scripts/plan_runs.py $(if $(HISTORY),--history $(HISTORY)) --cores $(CORES) $(ARGS)
 
 rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
 	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
