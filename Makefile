@@ -1,4 +1,4 @@
-# make results | paper-embedded | baselines | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | baselines | evidence | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -6,18 +6,24 @@ TORCH_INDEX ?=
 # Passed on to snakemake, for example ARGS="--config datasets=[GunPoint]".
 ARGS ?=
 CORES ?= all
+# make plan: other results folders that it learns from.
+HISTORY ?=
 # make paper-embedded: what of the matrix to run. Empty means all; what is not run is shown as such.
 SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
 # Its further configuration, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 CONFIG ?=
+# make publish-evidence: where the tables are, which section of the README they go to, and what made them.
+RESULTS ?= results
+SECTION ?= evidence
+EVIDENCE_COMMAND ?= make evidence
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper corrections bench lint format representations reference lock clean
+.PHONY: help environment results ledger baselines evidence paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper publish-evidence corrections bench lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -38,6 +44,10 @@ paper-embedded: environment ## the paper's table on the embedded model (SCENARIO
 	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \
 		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
 
+evidence: environment ## all simple methods, controls, and what the runs are evidence of (ARGS as for make results)
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- baselines controls
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- evidence
+
 test: environment ## run every test
 	@$(RUN) python -m pytest
 
@@ -48,9 +58,9 @@ test-slurm: environment ## start a SLURM of one node and run the tiny workflow o
 	@sh tests/slurm/install.sh
 	@$(RUN) python -m pytest tests/slurm
 
-plan: environment ## what would run, with an estimate of samples, tokens and time
+plan: environment ## what would run, and how long it will take (CORES=2; HISTORY=folder: results of earlier runs to learn from)
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
-	@$(RUN) python workflow_scripts/plan_runs.py $(ARGS)
+	@$(RUN) python workflow_scripts/plan_runs.py $(if $(HISTORY),--history $(HISTORY)) --cores $(CORES) $(ARGS)
 
 rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
 	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
@@ -67,6 +77,10 @@ corrections: environment ## measure what each fault of the original is worth, in
 publish-paper: environment ## put the paper's table, as make paper-embedded left it, into the README
 	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
+
+publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence for the paper's datasets)
+	@$(RUN) python workflow_scripts/publish_evidence.py --results $(RESULTS) --readme README.md --section $(SECTION) \
+		--command '$(EVIDENCE_COMMAND)'
 
 # What the benchmarks of training and scoring train on and score.
 BENCH_INPUTS := results/models/embedded results/plots/ItalyPowerDemand/line \

@@ -1,7 +1,9 @@
 """What baselines and comparisons are made of. Functions only."""
 
+import dataclasses
+
 from vlmtsc.baselines.plan import asked_baselines, baseline_keys, probed_plot, probed_scenario
-from vlmtsc.baselines.settings import PROBES, SERIES_BASELINES
+from vlmtsc.baselines.settings import BASELINES, PROBES, SERIES_BASELINES
 from vlmtsc.files import digest_of_files
 from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
 
@@ -15,6 +17,16 @@ def content_of_runs():
     """A digest of the fine-tuned runs that are there, so that the table takes them up. They are not inputs: the baselines
     ask for no training."""
     files = [Path(RESULTS, run.folder, "metrics.json") for run in RUNS]
+    return digest_of_files(file for file in files if file.is_file())
+
+
+def content_beside_runs():
+    """A digest of what the evidence takes up although nothing asks for it: other runs of the matrix, other baselines."""
+    selected = {run.folder for run in RUNS} | {key.folder for key in COMPARED_KEYS}
+    options = {name: value for name, value in CONFIGURATION.options.items() if name != "only"}
+    whole = dataclasses.replace(CONFIGURATION, options=options)
+    folders = [run.folder for run in whole.runs()] + [key.folder for key in baseline_keys(whole, BASELINES)]
+    files = [Path(RESULTS, folder, "metrics.json") for folder in folders if folder not in selected]
     return digest_of_files(file for file in files if file.is_file())
 
 

@@ -81,7 +81,8 @@ def gaps_of_runs():
 def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
-    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
+    tables += ["predicted_time.md", "evidence.md"]
+    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png", "predicted_time.png"]
     if CONFIGURATION.options["evaluate"]["controls"]:
         tables += ["controls.md"]
         figures += ["controls.png"]
@@ -139,7 +140,7 @@ def requested(*names):
 
 def show_results():
     """Show the tables that were asked for and where everything is; after `all`, write the report first."""
-    asked = requested("ledger", "controls", "baselines", "comparisons", "all", "paper")
+    asked = requested("ledger", "controls", "baselines", "comparisons", "evidence", "all", "paper")
     if "all" in asked:
         shutil.rmtree(INCOMPLETE, ignore_errors=True)
         # The same command once more, with `--report`: it then has the same configuration and targets.

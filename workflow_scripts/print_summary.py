@@ -13,6 +13,7 @@ OTHER_FORMS = {
     "controls": ".csv, .html",
     "baselines": ".csv, .tex, .html",
     "comparisons": ".csv, .html",
+    "evidence": ".csv, .html",
     "ledger": ".csv, .html",
 }
 #: Tables that are made without the tables of accuracies.

@@ -52,7 +52,16 @@ def expected_outputs() -> set[str]:
     names |= {f"datasets/{DATASET}/pooled/{name}" for name in ("split.npz", "facts.json")}
     names |= {f"plots/{DATASET}/line/case-{case:05d}.png" for case in range(24)}
     names |= {f"plots/{DATASET}/line/manifest.json"}
-    tables = ("runs", "training", "confusion", "ledger", "controls", "methods", "comparisons")
+    tables = (
+        "runs",
+        "training",
+        "confusion",
+        "ledger",
+        "controls",
+        "methods",
+        "comparisons",
+        "predicted_time",
+    )
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
@@ -73,11 +82,12 @@ def expected_outputs() -> set[str]:
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
     names |= {
         f"tables/{table}.{kind}"
-        for table in ("ledger", "controls", "comparisons")
+        for table in ("ledger", "controls", "comparisons", "predicted_time", "evidence")
         for kind in ("csv", "md", "html")
     }
     names |= {"tables/methods.csv", "tables/rankings.csv"}
-    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls"):
+    names |= {f"tables/evidence_inputs.{kind}" for kind in ("csv", "html")}
+    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls", "predicted_time"):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
 
@@ -110,6 +120,9 @@ def test_exactly_these_outputs(finished: Path) -> None:
         f"collect_ledger/{run}",
         f"compare_methods/{run}",
         "write_comparisons/all",
+        f"predict_time/{run}",
+        "report_predicted_time/all",
+        "write_evidence/all",
         "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
@@ -173,6 +186,23 @@ def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakema
     assert not {"finetune_model", "build_conversations"} & rules
     done = snakemake(finished, *DRY, "--config", "evaluate={controls: false}")
     assert done.returncode == 0, done.stderr
+    # Tables of what is there no longer wait for controls.
+    rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
+    assert rules == {"report_predicted_time", "write_evidence", "all"}
+
+
+def test_time_is_predicted_before_and_compared_after(finished: Path, snakemake: SnakemakeRunner) -> None:
+    stored = pd.read_csv(finished / f"results/tables/by_dataset/tiny/{DATASET}/pooled/predicted_time.csv")
+    assert stored["scenario"].tolist() == list(SCENARIOS)
+    outcome = pd.read_csv(finished / "results/tables/predicted_time.csv")
+    assert outcome["ratio"].tolist() == pytest.approx(
+        (outcome["measured_seconds"] / outcome["predicted_seconds"]).tolist(), nan_ok=True
+    )
+    # A run may be done before the last conversations are, and so before it is predicted; its table says so.
+    assert set(outcome["state"]) <= {"predicted", "done before"}
+    assert "predicted" in set(outcome["state"])
+    changes = ("history=[elsewhere]", "evaluate={temperature: true}")
+    done = snakemake(finished, *DRY, "--config", *changes)
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
@@ -224,6 +254,9 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "write_comparisons",
         "write_tables",
         "draw_figures",
+        "predict_time",
+        "report_predicted_time",
+        "write_evidence",
         "all",
     }
     reasons = re.findall(r"rule finetune_model:.*?reason: ([^\n]+)", output, re.DOTALL)

@@ -7,7 +7,6 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.statistics import (
@@ -30,16 +29,12 @@ def right(*counts: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(one), np.array(other)
 
 
-def test_mcnemar_with_few_discordant_cases_is_the_binomial_test() -> None:
-    test = paired_test(*right(10, 6, 1, 3))
-    assert (test.only_first, test.only_second, test.exact) == (6, 1, True)
-    assert test.p_value == pytest.approx(2 * (comb(7, 0) + comb(7, 1)) / 2**7)
-
-
-def test_mcnemar_with_many_is_chi_squared_with_correction() -> None:
-    test = paired_test(*right(10, 30, 10, 3))
-    assert not test.exact
-    assert test.p_value == pytest.approx(chi2.sf((abs(30 - 10) - 1) ** 2 / 40, 1))
+@pytest.mark.parametrize(("first", "second"), [(6, 1), (30, 10), (400, 200)])
+def test_mcnemar_is_the_binomial_test_however_many_cases_differ(first: int, second: int) -> None:
+    test = paired_test(*right(10, first, second, 3))
+    assert (test.only_first, test.only_second) == (first, second)
+    tail = sum(comb(first + second, count) for count in range(second + 1))
+    assert test.p_value == pytest.approx(2 * tail / 2 ** (first + second))
 
 
 def test_methods_that_agree_do_not_differ() -> None:

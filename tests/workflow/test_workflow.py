@@ -57,6 +57,9 @@ def expected_counts(path: Path) -> dict[str, int]:
         "report_controls": 1,
         "collect_ledger": models * datasets,
         "write_ledger": 1,
+        "predict_time": models * datasets,
+        "report_predicted_time": 1,
+        "write_evidence": 1,
         "collect_runs": models * datasets,
         "write_tables": 1,
         "draw_figures": 1,
@@ -247,6 +250,7 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
         return set()
     tables = {"collect_runs", "write_tables", "draw_figures", "collect_ledger", "write_ledger"}
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
+    tables |= {"predict_time", "report_predicted_time", "write_evidence"}
     return set(job_counts(output)) - {"total", "all", *tables}
 
 

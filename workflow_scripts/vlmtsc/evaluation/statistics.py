@@ -9,36 +9,32 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
-from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
+from vlmtsc.evaluation.paired import mcnemar_p_value
 
 #: Level of all tests and, as its complement, of all intervals.
 ALPHA = 0.05
 RESAMPLES = 2000
-#: Cases that one of two methods has right, below which McNemar's test is exact.
-FEW = 25
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """McNemar's test that two methods are right equally often.
+    """McNemar's exact test that two methods are right equally often.
 
     Attributes
     ----------
     only_first, only_second : int
         Cases that only one of the two has right.
     p_value : float
-    exact : bool
-        Whether the p-value is the binomial test's; otherwise that of chi-squared with continuity correction.
+        Two-sided, of the binomial test.
     """
 
     only_first: int
     only_second: int
     p_value: float
-    exact: bool
 
 
 def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
@@ -62,10 +58,7 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     if first.shape != second.shape or first.ndim != 1:
         raise InputError(f"paired test of {first.shape} and {second.shape} cases; allowed: the same cases")
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    exact = only_first + only_second < FEW
-    table = [[int((first & second).sum()), only_first], [only_second, int((~first & ~second).sum())]]
-    result = mcnemar(table, exact=exact, correction=True)
-    return PairedTest(only_first, only_second, float(result.pvalue), exact)
+    return PairedTest(only_first, only_second, mcnemar_p_value(first, second))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -35,7 +35,7 @@ METHOD_COLUMNS = [
 COMPARISON_COLUMNS = [
     *PLACE,
     *("first", "second", "accuracy_first", "accuracy_second", "difference", "difference_low"),
-    *("difference_high", "only_first", "only_second", "p_value", "exact", "p_holm"),
+    *("difference_high", "only_first", "only_second", "p_value", "p_holm"),
 ]
 RANKING_COLUMNS = [
     *("first", "second", "wins", "ties", "losses", "mean_difference", "p_value", "p_holm"),
@@ -47,8 +47,8 @@ METHODS_NOTE = (
 )
 PAIRS_NOTE = (
     "Difference: accuracy of the first less that of the second, in points, with its 95% interval from a bootstrap of "
-    "the same cases for both (and of seeds). p: McNemar's test on the cases of the first seed of each, exact below 25 "
-    "cases that only one has right. Holm: corrected for the tests of this dataset; bold below 0.05. Two baselines are "
+    "the same cases for both (and of seeds). p: McNemar's exact test on the cases of the first seed of each. "
+    "Holm: corrected for the tests of this dataset; bold below 0.05. Two baselines are "
     "not compared with each other."
 )
 RANKING_NOTE = (

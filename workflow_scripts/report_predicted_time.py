@@ -1,0 +1,68 @@
+"""Compare the time that runs took with what was predicted before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from vlmtsc.files import atomic_path
+from vlmtsc.planning.outcome import read_stored
+from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.predicted_time import TEXT_COLUMNS, draw_predicted_time, outcome_table, read_outcomes
+from vlmtsc.reporting.style import save_figure
+from vlmtsc.reporting.tables import COLUMN_TYPES, RUN_KEYS, read_tables, run_name, to_markdown
+from vlmtsc.script import run_script
+
+logger = logging.getLogger("vlmtsc.report_predicted_time")
+
+
+def report_predicted_time(
+    results: Path,
+    predicted: list[Path],
+    collected: list[Path],
+    tables: Path,
+    figures: Path,
+    log: Path | None = None,
+) -> None:
+    """Compare the time that runs took with what was predicted before.
+
+    Parameters
+    ----------
+    results : Path
+        Results folder.
+    predicted : list of Path
+        Stored predictions, as `predict_time` wrote them.
+    collected : list of Path
+        Tables of finished runs, in the order of the rows.
+    tables : Path
+        Folder to write ``predicted_time.{csv,md,html}`` to; other files in it are left alone.
+    figures : Path
+        Folder to write ``predicted_time.{png,pdf}`` to; other files in it are left alone.
+    log : Path, optional
+        File for messages.
+    """
+    runs = read_tables(collected, COLUMN_TYPES)
+    names = [run_name(key) for key in runs[RUN_KEYS].to_dict("records")]
+    rows = read_outcomes(results, [read_stored(path) for path in predicted], names)
+    table = outcome_table(rows)
+    figure = draw_predicted_time(rows)
+    writers: dict[Path, Callable[[Path], object]] = {
+        tables / "predicted_time.csv": lambda path: rows.to_csv(path, index=False),
+        tables / "predicted_time.md": lambda path: path.write_text(
+            to_markdown(table, TEXT_COLUMNS), encoding="utf-8"
+        ),
+        tables / "predicted_time.html": lambda path: path.write_text(
+            to_html(table.cells, "Predicted and measured time", table.note, TEXT_COLUMNS), encoding="utf-8"
+        ),
+        figures / "predicted_time.png": lambda path: save_figure(figure, path),
+        figures / "predicted_time.pdf": lambda path: save_figure(figure, path),
+    }
+    for place, write in writers.items():
+        with atomic_path(place) as temporary:
+            write(temporary)
+    logger.info("%d rows in %s", len(rows), tables / "predicted_time.md")
+
+
+if __name__ == "__main__":
+    run_script(report_predicted_time)
