@@ -22,6 +22,7 @@ include: "rules/aggregate.smk"
 include: "rules/controls.smk"
 include: "rules/baselines.smk"
 include: "rules/comparisons.smk"
+include: "rules/figures.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
 

@@ -50,6 +50,12 @@ def plots_of_scenarios(wildcards):
     return sorted({folder for folder in plots_by_scenario(wildcards).values() if folder})
 
 
+def compared_scenarios():
+    """The settings of the requested scenarios, by name."""
+    names = dict.fromkeys(run.scenario for run in RUNS)
+    return {name: CONFIGURATION.scenario_settings(name) for name in names}
+
+
 def gaps_of_runs():
     """What a job that failed has left missing between newer and older files: asked for beside the tables."""
 
@@ -80,8 +86,17 @@ def gaps_of_runs():
 
 def final_results():
     """What `all` asks for."""
-    tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
+    tables = [
+        "accuracy.md",
+        "accuracy.csv",
+        "accuracy.tex",
+        "runs.csv",
+        "costs.md",
+        "ledger.md",
+        "ledger.csv",
+    ]
     figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
+    figures += ["modality_ablation.png", "accuracy_by_context.png", "calibration.png", "accuracy_by_cost.png"]
     if CONFIGURATION.options["evaluate"]["controls"]:
         tables += ["controls.md"]
         figures += ["controls.png"]
