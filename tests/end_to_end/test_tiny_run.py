@@ -52,7 +52,7 @@ def expected_outputs() -> set[str]:
     names |= {f"datasets/{DATASET}/pooled/{name}" for name in ("split.npz", "facts.json")}
     names |= {f"plots/{DATASET}/line/case-{case:05d}.png" for case in range(24)}
     names |= {f"plots/{DATASET}/line/manifest.json"}
-    tables = ("runs", "training", "confusion", "ledger", "controls", "methods", "comparisons")
+    tables = ("runs", "training", "confusion", "reliability", "ledger", "controls", "methods", "comparisons")
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
@@ -69,7 +69,7 @@ def expected_outputs() -> set[str]:
             "controls.csv",
         ):
             names.add(f"runs/{place}/seed-0/{name}")
-    names |= {f"tables/{name}" for name in ("runs.csv", "runs.html")}
+    names |= {f"tables/{name}" for name in ("runs.csv", "runs.html", "costs.md", "costs.html")}
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
     names |= {
         f"tables/{table}.{kind}"
@@ -77,7 +77,8 @@ def expected_outputs() -> set[str]:
         for kind in ("csv", "md", "html")
     }
     names |= {"tables/methods.csv", "tables/rankings.csv"}
-    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls"):
+    evidence = ("modality_ablation", "accuracy_by_context", "calibration", "accuracy_by_cost")
+    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls", *evidence):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
 
@@ -113,6 +114,7 @@ def test_exactly_these_outputs(finished: Path) -> None:
         "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
+        "draw_evidence/all",
     }
 
 
@@ -224,6 +226,7 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "write_comparisons",
         "write_tables",
         "draw_figures",
+        "draw_evidence",
         "all",
     }
     reasons = re.findall(r"rule finetune_model:.*?reason: ([^\n]+)", output, re.DOTALL)
