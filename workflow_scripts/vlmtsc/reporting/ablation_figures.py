@@ -11,7 +11,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from vlmtsc.errors import InputError
 from vlmtsc.reporting.figures import panel_title
@@ -19,6 +18,7 @@ from vlmtsc.reporting.panels import (
     MAJORITY_LOOK,
     Grid,
     accuracy_floor,
+    accuracy_ticks,
     count_axis,
     legend_width,
     marker_entry,
@@ -63,6 +63,7 @@ def draw_modality_ablation(runs: pd.DataFrame, scenarios: Mapping[str, Mapping[s
             draw_ablation_panel(axis, of_dataset, runs[(runs[PLACE] == key).all(axis=1)], rows, looks)
             axis.set_title(panel_title(runs, *key))
             axis.set_xlim(low, 102)
+            axis.xaxis.set_major_locator(accuracy_ticks(low))
             axis.set_yticks(range(len(rows)), [name for name, _ in rows] if grid.is_left(index) else [])
             if grid.is_lowest(index):
                 axis.set_xlabel("test accuracy (%)")
@@ -137,7 +138,6 @@ def draw_ablation_panel(
             axis.axhline(place - 0.5, color="0.8", linewidth=0.6, zorder=0)
     axis.axvline(100 * points["majority_rate"].iloc[0], **MAJORITY_LOOK)
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.grid(True, axis="x")
     axis.tick_params(axis="y", length=0)
 
@@ -237,6 +237,7 @@ def draw_accuracy_by_context(
             draw_context_panel(axis, of_dataset, looks, groups)
             axis.set_title(panel_title(runs, *key))
             axis.set_ylim(low, 105)
+            axis.yaxis.set_major_locator(accuracy_ticks(low))
             count_axis(axis, *reach)
             if grid.is_left(index):
                 axis.set_ylabel("test accuracy (%)")
@@ -279,5 +280,4 @@ def draw_context_panel(
         )
         draw_interval(axis, point, look, x=point.tokens)
     axis.axhline(100 * points["majority_rate"].iloc[0], **MAJORITY_LOOK)
-    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.grid(True)

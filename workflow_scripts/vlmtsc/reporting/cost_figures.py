@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from vlmtsc.reporting.comparisons import BASELINE
 from vlmtsc.reporting.figures import panel_title
@@ -17,6 +16,7 @@ from vlmtsc.reporting.panels import (
     MAJORITY_LOOK,
     Grid,
     accuracy_floor,
+    accuracy_ticks,
     decade_axis,
     legend_width,
     marker_entry,
@@ -103,6 +103,7 @@ def draw_accuracy_by_cost(runs: pd.DataFrame, methods: pd.DataFrame) -> Figure:
             draw_cost_panel(axis, of_dataset, looks)
             axis.set_title(panel_title(runs, *key))
             axis.set_ylim(low, 105)
+            axis.yaxis.set_major_locator(accuracy_ticks(low))
             decade_axis(axis, reach.min() / 1.5, reach.max() * 1.5)
             if grid.is_left(index):
                 axis.set_ylabel("test accuracy (%)")
@@ -145,5 +146,4 @@ def draw_cost_panel(axis: Axes, points: pd.DataFrame, looks: Mapping[str, Mappin
             **looks[name],
         )
     axis.axhline(100 * points["majority_rate"].max(), **MAJORITY_LOOK)
-    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.grid(True)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MultipleLocator, NullLocator
 
 from vlmtsc.reporting.style import line_looks
 
@@ -139,6 +139,11 @@ def accuracy_floor(*accuracies: pd.Series) -> float:
     """Return where an axis of accuracies in percent begins: the ten below the lowest share."""
     lowest = min(float(values.min()) for values in accuracies if values.notna().any())
     return max(0.0, 10.0 * math.floor(10 * lowest - 0.2))
+
+
+def accuracy_ticks(low: float) -> MultipleLocator:
+    """Return ticks for an axis of accuracies in percent that begins at `low`: every 20 or 10, 100 among them."""
+    return MultipleLocator(20 if low < 50 else 10)
 
 
 def count_axis(axis: Axes, low: float, high: float) -> None:
