@@ -218,6 +218,8 @@ def test_where_an_evaluation_has_no_time_no_point_has_one(runs: pd.DataFrame) ->
     points, label = cost_points(runs.assign(gpu_hours=0.1), methods(("fcn", 70.0, 0.9)))
     assert points["seconds"].to_list() == pytest.approx([360] * 5 + [70])
     assert label.startswith("GPU seconds (baselines: CPU)")
+    _, label = cost_points(runs.assign(gpu_hours=[0, 0, 0, 0.1, 0, 0]), methods())
+    assert label.startswith("GPU or CPU seconds,")
 
 
 KEY = dict(zip(RUN_KEYS, ["m", "Italy", "pooled", "plot", 0], strict=True))
@@ -252,6 +254,11 @@ def test_the_reliability_curve_and_its_error_by_hand(tmp_path: Path) -> None:
     assert (low["confidence"], low["accuracy"]) == pytest.approx((0.6, 0.5))
     assert (high["confidence"], high["accuracy"]) == pytest.approx((0.9, 0.75))
     assert metrics["expected_calibration_error"] == pytest.approx(ERROR)
+    whole = file.read_text()
+    file.write_text(whole[: whole.rindex(",") + 1])
+    with pytest.raises(InputError, match=r"predictions.csv: not whole .*; remove it to have it made anew"):
+        reliability_rows(KEY, file, metrics)
+    file.write_text(whole)
     with pytest.raises(
         InputError, match=r"predictions.csv: calibration error 0.133333 as scored; allowed: 0.5"
     ):

@@ -45,14 +45,19 @@ def reliability_rows(
     Raises
     ------
     InputError
-        If the curve's error is not that of the metrics: the two files are of different evaluations.
+        If a file is cut off, or the curve's error is not that of the metrics: they are of different evaluations.
     """
     # SciPy and scikit-learn: not needed where no run is finished
     from scipy.special import softmax
 
     from vlmtsc.evaluation.calibration import BINS, expected_calibration_error, reliability_curve
 
-    _, labels, scores = read_predictions(predictions)
+    try:
+        _, labels, scores = read_predictions(predictions)
+    except InputError:
+        raise
+    except ValueError as error:  # pandas' own errors, and a score that is no number
+        raise InputError(f"{predictions}: not whole ({error}); remove it to have it made anew") from error
     temperatures = {AS_SCORED: 1.0, AT_TEMPERATURE: metrics.get("temperature")}
     inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
     rows = []

@@ -54,12 +54,12 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
         Of the axis of seconds. Where an evaluation's time is not known, no point holds one.
     """
     done = runs[runs["status"] == DONE]
-    on_gpus = bool((done["gpu_hours"] > 0).any())
+    on_gpus = done["gpu_hours"] > 0
     whole = bool(done["compute_seconds"].notna().all())
     if whole:
         seconds = done["compute_seconds"]
     else:
-        seconds = 3600 * done["gpu_hours"].where(done["gpu_hours"] > 0, done["cpu_hours"])
+        seconds = 3600 * done["gpu_hours"].where(on_gpus, done["cpu_hours"])
     columns = [*PLACE, "kind", "method", "seconds", "accuracy", "majority_rate"]
     tuned = done.assign(kind=FINE_TUNED, method=done["scenario"], seconds=seconds)[columns]
     others = methods[(methods["kind"] == BASELINE) & methods["wall_seconds"].notna()]
@@ -72,13 +72,10 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
         points.loc[place.index, "frontier"] = pareto_frontier(
             place["seconds"].to_numpy(), place["accuracy"].to_numpy()
         )
-    unit = (
-        "GPU seconds (baselines: CPU)"
-        if on_gpus and len(others)
-        else "GPU seconds"
-        if on_gpus
-        else "CPU seconds"
-    )
+    unit = "CPU seconds"
+    if on_gpus.any():
+        unit = "GPU seconds" if on_gpus.all() else "GPU or CPU seconds"
+        unit += " (baselines: CPU)" if len(others) else ""
     return points, f"{unit},\n{'training and test' if whole else 'training'}"
 
 
