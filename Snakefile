@@ -25,6 +25,7 @@ include: "rules/controls.smk"
 include: "rules/baselines.smk"
 include: "rules/comparisons.smk"
 include: "rules/evidence.smk"
+include: "rules/figures.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
 

@@ -33,6 +33,7 @@ from vlmtsc.model.adapter import add_adapter, lora_config, parameter_groups
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+from vlmtsc.reporting.costs import training_flops
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Collator, make_examples
 from vlmtsc.training.finetune import image_paths, index_images
@@ -231,8 +232,8 @@ def compare_losses(material: Material, steps: int, folder: Path) -> dict[str, fl
 def flops_per_token(model: Any, *, whole: bool) -> float:
     """Return the floating-point operations of a training step for each token of a sequence.
 
-    4 for each frozen weight of an adapted layer (forward, and backward to its input), 6 for each of LoRA's. Not
-    counted: embeddings, output layer, attention's products, projector, tower, activation functions.
+    Counted as in the table of costs (`vlmtsc.reporting.costs.training_flops`): not embeddings, output layer,
+    attention's products, projector, tower, activation functions.
 
     Parameters
     ----------
@@ -246,7 +247,8 @@ def flops_per_token(model: Any, *, whole: bool) -> float:
         left_out = f"layers.{last}." in name and ("o_proj" in name or "mlp" in name)
         if getattr(layer, "lora_A", None) and (whole or not left_out):
             matrices = [*layer.lora_A.values(), *layer.lora_B.values()]
-            total += 4 * layer.get_base_layer().weight.numel() + 6 * sum(m.weight.numel() for m in matrices)
+            adapted = sum(matrix.weight.numel() for matrix in matrices)
+            total += training_flops(layer.get_base_layer().weight.numel(), adapted)
     return total
 
 

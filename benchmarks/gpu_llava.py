@@ -37,14 +37,13 @@ from vlmtsc.model.adapter import add_adapter, lora_config
 from vlmtsc.model.checkpoint import autocast, compute_device, store
 from vlmtsc.model.projection import project_in_forward
 from vlmtsc.model.vision_features import encode_pixels
+from vlmtsc.reporting.costs import peak_rate
 from vlmtsc.training.examples import Collator, Example
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
-#: What a GPU's tensor cores reach at most with dense bfloat16 matrices, in FLOP/s (makers' data sheets).
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 #: Supervised tokens of a sample: a class and the end token.
 ANSWER = 3
 #: The mean losses of both sides may differ by this share.
@@ -265,7 +264,7 @@ def measure(size: str, samples: int, text_tokens: int, rounds: int, micro_batch:
     device_name = (
         torch.cuda.get_device_name() if device.type == "cuda" else "CPU, which says nothing about a GPU"
     )
-    peak = next((rate for part, rate in PEAKS.items() if part in device_name), None)
+    peak = peak_rate(device_name, settings.precision)
     per_sample = tokens["ours"] / samples
     notes = f"{device_name}; {number(1 / seconds['ours'] / per_sample)} samples/s; "
     notes += f"{number(flops['ours'] / 1e6)} MFLOP a token"

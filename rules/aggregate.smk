@@ -15,6 +15,7 @@ rule collect_runs:
         runs=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/runs.csv",
         training=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/training.csv",
         confusion=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/confusion.csv",
+        reliability=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/reliability.csv",
     log:
         f"{RESULTS}/logs/collect_runs/{{model}}/{{dataset}}/{{protocol}}.log",
     benchmark:
@@ -27,13 +28,16 @@ rule collect_runs:
         runtime=10,
     params:
         root=f"{RESULTS}/runs",
+        # Snakemake's own files, which are no inputs: to remove one makes no model evaluated again.
+        benchmarks=f"{RESULTS}/benchmarks/evaluate_model",
         runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
         script=path_of("collect_runs"),
         code=code_of("collect_runs"),
     shell:
         "python {params.script} --root {params.root:q} --model {wildcards.model:q} "
         "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} --runs {params.runs:q} "
-        "--output {output.runs:q} --training {output.training:q} --confusion {output.confusion:q} --log {log:q}"
+        "--output {output.runs:q} --training {output.training:q} --confusion {output.confusion:q} "
+        "--reliability {output.reliability:q} --benchmarks {params.benchmarks:q} --log {log:q}"
 
 
 rule write_tables:
@@ -46,6 +50,13 @@ rule write_tables:
             caption="report/runs.rst",
             category="1 Results",
             labels={"result": "All runs", "form": "sortable table"},
+        ),
+        costs=f"{RESULTS}/tables/costs.md",
+        costs_page=report(
+            f"{RESULTS}/tables/costs.html",
+            caption="report/costs.rst",
+            category="3 Costs",
+            labels={"result": "What runs cost", "form": "sortable table"},
         ),
         accuracy=f"{RESULTS}/tables/accuracy.csv",
         accuracy_page=report(

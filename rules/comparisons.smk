@@ -6,8 +6,10 @@ rule compare_methods:
     input:
         predictions=run_files("predictions.csv"),
         metrics=run_files("metrics.json"),
+        records=run_files("run_record.json"),
         baseline_predictions=compared_files("predictions.csv"),
         baseline_metrics=compared_files("metrics.json"),
+        baseline_records=compared_files("record.json"),
     output:
         methods=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/methods.csv",
         comparisons=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/comparisons.csv",

@@ -50,6 +50,12 @@ def plots_of_scenarios(wildcards):
     return sorted({folder for folder in plots_by_scenario(wildcards).values() if folder})
 
 
+def compared_scenarios():
+    """The settings of the requested scenarios, by name."""
+    names = dict.fromkeys(run.scenario for run in RUNS)
+    return {name: CONFIGURATION.scenario_settings(name) for name in names}
+
+
 def gaps_of_runs():
     """What a job that failed has left missing between newer and older files: asked for beside the tables."""
 
@@ -81,8 +87,9 @@ def gaps_of_runs():
 def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
-    tables += ["predicted_time.md", "evidence.md"]
+    tables += ["costs.md", "predicted_time.md", "evidence.md"]
     figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png", "predicted_time.png"]
+    figures += ["modality_ablation.png", "accuracy_by_context.png", "calibration.png", "accuracy_by_cost.png"]
     if CONFIGURATION.options["evaluate"]["controls"]:
         tables += ["controls.md"]
         figures += ["controls.png"]

@@ -1,4 +1,4 @@
-"""Collect the runs of one model on one dataset and protocol into three tidy tables."""
+"""Collect the runs of one model on one dataset and protocol into four tidy tables."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pandas as pd
 from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
+from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, reliability_rows
+from vlmtsc.reporting.costs import adapter_flops, job_seconds, run_costs
 from vlmtsc.reporting.tables import (
     CONFUSION_COLUMNS,
     DONE,
@@ -37,9 +39,11 @@ def collect_runs(
     output: Path,
     training: Path,
     confusion: Path,
+    reliability: Path,
+    benchmarks: Path | None = None,
     log: Path | None = None,
 ) -> None:
-    """Collect the runs of one model on one dataset and protocol into three tidy tables.
+    """Collect the runs of one model on one dataset and protocol into four tidy tables.
 
     A requested run without ``metrics.json`` and ``run_record.json`` gets a row with status "not run".
 
@@ -57,12 +61,18 @@ def collect_runs(
         CSV to write: the training logs, with the keys of the run in front.
     confusion : Path
         CSV to write: the confusion matrices in tidy form.
+    reliability : Path
+        CSV to write: the reliability curves in tidy form.
+    benchmarks : Path, optional
+        Folder of Snakemake's benchmarks of evaluations, laid out as `root`. Where a file is not there, the time of
+        that evaluation stays empty.
     log : Path, optional
         File for messages.
     """
     rows: list[dict[str, Any]] = []
     right: dict[str, list[pd.Series]] = {}
     counts: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
     logs: list[pd.DataFrame] = []
     for run in runs:
         scenario, seed = parse_run(run)
@@ -73,8 +83,13 @@ def collect_runs(
             logger.warning("%s: no metrics and run record, shown as not run", folder)
             rows.append(run_row(key, None, None))
             continue
-        metrics = read_json(metrics_file)
-        rows.append(run_row(key, metrics, read_json(record_file)))
+        metrics, record = read_json(metrics_file), read_json(record_file)
+        evaluation = (
+            job_seconds(benchmarks / model / dataset / protocol / f"{run}.tsv") if benchmarks else None
+        )
+        costs = run_costs(record, adapter_flops(folder / "adapter"), evaluation)
+        rows.append(run_row(key, metrics, record) | costs)
+        curves.extend(reliability_rows(key, folder / "predictions.csv", metrics))
         counts.extend(confusion_rows(key, metrics))
         logs.append(read_csv(folder / "training_log.csv").assign(**key))
         right.setdefault(scenario, []).append(read_right(folder / "predictions.csv"))
@@ -84,12 +99,13 @@ def collect_runs(
             for row in rows:
                 if row["scenario"] == scenario and row["status"] == DONE:
                     row.update(bounds)
-    curves = pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=RUN_KEYS)
-    curves = curves[RUN_KEYS + [name for name in curves if name not in RUN_KEYS]]
+    steps = pd.concat(logs, ignore_index=True) if logs else pd.DataFrame(columns=RUN_KEYS)
+    steps = steps[RUN_KEYS + [name for name in steps if name not in RUN_KEYS]]
     for table, path in [
         (runs_table(rows), output),
-        (curves, training),
+        (steps, training),
         (pd.DataFrame(counts, columns=CONFUSION_COLUMNS), confusion),
+        (pd.DataFrame(curves, columns=RELIABILITY_COLUMNS), reliability),
     ]:
         with atomic_path(path) as temporary:
             table.to_csv(temporary, index=False)

@@ -70,14 +70,21 @@ def compare_methods(
 
 
 def read_method(name: str, kind: str, folders: list[Path]) -> Method:
-    """Read the predictions and metrics of a method, one folder a seed."""
+    """Read the predictions, metrics and cost of a method, one folder a seed."""
     columns = ["id", "true", "predicted"]
     predictions = [
         # Labels such as "NA" are labels.
         pd.read_csv(folder / "predictions.csv", dtype=str, usecols=columns, keep_default_na=False)
         for folder in folders
     ]
-    return Method(name, kind, predictions, [read_json(folder / "metrics.json") for folder in folders])
+    record = "run_record.json" if kind == FINE_TUNED else "record.json"
+    return Method(
+        name,
+        kind,
+        predictions,
+        metrics=[read_json(folder / "metrics.json") for folder in folders],
+        seconds=[read_json(folder / record)["wall_seconds"] for folder in folders],
+    )
 
 
 if __name__ == "__main__":

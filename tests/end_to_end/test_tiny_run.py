@@ -61,6 +61,7 @@ def expected_outputs() -> set[str]:
         "methods",
         "comparisons",
         "predicted_time",
+        "reliability",
     )
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
     for scenario in SCENARIOS:
@@ -78,7 +79,7 @@ def expected_outputs() -> set[str]:
             "controls.csv",
         ):
             names.add(f"runs/{place}/seed-0/{name}")
-    names |= {f"tables/{name}" for name in ("runs.csv", "runs.html")}
+    names |= {f"tables/{name}" for name in ("runs.csv", "runs.html", "costs.md", "costs.html")}
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
     names |= {
         f"tables/{table}.{kind}"
@@ -87,7 +88,8 @@ def expected_outputs() -> set[str]:
     }
     names |= {"tables/methods.csv", "tables/rankings.csv"}
     names |= {f"tables/evidence_inputs.{kind}" for kind in ("csv", "html")}
-    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls", "predicted_time"):
+    evidence = ("modality_ablation", "accuracy_by_context", "calibration", "accuracy_by_cost")
+    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls", "predicted_time", *evidence):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
 
@@ -126,6 +128,7 @@ def test_exactly_these_outputs(finished: Path) -> None:
         "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
+        "draw_evidence/all",
     }
 
 
@@ -257,6 +260,7 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "predict_time",
         "report_predicted_time",
         "write_evidence",
+        "draw_evidence",
         "all",
     }
     reasons = re.findall(r"rule finetune_model:.*?reason: ([^\n]+)", output, re.DOTALL)

@@ -174,6 +174,7 @@ INTERMEDIATES = {
     f"results/{TABLES}/runs.csv": "write_tables",
     f"results/{TABLES}/ledger.csv": "write_ledger",
     f"results/{TABLES}/confusion.csv": "draw_figures",
+    f"results/{TABLES}/reliability.csv": "draw_evidence",
 }
 
 

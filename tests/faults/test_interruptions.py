@@ -24,6 +24,7 @@ LATE = (
     "write_tables",
     "write_paper_table",
     "draw_figures",
+    "draw_evidence",
 )
 
 

@@ -42,6 +42,7 @@ CAUSES = {
     "write_tables": f"results/{TABLES}/runs.csv",
     "write_paper_table": f"results/{TABLES}/runs.csv",
     "draw_figures": f"results/{TABLES}/training.csv",
+    "draw_evidence": f"results/{TABLES}/reliability.csv",
 }
 
 #: What each rule writes, below the results folder; a folder stands for all its files.
@@ -59,11 +60,15 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "write_ledger": tuple(f"tables/ledger.{kind}" for kind in ("csv", "md", "html")),
     "finetune_model": (f"{RUN}/adapter", f"{RUN}/parameters.json", f"{RUN}/training_log.csv"),
     "evaluate_model": (f"{RUN}/predictions.csv", f"{RUN}/metrics.json"),
-    "collect_runs": (f"{TABLES}/confusion.csv", f"{TABLES}/training.csv"),
+    "collect_runs": tuple(f"{TABLES}/{name}.csv" for name in ("confusion", "training", "reliability")),
     "write_tables": tuple(f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")),
     "write_paper_table": ("tables/paper.csv", "tables/paper.md", "tables/paper.tex"),
     "draw_figures": tuple(
         f"figures/{name}.png" for name in ("accuracy_heatmap", "training_curves", "confusion_matrices")
+    ),
+    # Not accuracy_by_cost, which holds times.
+    "draw_evidence": tuple(
+        f"figures/{name}.png" for name in ("modality_ablation", "accuracy_by_context", "calibration")
     ),
 }
 

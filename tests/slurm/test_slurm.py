@@ -214,8 +214,8 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         + ["evaluate_model", "evaluate_controls"] * 2
         + ["collect_ledger", "write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
         + ["controls_collect_controls", "report_controls"]
-        + ["compare_compare_methods", "write_comparisons"]
         + ["predict_predict_time", "report_predicted_time", "write_evidence"]
+        + ["compare_compare_methods", "write_comparisons", "draw_evidence"]
     )
     failed = {job.number for job in orphaned.jobs.values() if job.state != "COMPLETED"}
     assert failed == {disturbed.cancelled}

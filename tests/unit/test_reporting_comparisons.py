@@ -44,7 +44,7 @@ def write_run(results: Path, scenario: str, seed: int, wrong: list[int], validat
     write_scores(results / run, wrong, np.random.default_rng(seed).permutation(40))
     key = dict(zip(RUN_KEYS, ["tiny", "Italy", "pooled", scenario, seed], strict=True))
     record = dict.fromkeys(RECORD, 1) | key | {"validation_accuracy": validation, "stopped_by": "epochs"}
-    record |= {"git_revision": "abc", "shared_with": None}
+    record |= {"git_revision": "abc", "shared_with": None, "wall_seconds": 60.0 * (seed + 1)}
     write_json(results / run / "run_record.json", record)
     return run
 
@@ -93,6 +93,7 @@ def test_methods_with_several_seeds_and_with_one(results: Path) -> None:
     assert plot["accuracy_low"] < plot["accuracy"] < plot["accuracy_high"] <= 1
     assert (numbers["seeds"], numbers["interval"]) == (1, "wilson")
     assert methods["kind"].tolist() == ["fine-tuned"] * 2 + ["baseline"] * 2
+    assert methods["wall_seconds"].tolist() == [120, 60, 1.5, 1.5]  # of three seeds the mean
 
 
 def test_pairs_are_tested_on_the_same_cases(results: Path) -> None:

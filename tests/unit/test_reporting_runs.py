@@ -82,7 +82,9 @@ def write_run(
         "versions": {"python": "3.12"},
         "git_revision": "0123abc",
         "shared_with": None,
-        "hardware": {"cpu": "two cores"},
+        "processes": 1,
+        "hardware": {"processor": "EPYC", "cores": 2, "threads": 2, "memory_gib": 8.0, "gpus": []},
+        "settings": {"precision": "bf16"},
         "validation_accuracy": accuracy if validation_accuracy is None else validation_accuracy,
         "validation_loss": 0.3,
     }
@@ -105,16 +107,16 @@ def write_run(
 def collect(
     results: Path, dataset: str, runs: list[str], model: str = "smolllava", protocol: str = "pooled"
 ) -> list[Path]:
-    """Run collect_runs as its rule does; returns the three files."""
+    """Run collect_runs as its rule does; returns the four files."""
     folder = results / "tables" / "by_dataset" / model / dataset / protocol
-    files = [folder / f"{name}.csv" for name in ["runs", "training", "confusion"]]
+    files = [folder / f"{name}.csv" for name in ["runs", "training", "confusion", "reliability"]]
     collect_runs(results / "runs", model, dataset, protocol, runs, *files)
     return files
 
 
 def write_everything(results: Path, collected: list[list[Path]]) -> None:
     """Run write_tables and draw_figures as their rules do."""
-    runs, training, confusion = (list(paths) for paths in zip(*collected, strict=True))
+    runs, training, confusion, _ = (list(paths) for paths in zip(*collected, strict=True))
     write_tables(runs, results / "tables")
     draw_figures(results / "tables" / "runs.csv", training, confusion, results / "figures")
 
@@ -147,6 +149,27 @@ def test_every_run_has_one_tidy_row_with_metrics_and_costs(finished: Path) -> No
     assert pd.isna(missing["train_tokens"])
     # whole numbers stay whole, although a missing run makes the column hold an empty cell
     assert ",620000," in (finished / "tables" / "runs.csv").read_text()
+
+
+def test_costs_and_reliability_are_collected_from_what_a_run_has_left(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "GunPoint", "plot", accuracy=0.9)
+    write_run(tmp_path / "runs", "GunPoint", "numbers")
+    place = tmp_path / "benchmarks/smolllava/GunPoint/pooled/plot/seed-1.tsv"
+    place.parent.mkdir(parents=True)
+    place.write_text("s\th:m:s\n20.5\t0:00:20\n")
+    files = [tmp_path / f"{name}.csv" for name in ("runs", "training", "confusion", "reliability")]
+    asked = ["plot/seed-1", "numbers/seed-1", "other/seed-1"]
+    root = tmp_path / "runs"
+    collect_runs(root, "smolllava", "GunPoint", "pooled", asked, *files, benchmarks=tmp_path / "benchmarks")
+    runs = read_tables([files[0]], COLUMN_TYPES).set_index("scenario")
+    assert runs["evaluation_seconds"].to_list()[0] == 20.5
+    assert runs["evaluation_seconds"].isna().to_list() == [False, True, True]
+    assert runs.loc["plot", "compute_seconds"] == pytest.approx(2 * (61.5 + 20.5))
+    assert runs["device"].to_list()[:2] == ["EPYC, 2 threads"] * 2
+    assert runs["flops_per_token"].isna().all()  # these runs have no adapter
+    reliability = pd.read_csv(files[3])
+    assert set(reliability["scores"]) == {"as scored"}
+    assert reliability.groupby("scenario")["cases"].sum().to_dict() == {"plot": 40, "numbers": 40}
 
 
 def test_bold_is_chosen_on_validation_even_where_another_has_the_better_test(finished: Path) -> None:
@@ -189,7 +212,7 @@ def test_html_tables_are_self_contained_and_hold_every_cell(finished: Path) -> N
     assert "90.0 [76.9, 96.0] (620k)" in reader.cells
     assert "BasicMotions" in reader.cells
     assert page.count('class="chosen"') == 2
-    for name in ["accuracy.html", "runs.html"]:
+    for name in ["accuracy.html", "runs.html", "costs.html"]:
         text = (finished / "tables" / name).read_text()
         assert "http" not in text
         assert "src=" not in text
@@ -297,7 +320,7 @@ def test_a_record_of_another_run_or_with_a_lacking_key_is_refused(tmp_path: Path
 
 
 def test_collecting_only_missing_runs_gives_rows_but_refuses_to_draw(tmp_path: Path) -> None:
-    runs, training, confusion = collect(tmp_path, "GunPoint", ["plot/seed-1"])
+    runs, training, confusion, _ = collect(tmp_path, "GunPoint", ["plot/seed-1"])
     assert list(read_tables([runs], COLUMN_TYPES)["status"]) == ["not run"]
     write_tables([runs], tmp_path / "tables")
     assert "not run" in (tmp_path / "tables" / "accuracy.md").read_text()

@@ -63,6 +63,7 @@ def expected_counts(path: Path) -> dict[str, int]:
         "collect_runs": models * datasets,
         "write_tables": 1,
         "draw_figures": 1,
+        "draw_evidence": 1,
         "compare_methods": models * datasets,
         "write_comparisons": 1,
         "draw_rankings": int(datasets >= DATASETS_NEEDED and scenarios >= METHODS_NEEDED),
@@ -248,7 +249,14 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
     output = done.stdout + done.stderr
     if "Nothing to be done" in output:
         return set()
-    tables = {"collect_runs", "write_tables", "draw_figures", "collect_ledger", "write_ledger"}
+    tables = {
+        "collect_runs",
+        "write_tables",
+        "draw_figures",
+        "draw_evidence",
+        "collect_ledger",
+        "write_ledger",
+    }
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
     tables |= {"predict_time", "report_predicted_time", "write_evidence"}
     return set(job_counts(output)) - {"total", "all", *tables}

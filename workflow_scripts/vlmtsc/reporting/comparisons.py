@@ -30,7 +30,7 @@ PLACE = ["model", "dataset", "protocol"]
 METHOD_COLUMNS = [
     *PLACE,
     *("kind", "method", "seeds", "n_cases", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high"),
-    *("interval", "balanced_accuracy", "macro_f1"),
+    *("interval", "balanced_accuracy", "macro_f1", "wall_seconds"),
 ]
 COMPARISON_COLUMNS = [
     *PLACE,
@@ -70,12 +70,15 @@ class Method:
         One a seed, in the order of seeds: id, true, predicted.
     metrics : sequence of mapping
         Content of each ``metrics.json``.
+    seconds : sequence of float
+        What each record says by the clock: of fine-tuning, or of fitting a baseline and its answers.
     """
 
     name: str
     kind: str
     predictions: Sequence[pd.DataFrame]
     metrics: Sequence[Mapping[str, Any]]
+    seconds: Sequence[float]
 
 
 def compare_predictions(
@@ -126,6 +129,7 @@ def compare_predictions(
                 name: float(np.mean([metrics[name] for metrics in method.metrics]))
                 for name in ("balanced_accuracy", "macro_f1")
             }
+            | {"wall_seconds": float(np.mean(method.seconds))}
         )
     pairs = []
     for one, other in combinations(range(len(methods)), 2):

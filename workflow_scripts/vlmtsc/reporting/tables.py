@@ -46,6 +46,18 @@ RECORD = [
     "git_revision",
     "shared_with",
 ]
+#: What a run has cost beyond that (`vlmtsc.reporting.costs.run_costs`). ``compute_seconds``: seconds of GPUs, or where
+#: there are none of processor threads, that fine-tuning and evaluation have held.
+COSTS = [
+    "device",
+    "cpu_hours",
+    "gpu_hours",
+    "evaluation_seconds",
+    "compute_seconds",
+    "flops_per_token",
+    "flops_per_second",
+    "flops_utilisation",
+]
 #: The bootstrap interval of a scenario's mean accuracy, the same for all its seeds; empty with one seed.
 OVER_SEEDS = ["accuracy_low_over_seeds", "accuracy_high_over_seeds"]
 RUN_COLUMNS = [
@@ -57,6 +69,7 @@ RUN_COLUMNS = [
     *OVER_SEEDS,
     *READOUTS,
     *RECORD,
+    *COSTS,
 ]
 TEXT_COLUMNS = [
     "model",
@@ -67,6 +80,7 @@ TEXT_COLUMNS = [
     "stopped_by",
     "git_revision",
     "shared_with",
+    "device",
 ]
 INTEGER_COLUMNS = [
     "seed",
@@ -77,6 +91,7 @@ INTEGER_COLUMNS = [
     "steps",
     "trainable_parameters",
     "total_parameters",
+    "flops_per_token",
 ]
 COLUMN_TYPES: dict[str, Any] = {
     name: "object" if name in TEXT_COLUMNS else "Int64" if name in INTEGER_COLUMNS else "float64"

@@ -1,0 +1,319 @@
+"""Figures of runs against each other: what is drawn is what the tables say."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+
+from draw_evidence import draw_evidence
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.calibration import BINS
+from vlmtsc.evaluation.metrics import compute_metrics
+from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.reporting import calibration_figures
+from vlmtsc.reporting.ablation_figures import (
+    by_modality,
+    context_points,
+    draw_accuracy_by_context,
+    draw_modality_ablation,
+    same_but_context,
+)
+from vlmtsc.reporting.calibration import (
+    AS_SCORED,
+    AT_TEMPERATURE,
+    ERRORS,
+    RELIABILITY_COLUMNS,
+    reliability_rows,
+)
+from vlmtsc.reporting.calibration_figures import draw_calibration, pool_seeds
+from vlmtsc.reporting.comparisons import METHOD_COLUMNS
+from vlmtsc.reporting.cost_figures import cost_points, draw_accuracy_by_cost
+from vlmtsc.reporting.ledger import COLUMNS as LEDGER_COLUMNS
+from vlmtsc.reporting.points import pareto_frontier, scenario_points
+from vlmtsc.reporting.tables import RUN_COLUMNS, RUN_KEYS, accuracy_text, runs_table
+
+PLACE = {"model": "m", "protocol": "pooled", "dataset": "Italy"}
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "both_4096": {"name": "both_4096", "modality": "both", "context_length": 4096},
+    "plot": {"name": "plot", "modality": "plot", "context_length": 256},
+    "numbers": {"name": "numbers", "modality": "numbers", "context_length": 192},
+    "both_2048": {"name": "both_2048", "modality": "both", "context_length": 2048},
+}
+TOKENS = {"plot": 72.0, "numbers": 150.0, "both_2048": 600.0, "both_4096": 900.0}
+
+
+def run(
+    scenario: str, accuracy: float, seed: int = 0, seconds: float = 100.0, **others: Any
+) -> dict[str, Any]:
+    """Give a finished run."""
+    values = {"accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.02, "majority_rate": 0.5}
+    values |= {"cpu_hours": seconds / 3600, "gpu_hours": 0.0, "compute_seconds": seconds + 10}
+    keys = PLACE | {"scenario": scenario, "seed": seed, "status": "done", "accuracy": accuracy}
+    return dict.fromkeys(RUN_COLUMNS) | keys | values | others
+
+
+@pytest.fixture
+def runs() -> pd.DataFrame:
+    """Three seeds of one scenario, one of two others, one scenario that was not run."""
+    bounds = {"accuracy_low_over_seeds": 0.71, "accuracy_high_over_seeds": 0.93}
+    rows = [run("both_4096", accuracy, seed, **bounds) for seed, accuracy in enumerate([0.9, 0.8, 0.7])]
+    rows += [run("plot", 0.95, seconds=40), run("numbers", 0.6), run("both_2048", 0.0, status="not run")]
+    rows[-1] |= {"accuracy": None, "accuracy_low": None, "accuracy_high": None, "compute_seconds": None}
+    return runs_table(rows)
+
+
+@pytest.fixture
+def ledger() -> pd.DataFrame:
+    """Tokens of the scenarios."""
+    rows = [
+        dict.fromkeys(LEDGER_COLUMNS)
+        | PLACE
+        | {"scenario": name, "mean tokens": tokens, "context": SCENARIOS[name]["context_length"]}
+        for name, tokens in TOKENS.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def intervals(axis: Axes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give each drawn interval: the place (x, y) of its mark, and the two ends of its bar, in the order of drawing."""
+    found = []
+    for container in axis.containers:
+        assert isinstance(container, ErrorbarContainer)
+        mark, _, [bar] = container.lines
+        found.append((np.array(mark.get_xydata())[0], bar.get_segments()[0]))
+    return found
+
+
+def majority_line(axis: Axes, direction: str) -> list[float]:
+    """Give where dashed lines stand."""
+    dashed = [line for line in axis.lines if line.get_linestyle() == "--"]
+    return [getattr(line, f"get_{direction}data")()[0] for line in dashed]
+
+
+def test_points_are_those_of_the_accuracy_table(runs: pd.DataFrame) -> None:
+    points = scenario_points(runs).set_index("scenario")
+    assert list(points.index) == ["both_4096", "plot", "numbers"]
+    for name, point in points.iterrows():
+        text = accuracy_text(runs[runs["scenario"] == name])
+        assert text.startswith(f"{100 * point['accuracy']:.1f} ")
+        assert f"[{100 * point['low']:.1f}, {100 * point['high']:.1f}]" in text
+    assert points["seeds"].to_list() == [3, 1, 1]
+
+
+def test_the_ablation_shows_intervals_seeds_and_the_majority_class(runs: pd.DataFrame) -> None:
+    figure = draw_modality_ablation(runs, SCENARIOS)
+    [axis] = figure.axes
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["plot", "numbers", "both_4096", "both_2048"]
+    assert axis.get_title() == "Italy"
+    for (mark, ends), (place, accuracy, low, high) in zip(
+        intervals(axis), [(0, 95, 90, 97), (1, 60, 55, 62), (2, 80, 71, 93)], strict=True
+    ):
+        assert mark == pytest.approx([accuracy, place])
+        assert ends[:, 0] == pytest.approx([low, high])
+    [seeds] = [line for line in axis.lines if len(line.get_xdata()) == 3]
+    assert seeds.get_xdata() == pytest.approx([90, 80, 70])
+    assert majority_line(axis, "x") == [50]
+    assert [text.get_text() for text in axis.texts] == ["not run"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["plot alone", "numbers alone", "plot and numbers", "one seed", "majority class"]
+
+
+def test_scenarios_of_a_modality_keep_their_order_and_an_unknown_one_is_named() -> None:
+    assert by_modality(["both_4096", "numbers", "plot", "both_2048"], SCENARIOS) == [
+        ("plot", "plot"),
+        ("numbers", "numbers"),
+        ("both_4096", "both"),
+        ("both_2048", "both"),
+    ]
+    with pytest.raises(
+        InputError, match="settings of the scenario 'other' are missing; given: both_4096, plot"
+    ):
+        by_modality(["other"], SCENARIOS)
+
+
+def test_accuracy_stands_at_the_tokens_of_the_ledger(runs: pd.DataFrame, ledger: pd.DataFrame) -> None:
+    runs = pd.concat([runs.iloc[:-1], runs_table([run("both_2048", 0.75)])], ignore_index=True)
+    [axis] = draw_accuracy_by_context(runs, ledger, SCENARIOS).axes
+    found = {tuple(mark.round(9)): ends[:, 1] for mark, ends in intervals(axis)}
+    assert set(found) == {(72, 95), (150, 60), (600, 75), (900, 80)}
+    assert found[900, 80] == pytest.approx([71, 93])
+    dotted = [list(line.get_xdata()) for line in axis.lines if line.get_linestyle() == ":"]
+    assert sorted(dotted) == [[72, 256], [150, 192], [600, 2048], [900, 4096]]
+    # The two that differ in their context length alone are joined, from the shorter to the longer.
+    [joined] = [line for line in axis.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
+    assert joined.get_xydata().ravel() == pytest.approx([600, 75, 900, 80])
+    assert majority_line(axis, "y") == [50]
+    with pytest.raises(InputError, match="the ledger lacks m/pooled/Italy/plot; allowed: every scenario"):
+        context_points(runs, ledger[ledger["scenario"] != "plot"])
+
+
+def test_scenarios_that_differ_in_context_alone_are_found() -> None:
+    assert same_but_context(list(SCENARIOS), SCENARIOS) == [["both_2048", "both_4096"]]
+    changed = SCENARIOS | {"both_2048": SCENARIOS["both_2048"] | {"separator": "comma"}}
+    assert same_but_context(list(changed), changed) == []
+
+
+def test_the_frontier_by_hand() -> None:
+    cost = [1.0, 2.0, 2.0, 3.0, 4.0, 4.0, 5.0, 0.5]
+    accuracy = [0.5, 0.6, 0.7, 0.7, 0.9, 0.9, 0.8, 0.5]
+    # The last is as accurate as the first, and cheaper; at 2 and 4 the best counts, twice where two are equal.
+    expected = [False, False, True, False, True, True, False, True]
+    assert pareto_frontier(np.array(cost), np.array(accuracy)).tolist() == expected
+    assert pareto_frontier(np.array([]), np.array([])).tolist() == []
+
+
+def test_the_frontier_is_what_its_definition_says_with_many_ties() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        cost, accuracy = random.integers(0, 4, size=(2, 12)).astype(float)
+        beaten = np.zeros(12, dtype=bool)
+        for one, other in itertools.permutations(range(12), 2):
+            as_good = cost[other] <= cost[one] and accuracy[other] >= accuracy[one]
+            better = cost[other] < cost[one] or accuracy[other] > accuracy[one]
+            beaten[one] |= as_good and better
+        assert pareto_frontier(cost, accuracy).tolist() == (~beaten).tolist()
+
+
+def methods(*baselines: tuple[str, float, float]) -> pd.DataFrame:
+    """Give a table of methods: a fine-tuned one, which is not taken from here, and baselines."""
+    rows = [PLACE | {"kind": "fine-tuned", "method": "plot", "accuracy": 0.95, "wall_seconds": 40.0}]
+    for name, seconds, accuracy in baselines:
+        rows.append(
+            PLACE | {"kind": "baseline", "method": name, "accuracy": accuracy, "wall_seconds": seconds}
+        )
+    return pd.DataFrame(rows, columns=METHOD_COLUMNS)
+
+
+def test_the_figure_of_costs_holds_runs_baselines_and_the_frontier(runs: pd.DataFrame) -> None:
+    table = methods(("majority", 0.001, 0.5), ("minirocket", 20.0, 0.9), ("fcn", 70.0, 0.9))
+    [axis] = draw_accuracy_by_cost(runs, table).axes
+    drawn = [line.get_xydata().tolist() for line in axis.lines if line.get_linestyle() in ("None", "")]
+    assert drawn == [
+        [[110, 90], [110, 80], [110, 70]],  # both_4096: fine-tuning and evaluation
+        [[50, 95]],
+        [[110, 60]],
+        [[0.01, 50]],  # never left of the axis
+        [[20, 90]],
+        [[70, 90]],
+    ]
+    [frontier] = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
+    assert frontier.get_xydata().tolist() == [[0.01, 50], [20, 90], [50, 95]]
+    assert axis.get_xlabel() == "CPU seconds,\ntraining and test"
+    assert majority_line(axis, "y") == [50]
+
+
+def test_where_an_evaluation_has_no_time_no_point_has_one(runs: pd.DataFrame) -> None:
+    runs.loc[0, "compute_seconds"] = None
+    points, label = cost_points(runs, methods())
+    assert points["seconds"].to_list() == pytest.approx([100, 100, 100, 40, 100])
+    assert label == "CPU seconds,\ntraining"
+    points, label = cost_points(runs.assign(gpu_hours=0.1), methods(("fcn", 70.0, 0.9)))
+    assert points["seconds"].to_list() == pytest.approx([360] * 5 + [70])
+    assert label.startswith("GPU seconds (baselines: CPU)")
+    _, label = cost_points(runs.assign(gpu_hours=[0, 0, 0, 0.1, 0, 0]), methods())
+    assert label.startswith("GPU or CPU seconds,")
+
+
+KEY = dict(zip(RUN_KEYS, ["m", "Italy", "pooled", "plot", 0], strict=True))
+#: Four cases answered with 90% confidence, three of them right; two with 60%, one of them right.
+CONFIDENCES, RIGHT = [0.9, 0.9, 0.9, 0.9, 0.6, 0.6], [True, True, True, False, True, False]
+#: 4/6 of 15 points and 2/6 of 10.
+ERROR = 4 / 6 * 0.15 + 2 / 6 * 0.1
+
+
+def write_predictions(folder: Path, **more: float) -> tuple[Path, dict[str, Any]]:
+    """Write these predictions; returns their file and metrics."""
+    folder.mkdir(exist_ok=True)
+    labels = np.arange(6) % 2
+    predicted = np.where(RIGHT, labels, 1 - labels)
+    chances = np.where(
+        np.eye(2)[predicted] == 1, np.array(CONFIDENCES)[:, None], 1 - np.array(CONFIDENCES)[:, None]
+    )
+    file = folder / "predictions.csv"
+    prediction_table([f"case-{case}" for case in range(6)], np.log(chances), ["a", "b"], labels).to_csv(
+        file, index=False
+    )
+    return file, compute_metrics(labels, np.log(chances), ["a", "b"]) | more
+
+
+def test_the_reliability_curve_and_its_error_by_hand(tmp_path: Path) -> None:
+    file, metrics = write_predictions(tmp_path)
+    low, high = reliability_rows(KEY, file, metrics)
+    assert list(low) == RELIABILITY_COLUMNS
+    # 60% is the upper edge of the ninth bin of fifteen or just above it, 90% is in the fourteenth.
+    assert low["bin"] in (8, 9)
+    assert (low["cases"], high["bin"], high["cases"]) == (2, 13, 4)
+    assert (low["confidence"], low["accuracy"]) == pytest.approx((0.6, 0.5))
+    assert (high["confidence"], high["accuracy"]) == pytest.approx((0.9, 0.75))
+    assert metrics["expected_calibration_error"] == pytest.approx(ERROR)
+    whole = file.read_text()
+    file.write_text(whole[: whole.rindex(",") + 1])
+    with pytest.raises(InputError, match=r"predictions.csv: not whole .*; remove it to have it made anew"):
+        reliability_rows(KEY, file, metrics)
+    file.write_text(whole)
+    with pytest.raises(
+        InputError, match=r"predictions.csv: calibration error 0.133333 as scored; allowed: 0.5"
+    ):
+        reliability_rows(KEY, file, metrics | {"expected_calibration_error": 0.5})
+
+
+def test_the_diagram_shows_both_curves_their_cases_and_their_errors(tmp_path: Path) -> None:
+    # At the temperature 1/2 the odds are squared: 9/4 of 13, 81 of 82.
+    confidences = {"low": 9 / 13, "high": 81 / 82}
+    at_temperature = 4 / 6 * (confidences["high"] - 0.75) + 2 / 6 * (confidences["low"] - 0.5)
+    file, metrics = write_predictions(
+        tmp_path, temperature=0.5, expected_calibration_error_at_temperature=at_temperature
+    )
+    table = pd.DataFrame(reliability_rows(KEY, file, metrics), columns=RELIABILITY_COLUMNS)
+    values = {ERRORS[name]: metrics[ERRORS[name]] for name in ERRORS} | {"temperature": 0.5}
+    figure = draw_calibration(runs_table([run("plot", 4 / 6, **values)]), table)
+    above, below = figure.axes
+    assert above.get_title() == f"ECE 13.3%, {100 * at_temperature:.1f}% at T = 0.50"
+    curves = {line.get_marker(): line.get_xydata() for line in above.lines}
+    assert curves["o"].ravel() == pytest.approx([60, 50, 90, 75])
+    assert curves["s"].ravel() == pytest.approx([100 * 9 / 13, 50, 100 * 81 / 82, 75])
+    assert [bar.get_height() for bar in below.patches] == [2, 4, 2, 4]
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in below.patches]
+    assert centres[1] == pytest.approx(13.5 / 15 * 100)
+    assert below.get_yscale() == "log"
+    assert calibration_figures.BINS == BINS
+    assert list(ERRORS) == [AS_SCORED, AT_TEMPERATURE]
+
+
+def test_seeds_are_pooled_by_their_cases() -> None:
+    row = KEY | {"scores": AS_SCORED, "bin": 9, "confidence": 0.62, "accuracy": 1.0, "cases": 1}
+    other = row | {"seed": 1, "confidence": 0.66, "accuracy": 0.0, "cases": 3}
+    alone = row | {"bin": 3, "confidence": 0.2}
+    pooled = pool_seeds(pd.DataFrame([row, other, alone])).to_dict("records")
+    assert [one["bin"] for one in pooled] == [3, 9]
+    assert (pooled[1]["cases"], pooled[1]["accuracy"]) == (4, 0.25)
+    assert pooled[1]["confidence"] == pytest.approx((0.62 + 3 * 0.66) / 4)
+
+
+def test_the_script_writes_each_figure_twice_with_the_same_bytes(
+    runs: pd.DataFrame, ledger: pd.DataFrame, tmp_path: Path
+) -> None:
+    file, metrics = write_predictions(tmp_path)
+    curve = pd.DataFrame(reliability_rows(KEY, file, metrics), columns=RELIABILITY_COLUMNS)
+    names = ("runs", "ledger", "methods", "reliability")
+    for name, table in zip(names, (runs, ledger, methods(), curve), strict=True):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    inputs = [tmp_path / f"{name}.csv" for name in names]
+    for folder in ("first", "second"):
+        draw_evidence(*inputs[:3], [inputs[3]], SCENARIOS, tmp_path / folder)
+    first = sorted(path.name for path in (tmp_path / "first").iterdir())
+    figures = ("accuracy_by_context", "accuracy_by_cost", "calibration", "modality_ablation")
+    assert first == sorted(f"{name}.{kind}" for name in figures for kind in ("pdf", "png"))
+    for name in first:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+    curve.iloc[:0].to_csv(inputs[3], index=False)
+    with pytest.raises(InputError, match="no run is finished, so there is nothing to draw"):
+        draw_evidence(*inputs[:3], [inputs[3]], SCENARIOS, tmp_path / "third")
