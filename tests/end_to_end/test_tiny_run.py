@@ -89,7 +89,14 @@ def expected_outputs() -> set[str]:
     names |= {"tables/methods.csv", "tables/rankings.csv"}
     names |= {f"tables/evidence_inputs.{kind}" for kind in ("csv", "html")}
     evidence = ("modality_ablation", "accuracy_by_context", "calibration", "accuracy_by_cost")
-    for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls", "predicted_time", *evidence):
+    for figure in (
+        "accuracy_heatmap",
+        "training_curves",
+        "confusion_matrices",
+        "controls",
+        "predicted_time",
+        *evidence,
+    ):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     return names | {"report.html"}
 
