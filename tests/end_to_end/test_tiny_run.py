@@ -79,6 +79,9 @@ def expected_outputs() -> set[str]:
     names |= {"tables/methods.csv", "tables/rankings.csv"}
     for figure in ("accuracy_heatmap", "training_curves", "confusion_matrices", "controls"):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
+    cases = f"figures/by_dataset/{DATASET}/pooled"
+    names |= {f"{cases}/{figure}.{kind}" for figure in ("gallery", "downsampling") for kind in ("png", "pdf")}
+    names.add(f"{cases}/wrong_cases.html")
     return names | {"report.html"}
 
 
@@ -113,6 +116,7 @@ def test_exactly_these_outputs(finished: Path) -> None:
         "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
+        *(f"{rule}/{DATASET}/pooled" for rule in ("draw_gallery", "draw_downsampling", "write_wrong_cases")),
     }
 
 
@@ -224,6 +228,7 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "write_comparisons",
         "write_tables",
         "draw_figures",
+        "write_wrong_cases",
         "all",
     }
     reasons = re.findall(r"rule finetune_model:.*?reason: ([^\n]+)", output, re.DOTALL)

@@ -215,6 +215,7 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         + ["collect_ledger", "write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
         + ["controls_collect_controls", "report_controls"]
         + ["compare_compare_methods", "write_comparisons"]
+        + ["gallery_draw_gallery", "downsampling_draw_downsampling", "cases_write_wrong_cases"]
     )
     failed = {job.number for job in orphaned.jobs.values() if job.state != "COMPLETED"}
     assert failed == {disturbed.cancelled}

@@ -39,7 +39,8 @@ th.text, td.text { text-align: left; }
 .case > div { flex: 1 1 24rem; min-width: 0; }
 .case img { border: 1px solid #bbb; max-width: 100%; align-self: flex-start; }
 .scores td { padding: .1rem .7rem; border: 0; }
-.scores td.bar { width: 9rem; min-width: 5rem; padding: 0; }
+.scores td.bar { width: 9rem; min-width: 3.5rem; padding: 0; }
+.bar { background: linear-gradient(#f0f0f0, #f0f0f0) center / 100% .8rem no-repeat; }
 .bar span { display: block; height: .8rem; background: #b8b8b8; border-right: 1px solid #777; }
 .true .bar span { background: #56b4e9; }
 .predicted .bar span { background: #d55e00; }
@@ -48,6 +49,11 @@ pre { font: 12px/1.4 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospac
   overflow-wrap: anywhere; background: #f6f6f6; border: 1px solid #ddd; padding: .5rem .7rem; margin: .4rem 0; }
 pre em { color: #a33c00; }
 summary { cursor: pointer; color: #0b5b94; }
+@media (max-width: 40rem) {
+  body { font-size: 13px; margin: .8rem; }
+  th, td, .scores td { padding: .2rem .3rem; }
+  .case > div { flex-basis: 100%; }
+}
 </style>
 </head>
 <body>
@@ -83,8 +89,8 @@ summary { cursor: pointer; color: #0b5b94; }
 alt="plot of {{ card.id }}">
 {% endif %}
 <div>
-<h3>{{ card.id }}: class {{ card.true }}, taken for {{ card.predicted }} with {{ card.confidence }}</h3>
-<table class="scores">
+<h3>{{ card.id }}: class {{ card.true }}, taken for class {{ card.predicted }} ({{ card.confidence }})</h3>
+<div class="scroll"><table class="scores">
 <tr><th class="text">class</th><th class="text">answer</th><th class="text" colspan="2">probability</th>
 <th>log-likelihood</th></tr>
 {% for bar in card.bars %}
@@ -93,7 +99,7 @@ alt="plot of {{ card.id }}">
 <td class="bar"><span style="width: {{ bar.percent }}%"></span></td><td>{{ bar.probability }}</td>
 <td>{{ bar.score }}</td></tr>
 {% endfor %}
-</table>
+</table></div>
 {% if card.left %}
 <p>{{ card.left }}</p>
 {% endif %}
