@@ -51,7 +51,7 @@ def write_wrong_cases(
         name, _, seed = run.rpartition("/seed-")
         seeds.setdefault(name, []).append(int(seed))
     several = len({name.split("/")[0] for name in seeds}) > 1
-    sections = []
+    sections: list[ScenarioCases] = []
     for name, of_scenario in seeds.items():
         model, scenario = name.split("/")
         place = f"{model}/{dataset}/{protocol}/{scenario}"

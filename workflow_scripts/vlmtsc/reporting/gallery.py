@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -126,7 +127,7 @@ class Page:
         self._width, self._height = width + INSET, height + INSET
         self.figure = Figure(figsize=(self._width / DPI, self._height / DPI), dpi=DPI)
 
-    def write(self, left: int, top: int, text: str, size: float = 9, **look: str) -> None:
+    def write(self, left: int, top: int, text: str, size: float = 9, **look: Any) -> None:
         """Write a line of text, size in points, below and right of a place."""
         place = (left / self._width, 1 - (top + INSET) / self._height)
         # No mathematics in names of classes.
