@@ -92,7 +92,7 @@ rule write_wrong_cases:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: str(Path(output.page).parents[4]),
         runs=lambda wildcards: as_argument(
             [
                 f"{run.model}/{run.scenario}/seed-{run.seed}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from draw_gallery import ShownPlots, draw_gallery, read_plots, same_plots
 from render_plots import render_plots
+from vlmtsc.configuration import Run
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.reporting import gallery
@@ -200,3 +201,17 @@ def test_a_plot_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
         (tmp_path / "case-00003.png").write_bytes(content)
     with pytest.raises(InputError, match=r"case-00003.png is missing or no image"):
         read_plots(tmp_path, [3])
+
+
+@pytest.mark.parametrize(("n_datasets", "reported"), [(10, True), (11, False)])
+def test_the_report_holds_pictures_of_ten_datasets(n_datasets: int, reported: bool) -> None:
+    # Functions for rules are Python as it is, but for the names that Snakemake and other files give them.
+    names = [f"Waves{number}" for number in range(n_datasets)]
+    runs = [Run("tiny", name, "pooled", "plot", seed) for name in names for seed in (0, 1)]
+    given = {"RESULTS": "results", "RUNS": runs, "report": lambda path, **marks: (path, marks)}
+    exec((Path(__file__).parents[2] / "rules/cases.smk").read_text(), given)
+    marked = given["reported_case"]("gallery.png", "gallery", result="Plots")  # type: ignore[operator]
+    labels = {"caption": "report/gallery.rst", "category": "4 Cases", "subcategory": "{dataset}"}
+    assert marked == (
+        ("gallery.png", labels | {"labels": {"result": "Plots"}}) if reported else "gallery.png"
+    )
