@@ -75,27 +75,18 @@ def draw_pictures(path: Path) -> None:
 
 
 def draw_downsampling(path: Path) -> None:
-    """Write a figure with a panel for each method: the values kept, over the series."""
+    """Write a figure with a panel for each method: the values kept, beside the series."""
     from matplotlib.figure import Figure
 
+    from vlmtsc.reporting.downsampling_figures import downsampled_forms, draw_kept
     from vlmtsc.reporting.style import figure_style
-    from vlmtsc.representation.downsampling import downsample
 
-    series = example_series(1)
     with figure_style():
         figure = Figure(figsize=(9, 4.2), layout="constrained")
-        axes = figure.subplots(2, 3, sharex=True, sharey=True).flat
-        for panel, method in zip(axes, (None, *METHODS), strict=True):
-            kept = series if method is None else downsample(series, method, FACTOR)
-            length = kept.shape[1]
-            panel.plot(
-                np.linspace(0, 1, length),
-                kept[0],
-                marker=None if method is None else ".",
-                linewidth=1,
-                color="C0",
-            )
-            panel.set_title(f"series, {length} values" if method is None else f"{method}, {length} values")
+        axes = figure.subplots(2, 3, sharey=True).flat
+        forms = downsampled_forms(example_series(1), METHODS, FACTOR)
+        for panel, (name, values) in zip(axes, forms, strict=True):
+            draw_kept(panel, name, values[0], marked=name in METHODS)
             panel.set(xticks=[], yticks=[])
         _save(figure, path)
 

@@ -98,6 +98,9 @@ def expected_outputs() -> set[str]:
         *evidence,
     ):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
+    cases = f"figures/by_dataset/{DATASET}/pooled"
+    names |= {f"{cases}/{figure}.{kind}" for figure in ("gallery", "downsampling") for kind in ("png", "pdf")}
+    names.add(f"{cases}/wrong_cases.html")
     return names | {"report.html"}
 
 
@@ -136,6 +139,7 @@ def test_exactly_these_outputs(finished: Path) -> None:
         "write_tables/all",
         "draw_figures/all",
         "draw_evidence/all",
+        *(f"{rule}/{DATASET}/pooled" for rule in ("draw_gallery", "draw_downsampling", "write_wrong_cases")),
     }
 
 
@@ -268,6 +272,7 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "report_predicted_time",
         "write_evidence",
         "draw_evidence",
+        "write_wrong_cases",
         "all",
     }
     reasons = re.findall(r"rule finetune_model:.*?reason: ([^\n]+)", output, re.DOTALL)

@@ -66,6 +66,9 @@ def expected_counts(path: Path) -> dict[str, int]:
         "draw_evidence": 1,
         "compare_methods": models * datasets,
         "write_comparisons": 1,
+        "draw_gallery": datasets if shown else 0,
+        "draw_downsampling": datasets if own or any(row["modality"] != "plot" for row in settings) else 0,
+        "write_wrong_cases": datasets,
         "draw_rankings": int(datasets >= DATASETS_NEEDED and scenarios >= METHODS_NEEDED),
         "all": 1,
     }
@@ -98,6 +101,7 @@ def test_the_archive_shares_what_its_runs_have_in_common(project: Path, snakemak
     assert counts["render_plots"] == 2 * len(plots)
     assert counts["download_dataset"] == counts["split_dataset"] == 2
     assert counts["assemble_model"] == 1
+    assert counts["draw_gallery"] == counts["draw_downsampling"] == counts["write_wrong_cases"] == 2
 
 
 def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner) -> None:
@@ -140,6 +144,29 @@ def test_plots_of_downsampled_series_are_those_of_a_scenario(
     assert done.returncode == 0, done.stderr
     counts = job_counts(done.stdout + done.stderr)
     assert counts["render_plots"] == counts["render_scenario_plots"] == 1
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "missing"),
+    [
+        (["plot"], {"draw_downsampling"}),
+        (["numbers"], {"draw_gallery"}),
+        (["plot_downsampled"], set()),
+        (["as_published_BASELINE_2048"], {"draw_gallery"}),  # its plots never reach the model
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_pictures_of_cases_are_those_that_the_scenarios_have(
+    project: Path, snakemake: SnakemakeRunner, scenarios: list[str], missing: set[str]
+) -> None:
+    chosen = ("datasets=[GunPoint,Coffee]", f"scenarios={scenarios}", "seeds=[0,1]")
+    done = snakemake(project, *DRY, "--config", *chosen)
+    assert done.returncode == 0, done.stderr
+    counts = job_counts(done.stdout + done.stderr)
+    pictures = {"draw_gallery", "draw_downsampling", "write_wrong_cases"}
+    assert {name: counts.get(name, 0) for name in pictures} == {
+        name: 0 if name in missing else 2 for name in pictures
+    }
 
 
 def test_own_dataset_in_one_command(project: Path, snakemake: SnakemakeRunner, tmp_path: Path) -> None:
@@ -259,6 +286,7 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
     }
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
     tables |= {"predict_time", "report_predicted_time", "write_evidence"}
+    tables |= {"draw_gallery", "draw_downsampling", "write_wrong_cases"}
     return set(job_counts(output)) - {"total", "all", *tables}
 
 
