@@ -90,6 +90,7 @@ def final_results():
         *(f"{RESULTS}/figures/{name}" for name in figures),
         f"{RESULTS}/tables/comparisons.md",
         *ranking_figures(),
+        f"{RESULTS}/provenance/provenance.html",
     ]
 
 

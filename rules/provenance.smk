@@ -1,0 +1,93 @@
+# Where results come from, and how they were made, as pages of the report. In two levels, for the reason that
+# aggregate.smk gives.
+
+
+rule collect_provenance:
+    input:
+        source=f"{RESULTS}/datasets/{{dataset}}/source.json",
+        facts=f"{RESULTS}/datasets/{{dataset}}/facts.json",
+        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/facts.json",
+        records=run_files("run_record.json"),
+        parameters=run_files("parameters.json"),
+        baselines=compared_files("record.json"),
+        ledger=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/ledger.csv",
+    output:
+        provenance=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/provenance.json",
+    log:
+        f"{RESULTS}/logs/collect_provenance/{{model}}/{{dataset}}/{{protocol}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect_provenance/{{model}}/{{dataset}}/{{protocol}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=10,
+    params:
+        results=lambda wildcards, output: str(Path(output.provenance).parents[5]),
+        citation=lambda wildcards: CONFIGURATION.dataset_table.get(wildcards.dataset, {}).get("citation", ""),
+        runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
+        baselines=lambda wildcards: as_argument([vars(key) for key in compared_baselines(wildcards)]),
+        script=path_of("collect_provenance"),
+        code=code_of("collect_provenance"),
+    shell:
+        "python {params.script} --results {params.results:q} --model {wildcards.model:q} "
+        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} --citation {params.citation:q} "
+        "--runs {params.runs:q} --baselines {params.baselines:q} --ledger {input.ledger:q} "
+        "--output {output.provenance:q} --log {log:q}"
+
+
+rule digest_model:
+    input:
+        record=lambda wildcards: f"{RESULTS}/{FIRST_RUN[wildcards.model].folder}/run_record.json",
+    output:
+        files=f"{RESULTS}/provenance/models/{{model}}.json",
+    log:
+        f"{RESULTS}/logs/digest_model/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/digest_model/{{model}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=30,
+    params:
+        checkpoint=checkpoint_of_model,
+        script=path_of("digest_model"),
+        code=code_of("digest_model"),
+    shell:
+        "python {params.script} --checkpoint {params.checkpoint:q} --output {output.files:q} --log {log:q}"
+
+
+rule write_provenance:
+    input:
+        collected=collected("provenance.json"),
+        models=[f"{RESULTS}/provenance/models/{model}.json" for model in FIRST_RUN],
+    output:
+        provenance=f"{RESULTS}/provenance/provenance.json",
+        page=report(
+            f"{RESULTS}/provenance/provenance.html",
+            caption="report/provenance.rst",
+            category="9 Provenance",
+            labels={"result": "Provenance", "form": "page"},
+        ),
+    log:
+        f"{RESULTS}/logs/write_provenance/all.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_provenance/all.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=10,
+    params:
+        collected=lambda wildcards, input: as_argument(list(input.collected)),
+        models=lambda wildcards, input: as_argument(dict(zip(FIRST_RUN, input.models, strict=True))),
+        configuration=as_argument(resolved_configuration()),
+        script=path_of("write_provenance"),
+        code=code_of("write_provenance"),
+    shell:
+        "python {params.script} --collected {params.collected:q} --models {params.models:q} "
+        "--configuration {params.configuration:q} --output {output.provenance:q} --page {output.page:q} --log {log:q}"
