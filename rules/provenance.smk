@@ -69,8 +69,8 @@ rule write_provenance:
         page=report(
             f"{RESULTS}/provenance/provenance.html",
             caption="report/provenance.rst",
-            category="9 Provenance",
-            labels={"result": "Provenance", "form": "page"},
+            category="9 Methods and provenance",
+            labels={"result": "Provenance", "form": "text"},
         ),
     log:
         f"{RESULTS}/logs/write_provenance/all.log",
@@ -91,3 +91,61 @@ rule write_provenance:
     shell:
         "python {params.script} --collected {params.collected:q} --models {params.models:q} "
         "--configuration {params.configuration:q} --output {output.provenance:q} --page {output.page:q} --log {log:q}"
+
+
+rule write_methods_text:
+    input:
+        provenance=f"{RESULTS}/provenance/provenance.json",
+        references=REFERENCES,
+    output:
+        markdown=f"{RESULTS}/methods/methods.md",
+        latex=f"{RESULTS}/methods/methods.tex",
+        page=report(
+            f"{RESULTS}/methods/methods.html",
+            caption="report/methods.rst",
+            category="9 Methods and provenance",
+            labels={"result": "Methods", "form": "text"},
+        ),
+        references=f"{RESULTS}/methods/references.bib",
+    log:
+        f"{RESULTS}/logs/write_methods_text/all.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_methods_text/all.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=10,
+    params:
+        folder=lambda wildcards, output: str(Path(output.page).parent),
+        script=path_of("write_methods_text"),
+        code=code_of("write_methods_text"),
+    shell:
+        "python {params.script} --provenance {input.provenance:q} --references {input.references:q} "
+        "--output {params.folder:q} --log {log:q}"
+
+
+# What the report's first page shows: report/workflow.rst takes it in.
+rule write_headline:
+    input:
+        runs=f"{RESULTS}/tables/runs.csv",
+        methods=f"{RESULTS}/tables/methods.csv",
+    output:
+        headline=f"{RESULTS}/methods/headline.html",
+    log:
+        f"{RESULTS}/logs/write_headline/all.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_headline/all.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=10,
+    params:
+        script=path_of("write_headline"),
+        code=code_of("write_headline"),
+    shell:
+        "python {params.script} --runs {input.runs:q} --methods {input.methods:q} --output {output.headline:q} "
+        "--log {log:q}"

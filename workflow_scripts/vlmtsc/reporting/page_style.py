@@ -7,7 +7,7 @@ from markupsafe import Markup
 #: Nothing is wider than the window: tables and code scroll inside their own box, long words break.
 STYLE = Markup("""
 body { font: 15px/1.55 system-ui, sans-serif; color: #222; background: #fff; margin: 1.2rem auto; padding: 0 1.2rem;
-  max-width: 62rem; overflow-wrap: break-word; }
+  max-width: 70rem; overflow-wrap: break-word; }
 h1 { font-size: 1.35rem; margin: 0 0 .6rem; }
 h2 { font-size: 1.1rem; margin: 1.8rem 0 .4rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
 h3 { font-size: 1rem; margin: 1rem 0 .3rem; }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -129,8 +128,8 @@ def merge_provenance(
     dict
         Without names and passwords in addresses.
     """
-    recipes: list[str] = []
-    environments: list[str] = []
+    recipes: list[Mapping[str, Any]] = []
+    environments: list[Mapping[str, Any]] = []
     runs = [
         run
         | {
@@ -147,20 +146,19 @@ def merge_provenance(
             "summary": summary(runs, len(environments)),
             "datasets": [{name: part[name] for name in kept} for part in parts],
             "models": {name: dict(content) for name, content in models.items()},
-            "environments": [json.loads(text) for text in environments],
-            "recipes": [json.loads(text) for text in recipes],
+            "environments": environments,
+            "recipes": recipes,
             "runs": runs,
             "configuration": dict(configuration),
         }
     )
 
 
-def _number(content: Mapping[str, Any], known: list[str]) -> int:
+def _number(content: Mapping[str, Any], known: list[Mapping[str, Any]]) -> int:
     """Return the number of a content in a list of different ones, which it is added to if it is new."""
-    text = json.dumps(content, sort_keys=True)
-    if text not in known:
-        known.append(text)
-    return known.index(text) + 1
+    if content not in known:
+        known.append(content)
+    return known.index(content) + 1
 
 
 def summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:

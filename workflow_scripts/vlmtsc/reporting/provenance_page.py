@@ -42,7 +42,7 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 <dl>
 <dt>Source</dt><dd><code>{{ dataset.source.source }}</code></dd>
 <dt>Digest</dt><dd><code>{{ dataset.source.digest }}</code>
-{{ "as recorded in the table of datasets" if dataset.source.digest_recorded else "recorded on first use" }}</dd>
+({{ "as in the table of datasets" if dataset.source.digest_recorded else "recorded on first use" }})</dd>
 {% for file in dataset.source.files %}
 <dt>{{ file.path }}</dt><dd><code>{{ file.sha256 }}</code></dd>
 {% endfor %}
