@@ -1,4 +1,4 @@
-# make results | paper-embedded | baselines | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | paper | baselines | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -11,13 +11,15 @@ SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
 # Its further configuration, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 CONFIG ?=
+# make paper: the configuration whose finished runs it takes; SCENARIOS, DATASETS and CONFIG as for make paper-embedded.
+PAPER ?= config/paper-embedded.yaml
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper corrections bench lint format representations reference lock clean
+.PHONY: help environment results ledger baselines paper-embedded paper test test-faults test-slurm plan rulegraph publish publish-paper corrections bench lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -36,6 +38,10 @@ baselines: environment ## simple methods on the same split, fine-tunes nothing (
 
 paper-embedded: environment ## the paper's table on the embedded model (SCENARIOS="plot, numbers", DATASETS=)
 	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \
+		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
+
+paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER=config/config.yaml SCENARIOS=)
+	@$(SNAKEMAKE) collect_paper --cores $(CORES) --configfile $(PAPER) \
 		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
 
 test: environment ## run every test

@@ -26,6 +26,7 @@ include: "rules/comparisons.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
 include: "rules/provenance.smk"
+include: "rules/manuscript.smk"
 
 
 report: "rules/report/workflow.rst"
@@ -39,6 +40,7 @@ rule all:
 
 
 onstart:
+    refuse_training()
     hold_results()
 
 

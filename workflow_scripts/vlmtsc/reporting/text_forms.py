@@ -82,7 +82,7 @@ def to_latex(text: MethodsText) -> str:
         r"% Needs: \usepackage[T1]{fontenc}, \usepackage{booktabs}; citations: references.bib, which is UTF-8."
     ]
     for number, (title, paragraphs) in enumerate(text.sections):
-        parts += [rf"\subsection{{{title}}}", _latex_text(paragraphs)]
+        parts += [rf"\subsection{{{title}}}", latex_text(paragraphs)]
         parts += [_latex_table(text.datasets)] if number == 0 else []
     return "\n\n".join(parts).replace("(table of datasets)", r"(Table~\ref{tab:datasets})") + "\n"
 
@@ -92,7 +92,8 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _latex_text(text: str) -> str:
+def latex_text(text: str) -> str:
+    """Write text with `code` between backticks, and with citations, in LaTeX."""
     pieces = []
     for number, piece in enumerate(_CODE.split(text)):
         if number % 2:
