@@ -11,15 +11,20 @@ for run in RUNS:
 
 
 def resolved_configuration():
-    """The whole configuration, and the rows that it names of the tables of models, scenarios and plots."""
+    """The configuration, and the rows that it names of the tables of models, scenarios and plots, without what changes no
+    result: memory, trackers, the store of plots, how often a describer is asked."""
     scenarios = dict.fromkeys(run.scenario for run in RUNS)
     plots = dict.fromkeys(filter(None, map(CONFIGURATION.shown_plot, scenarios)))
-    rows = {
-        "models": {name: CONFIGURATION.model_table[name] for name in FIRST_RUN},
+    options = {key: value for key, value in CONFIGURATION.options.items() if key not in ("tracking", "plots")}
+    models = {name: dict(CONFIGURATION.model_table[name]) for name in FIRST_RUN}
+    return {
+        "options": options | {"describe": CONFIGURATION.endpoint_settings()},
+        "models": {
+            name: {key: value for key, value in row.items() if key != "resources"} for name, row in models.items()
+        },
         "scenarios": {name: CONFIGURATION.scenario_settings(name) for name in scenarios},
         "plots": {name: CONFIGURATION.plot_settings(name) for name in plots},
     }
-    return {"options": CONFIGURATION.options, **rows}
 
 
 def made_with(files):

@@ -25,14 +25,16 @@ rule collect_provenance:
         runtime=10,
     params:
         results=lambda wildcards, output: str(Path(output.provenance).parents[5]),
-        citation=lambda wildcards: CONFIGURATION.dataset_table.get(wildcards.dataset, {}).get("citation", ""),
+        citation=lambda wildcards: option(
+            "citation", CONFIGURATION.dataset_table.get(wildcards.dataset, {}).get("citation")
+        ),
         runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
         baselines=lambda wildcards: as_argument([vars(key) for key in compared_baselines(wildcards)]),
         script=path_of("collect_provenance"),
         code=code_of("collect_provenance"),
     shell:
         "python {params.script} --results {params.results:q} --model {wildcards.model:q} "
-        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} --citation {params.citation:q} "
+        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} {params.citation} "
         "--runs {params.runs:q} --baselines {params.baselines:q} --ledger {input.ledger:q} "
         "--output {output.provenance:q} --log {log:q}"
 

@@ -21,11 +21,11 @@ def collect_provenance(
     model: str,
     dataset: str,
     protocol: str,
-    citation: str,
     runs: list[str],
     baselines: list[dict[str, str]],
     ledger: Path,
     output: Path,
+    citation: str = "",
     log: Path | None = None,
 ) -> None:
     """Collect where the results of one model on one dataset and protocol come from.
@@ -36,8 +36,6 @@ def collect_provenance(
         Results folder.
     model, dataset, protocol : str
         What the runs share.
-    citation : str
-        Whom to cite for the dataset; may be empty.
     runs : list of str
         Runs as ``{scenario}/seed-{seed}``, each with ``run_record.json`` and ``parameters.json``.
     baselines : list of dict
@@ -46,6 +44,8 @@ def collect_provenance(
         Ledger of these scenarios (.csv).
     output : Path
         JSON to write.
+    citation : str, default ""
+        Whom to cite for the dataset.
     log : Path, optional
         File for messages.
     """

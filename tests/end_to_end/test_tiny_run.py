@@ -12,30 +12,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SnakemakeRunner
-from tiny_project import DATASET, tiny_project
+from tiny_project import DATASET
+from tiny_run import RUN, SCENARIOS
 
 pytestmark = pytest.mark.end_to_end
 
-SCENARIOS = ("plot", "numbers", "plot_and_numbers")
 #: Steps of which each run has one.
 OF_MODEL = ("finetune_model", "evaluate_model", "evaluate_controls")
-RUN = ("--cores", "2", "--configfile", "config/tiny.yaml")
 DRY = ("--dry-run", "--quiet", "host", "--configfile", "config/tiny.yaml")
 
 
-@pytest.fixture(scope="module")
-def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the project, configured for the tiny model and nothing that needs a network."""
-    return tiny_project(tmp_path_factory.mktemp("end_to_end") / "project", tiny_checkpoint, SCENARIOS)
-
-
-@pytest.fixture(scope="module")
-def finished(configured: Path, snakemake: SnakemakeRunner) -> Path:
+@pytest.fixture
+def finished(tiny_run: Path) -> Path:
     """Give a project in which the workflow has run, and leave it as it is."""
-    done = snakemake(configured, *RUN, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (configured / "stdout.txt").write_text(done.stdout)
-    return configured
+    return tiny_run
 
 
 @pytest.fixture
@@ -54,6 +44,10 @@ def expected_outputs() -> set[str]:
     names |= {f"plots/{DATASET}/line/manifest.json"}
     tables = ("runs", "training", "confusion", "ledger", "controls", "methods", "comparisons")
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
+    names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/provenance.json"}
+    names |= {"provenance/models/tiny.json", "provenance/provenance.json", "provenance/provenance.html"}
+    names |= {f"methods/{name}" for name in ("methods.md", "methods.tex", "methods.html", "references.bib")}
+    names |= {"methods/headline.html"}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
         for name in ("train", "validation", "test", "representation", "budget"):
@@ -109,6 +103,11 @@ def test_exactly_these_outputs(finished: Path) -> None:
         f"collect_runs/{run}",
         f"collect_ledger/{run}",
         f"compare_methods/{run}",
+        f"collect_provenance/{run}",
+        "digest_model/tiny",
+        "write_provenance/all",
+        "write_methods_text/all",
+        "write_headline/all",
         "write_comparisons/all",
         "write_ledger/all",
         "write_tables/all",
@@ -173,7 +172,8 @@ def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakema
     assert not {"finetune_model", "build_conversations"} & rules
     done = snakemake(finished, *DRY, "--config", "evaluate={controls: false}")
     assert done.returncode == 0, done.stderr
-    assert "Nothing to be done" in done.stdout + done.stderr
+    rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
+    assert rules == {"write_provenance", "write_methods_text", "all"}  # which tell what was asked
 
 
 def test_the_summary_and_the_report_show_the_table(finished: Path) -> None:
@@ -220,8 +220,13 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "collect_controls",
         "report_controls",
         "collect_runs",
+        "collect_provenance",
         "compare_methods",
+        "digest_model",
         "write_comparisons",
+        "write_provenance",
+        "write_methods_text",
+        "write_headline",
         "write_tables",
         "draw_figures",
         "all",

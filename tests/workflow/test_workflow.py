@@ -62,6 +62,10 @@ def expected_counts(path: Path) -> dict[str, int]:
         "draw_figures": 1,
         "compare_methods": models * datasets,
         "write_comparisons": 1,
+        "collect_provenance": models * datasets,
+        "write_provenance": 1,
+        "write_methods_text": 1,
+        "write_headline": 1,
         "draw_rankings": int(datasets >= DATASETS_NEEDED and scenarios >= METHODS_NEEDED),
         "all": 1,
     }
@@ -247,6 +251,7 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
         return set()
     tables = {"collect_runs", "write_tables", "draw_figures", "collect_ledger", "write_ledger"}
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
+    tables |= {"collect_provenance", "digest_model", "write_provenance", "write_methods_text", "write_headline"}
     return set(job_counts(output)) - {"total", "all", *tables}
 
 

@@ -80,7 +80,8 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 {% endif %}
 
 <h2>Configuration</h2>
-<p>As resolved: the defaults, the files and the command line merged, and the rows of the tables that it names.</p>
+<p>As resolved: the defaults, the files and the command line merged, and the rows of the tables that it names, without
+keys that change no result.</p>
 <pre tabindex="0">{{ configuration }}</pre>
 <script>{{ sorting }}</script>
 </body>
