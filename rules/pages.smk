@@ -20,7 +20,8 @@ def resolved_configuration():
     return {
         "options": options | {"describe": CONFIGURATION.endpoint_settings()},
         "models": {
-            name: {key: value for key, value in row.items() if key != "resources"} for name, row in models.items()
+            name: {key: value for key, value in row.items() if key != "resources"}
+            for name, row in models.items()
         },
         "scenarios": {name: CONFIGURATION.scenario_settings(name) for name in scenarios},
         "plots": {name: CONFIGURATION.plot_settings(name) for name in plots},
@@ -31,9 +32,9 @@ def made_with(files):
     """These files, and what the jobs that make them make beside: a figure's PDF beside its PNG."""
     found = {}
     for file in files:
-        for rule in workflow.rules:
-            for wildcards in filter(None, (output.match(file) for output in rule.output)):
-                made = (output.apply_wildcards(wildcards.groupdict()) for output in rule.output)
+        for step in workflow.rules:
+            for wildcards in filter(None, (output.match(file) for output in step.output)):
+                made = (output.apply_wildcards(wildcards.groupdict()) for output in step.output)
                 found.update(dict.fromkeys(map(str, made)))
     return list(found)
 
@@ -53,7 +54,7 @@ def captions_of(paths):
     found = {}
     for path in paths:
         shown = str(Path(path).with_suffix(".png"))
-        for output in (output for rule in workflow.rules for output in rule.output):
+        for output in (output for step in workflow.rules for output in step.output):
             if path.endswith(".pdf") and is_flagged(output, "report") and output.match(shown):
                 caption = get_flag_value(output, "report").caption
                 place = Path(path).relative_to(RESULTS).as_posix()
@@ -74,13 +75,17 @@ def refuse_training():
     planned = [job for job in workflow.dag.needrun_jobs() if job.rule.name in COSTLY]
     for job in sorted(planned, key=lambda job: COSTLY.index(job.rule.name)):
         why = "missing" if workflow.dag.reason(job).missing_output else "out of date"
-        run = "/".join(f"seed-{value}" if name == "seed" else value for name, value in job.wildcards_dict.items())
+        run = "/".join(
+            f"seed-{value}" if name == "seed" else value for name, value in job.wildcards_dict.items()
+        )
         lacking.setdefault(run, f"{job.rule.name}: {why}")
     if not lacking:
         return
     named = "; ".join(f"{run} ({why})" for run, why in sorted(lacking.items())[:5])
     more = f"; and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-    command = shlex.join(["snakemake", *("all" if word == "collect_paper" else word for word in sys.argv[1:])])
+    command = shlex.join(
+        ["snakemake", *("all" if word == "collect_paper" else word for word in sys.argv[1:])]
+    )
     raise WorkflowError(
         f"collect_paper trains nothing, but of its runs and baselines {len(lacking)} lack results: {named}{more}. "
         f"Make them: {command}. Or take results of older code or settings as they are: --rerun-triggers mtime"

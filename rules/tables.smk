@@ -90,7 +90,10 @@ def final_results():
         *(f"{RESULTS}/figures/{name}" for name in figures),
         f"{RESULTS}/tables/comparisons.md",
         *ranking_figures(),
-        *(f"{RESULTS}/{name}" for name in ("methods/headline.html", "methods/methods.html", "provenance/provenance.html")),
+        *(
+            f"{RESULTS}/{name}"
+            for name in ("methods/headline.html", "methods/methods.html", "provenance/provenance.html")
+        ),
     ]
 
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 #: What a run of the workflow reads from the project's folder.
 PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 
-#: The tiny workflow's run; of tests/faults the options that choose among injected faults, and the run that they disturb.
+#: The tiny workflow's run. Of tests/faults: the options that choose among injected faults, and the run that they
+#: disturb.
 pytest_plugins = ["tiny_run", "fault_sample", "fault_fixtures"]
 
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]

@@ -18,7 +18,14 @@ PART: dict[str, Any] = {
     },
     "facts": {
         "digest": "d" * 64,
-        **{"n_cases": 1234, "n_train": 1000, "n_test": 234, "n_channels": 3, "n_timepoints": 77, "n_classes": 2},
+        **{
+            "n_cases": 1234,
+            "n_train": 1000,
+            "n_test": 234,
+            "n_channels": 3,
+            "n_timepoints": 77,
+            "n_classes": 2,
+        },
         "settings": {"missing": "interpolate", "unequal_length": "resample", "normalize": False},
         **{"cases_dropped": [], "classes_dropped": [], "values_interpolated": 0, "cases_resampled": 0},
     },
@@ -37,7 +44,13 @@ RECIPE = {
     "precision": "bf16",
 }
 RECORD = {
-    **{"git_revision": "a" * 40, "wall_seconds": 600.0, "train_samples": 10, "train_tokens": 9876, "token_budget": None},
+    **{
+        "git_revision": "a" * 40,
+        "wall_seconds": 600.0,
+        "train_samples": 10,
+        "train_tokens": 9876,
+        "token_budget": None,
+    },
     **{"epochs_done": 1.0, "steps": 5, "stopped_by": "epochs", "peak_memory_mb": 100.0, "processes": 1},
     **{"trainable_parameters": 2_000_000, "total_parameters": 50_000_000, "validation_accuracy": 0.5},
     **{"shared_with": None, "training_digest": "f" * 64, "settings": RECIPE},
@@ -49,7 +62,11 @@ EVALUATE = {"generate": True, "temperature": True, "controls": True}
 
 
 def run_of(
-    scenario: str, seed: int = 0, finished: str = "2026-01-02T03:04Z", told: Mapping[str, Any] | None = None, **changes: Any
+    scenario: str,
+    seed: int = 0,
+    finished: str = "2026-01-02T03:04Z",
+    told: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Make what one run's folder tells; `told` replaces its scenario and plot, `changes` entries of its record."""
     row = {"scenario": {"name": scenario, **SCENARIO}, "plot": PLOT, "factor": 3, "image_tokens": 49}
@@ -82,5 +99,10 @@ def merged(
         )
         for name in datasets
     ]
-    configuration = {"options": {"protocol": "pooled", "evaluate": EVALUATE, **(options or {})}, "models": {"tiny": model}}
-    return merge_provenance(parts, {"tiny": {"files": list(files), "architecture": {}}}, configuration, "revision")
+    configuration = {
+        "options": {"protocol": "pooled", "evaluate": EVALUATE, **(options or {})},
+        "models": {"tiny": model},
+    }
+    return merge_provenance(
+        parts, {"tiny": {"files": list(files), "architecture": {}}}, configuration, "revision"
+    )

@@ -21,7 +21,7 @@ def tiny_run(
     Tests leave it as it is, but for the report, which a run without anything to do writes again.
     """
     project = tiny_project(tmp_path_factory.mktemp("tiny_run") / "project", tiny_checkpoint, SCENARIOS)
-    done = snakemake(project, *RUN, timeout=600)
+    done = snakemake(project, *RUN, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     (project / "stdout.txt").write_text(done.stdout)
     return project

@@ -49,7 +49,8 @@ def collect_paper(
         tables = sorted(path.stem for path in folder.glob("tables/*.tex"))
         places = sorted(path.relative_to(folder).as_posix() for path in folder.glob("figures/**/*.pdf"))
         figures = {
-            place: captions[place].read_text(encoding="utf-8") if place in captions else "" for place in places
+            place: captions[place].read_text(encoding="utf-8") if place in captions else ""
+            for place in places
         }
         (folder / "paper.tex").write_text(document(tables, figures), encoding="utf-8")
     logger.info("%s: %d tables and %d figures", output, len(tables), len(figures))

@@ -18,7 +18,12 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
+    *(
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-extensions",
+    ),
     # Containers have a small /dev/shm, and no bus.
     *("--disable-dev-shm-usage", "--remote-debugging-pipe"),
 )
@@ -59,8 +64,10 @@ class Browser:
         profile.mkdir(parents=True, exist_ok=True)
         self._log = (profile / "log.txt").open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", START, str(commands), str(answers), executable]
-            + [*OPTIONS, f"--user-data-dir={profile}", "about:blank"],
+            [
+                *(sys.executable, "-c", START, str(commands), str(answers), executable),
+                *(*OPTIONS, f"--user-data-dir={profile}", "about:blank"),
+            ],
             pass_fds=(commands, answers),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -197,7 +204,9 @@ class Browser:
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than its window."""
         return int(
-            self.run("Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth)")
+            self.run(
+                "Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth)"
+            )
         )
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:

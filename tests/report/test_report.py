@@ -32,7 +32,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def loaded(browser: Browser, tiny_run: Path) -> Browser:
-    """Give the browser with the report in it. It is opened once: what is written to the console counts for all tests."""
+    """Give the browser with the report in it. Opened once: what is written to the console counts for all."""
     browser.resize(WIDTHS[0])
     browser.open((tiny_run / "results/report.html").as_uri())
     browser.wait("typeof app !== 'undefined' && document.querySelector('#app nav') !== null")
@@ -50,14 +50,16 @@ def opened(loaded: Browser) -> Browser:
 
 def results(browser: Browser) -> dict[str, dict[str, Any]]:
     """Return what the report holds, by path, whatever that is; without the contents."""
-    listed = "Object.entries(results).map(([path, {labels, caption, mime_type}]) => [path, {labels, caption, mime_type}])"
-    return dict(browser.run(f"Object.fromEntries({listed})"))
+    kept = "(([path, {labels, caption, mime_type}]) => [path, {labels, caption, mime_type}])"
+    return dict(browser.run(f"Object.fromEntries(Object.entries(results).map{kept})"))
 
 
 def test_the_first_page_shows_the_outcome(opened: Browser) -> None:
     opened.wait("document.querySelector('#rulegraph canvas, #rulegraph svg') !== null")
     assert "Time-series classification" in opened.run("document.querySelector('.prose h1').textContent")
-    rows = opened.run("[...document.querySelectorAll('#vlmtsc-headline tbody tr')].map((row) => row.textContent)")
+    rows = opened.run(
+        "[...document.querySelectorAll('#vlmtsc-headline tbody tr')].map((row) => row.textContent)"
+    )
     assert len(rows) == 1
     assert DATASET in rows[0]
     assert any(scenario in rows[0] for scenario in SCENARIOS)
@@ -72,7 +74,12 @@ def test_the_first_page_shows_the_outcome(opened: Browser) -> None:
 
 def test_every_result_has_a_caption_and_a_name(opened: Browser) -> None:
     held = results(opened)
-    assert {Path(path).name for path in held} >= {"accuracy.html", "methods.html", "provenance.html", "controls.png"}
+    assert {Path(path).name for path in held} >= {
+        "accuracy.html",
+        "methods.html",
+        "provenance.html",
+        "controls.png",
+    }
     texts = [opened.run("workflow_desc"), *(result["caption"] for result in held.values())]
     assert all(len(text) > 100 for text in texts)
     # What docutils does not understand, it says in the text.
@@ -87,7 +94,10 @@ def test_results_come_first_and_provenance_last(opened: Browser) -> None:
     assert folders[0] == "1 Results"
     assert folders[-1] == "9 Methods and provenance"
     # A click on a folder, then on the first eye in it, shows its first result.
-    opened.run("[...document.querySelectorAll('nav li, nav li *')].findLast((item) => item.textContent === '1 Results').click()")
+    opened.run(
+        "[...document.querySelectorAll('nav li, nav li *')].findLast((item) => "
+        "item.textContent === '1 Results').click()"
+    )
     opened.wait("document.querySelector('nav table a') !== null")
     opened.run("document.querySelector('nav table a').click()")
     opened.wait("document.querySelector('#app iframe, #app img:not(nav img)') !== null")
@@ -100,11 +110,15 @@ def test_every_result_is_shown_without_errors_or_requests(opened: Browser) -> No
         kinds.add(result["mime_type"])
         opened.run(SHOW.format(path=json.dumps(path)))
         if result["mime_type"] == "text/html":
-            opened.wait(f"document.querySelector('#app iframe')?.getAttribute('src') === results[{json.dumps(path)}].data_uri")
+            opened.wait(
+                f"document.querySelector('#app iframe')?.getAttribute('src') === results[{json.dumps(path)}].data_uri"
+            )
             frame = opened.frame()
             opened.wait("document.readyState === 'complete' && document.body !== null", frame)
             assert opened.run("document.querySelectorAll('tbody tr').length", frame) > 0, path
-            assert opened.run("document.querySelector('table').getBoundingClientRect().width", frame) > 50, path
+            assert opened.run("document.querySelector('table').getBoundingClientRect().width", frame) > 50, (
+                path
+            )
         else:
             shown = "document.querySelector('#app img:not(nav img)')"
             opened.wait(f"{shown}?.src === results[{json.dumps(path)}].data_uri && {shown}.complete")
@@ -123,13 +137,15 @@ def test_tables_sort_when_a_head_is_clicked(opened: Browser) -> None:
     tables = {Path(path).name: path for path in results(opened) if path.endswith(".html")}
     for name, column in (("runs.html", "train_tokens"), ("provenance.html", "tokens")):
         opened.run(SHOW.format(path=json.dumps(tables[name])))
-        opened.wait(f"document.querySelector('#app iframe')?.getAttribute('src') === results[{json.dumps(tables[name])}].data_uri")
+        opened.wait(
+            "document.querySelector('#app iframe')?.getAttribute('src') === "
+            f"results[{json.dumps(tables[name])}].data_uri"
+        )
         frame = opened.frame()
         opened.wait("document.readyState === 'complete'", frame)
         head = f"[...document.querySelectorAll('th')].find((head) => head.textContent === '{column}')"
-        values = (
-            f"[...{head}.closest('table').tBodies[0].rows].map((row) => Number(row.cells[{head}.cellIndex].textContent))"
-        )
+        cell = f"row.cells[{head}.cellIndex]"
+        values = f"[...{head}.closest('table').tBodies[0].rows].map((row) => Number({cell}.textContent))"
         orders = {}
         for _ in range(2):
             opened.run(f"{head}.querySelector('button').click()", frame)
@@ -167,7 +183,7 @@ def test_pages_of_ours_fit_a_desk_and_a_phone(opened: Browser, tmp_path: Path) -
                 too_wide += [(path, width)] if alone.overflow() else []
             if path.endswith("methods.html"):
                 cited = alone.run(
-                    "[...document.querySelectorAll('p a[href^=\"#\"]')].map((link) => link.getAttribute('href').slice(1))"
+                    "[...document.querySelectorAll('p a[href^=\"#\"]')].map((link) => link.hash.slice(1))"
                 )
                 listed = alone.run("[...document.querySelectorAll('ol li')].map((item) => item.id)")
         assert too_wide == []

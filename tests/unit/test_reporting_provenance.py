@@ -40,7 +40,13 @@ def test_runs_of_one_revision_and_machine_are_told_in_a_sentence() -> None:
 def test_different_revisions_machines_and_recipes_are_told_apart() -> None:
     runs = [
         run_of("plot"),
-        run_of("numbers", seed=1, git_revision="b" * 40 + "-dirty", versions={"torch": "2.0"}, shared_with="other"),
+        run_of(
+            "numbers",
+            seed=1,
+            git_revision="b" * 40 + "-dirty",
+            versions={"torch": "2.0"},
+            shared_with="other",
+        ),
         run_of("numbers", git_revision="unknown", settings={"lora_r": 3, "seed": 0}),
     ]
     provenance = merged(runs)
@@ -59,7 +65,15 @@ def test_different_revisions_machines_and_recipes_are_told_apart() -> None:
 def test_the_page_holds_digests_files_and_configuration_and_escapes_them() -> None:
     files = [{"path": "model.safetensors", "bytes": 1234567, "sha256": "c" * 64}]
     page = to_page(merged([run_of("<script>alert(1)</script>")], files=files))
-    for text in ("d" * 64, "e" * 64, "c" * 64, "1,234,567 bytes", "wheel:package==1", "lora_r", "protocol: pooled"):
+    for text in (
+        "d" * 64,
+        "e" * 64,
+        "c" * 64,
+        "1,234,567 bytes",
+        "wheel:package==1",
+        "lora_r",
+        "protocol: pooled",
+    ):
         assert text in page
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
@@ -70,7 +84,10 @@ def test_the_page_holds_digests_files_and_configuration_and_escapes_them() -> No
 def test_names_and_passwords_in_addresses_are_left_out() -> None:
     address = "https://someone:the-key@mirror.example/path?a=b@c"
     assert without_secrets({"a": [address, 3]}) == {"a": ["https://mirror.example/path?a=b@c", 3]}
-    source = PART["source"] | {"source": address, "tried": [{"source": address, "outcome": f"failed: {address}"}]}
+    source = PART["source"] | {
+        "source": address,
+        "tried": [{"source": address, "outcome": f"failed: {address}"}],
+    }
     provenance = merged([run_of("plot")], source=source, options={"download": {"folder": address}})
     assert "the-key" not in json.dumps(provenance) + to_page(provenance)
     assert "mirror.example" in to_page(provenance)
@@ -100,7 +117,11 @@ def test_what_a_results_folder_holds_is_collected(tmp_path: Path) -> None:
     write(folder / "run_record.json", run["record"])
     write(folder / "parameters.json", {"representation": run["representation"]})
     os.utime(folder / "run_record.json", (0, 86400))
-    for name, content in (("source", PART["source"]), ("facts", PART["facts"]), ("pooled/facts", PART["split"])):
+    for name, content in (
+        ("source", PART["source"]),
+        ("facts", PART["facts"]),
+        ("pooled/facts", PART["split"]),
+    ):
         write(tmp_path / f"datasets/Toy/{name}.json", content)
     baseline = {"baseline": "fcn", "dataset": "Toy", "protocol": "pooled"}
     write(tmp_path / "baselines/Toy/pooled/fcn/record.json", {**baseline, "seed": 0, "chosen": {"epoch": 3}})
@@ -128,7 +149,10 @@ def write(path: Path, content: Any) -> None:
 
 def test_files_of_a_model_have_digests(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    write(model / "config.json", {"text_config": {"hidden_size": 16, "secret": 1}, "vision_config": {"patch_size": 8}})
+    write(
+        model / "config.json",
+        {"text_config": {"hidden_size": 16, "secret": 1}, "vision_config": {"patch_size": 8}},
+    )
     (model / ".hidden").write_text("x")
     digest_model(model, tmp_path / "out.json")
     found = json.loads((tmp_path / "out.json").read_text())
@@ -140,5 +164,7 @@ def test_files_of_a_model_have_digests(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_dataset_are_kept_in_their_order() -> None:
-    part = dataset_provenance(PART["key"], PART["source"], PART["facts"], PART["split"], [run_of("b"), run_of("a")], [], [])
+    part = dataset_provenance(
+        PART["key"], PART["source"], PART["facts"], PART["split"], [run_of("b"), run_of("a")], [], []
+    )
     assert list(part["scenarios"]) == ["b", "a"]

@@ -251,7 +251,13 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
         return set()
     tables = {"collect_runs", "write_tables", "draw_figures", "collect_ledger", "write_ledger"}
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
-    tables |= {"collect_provenance", "digest_model", "write_provenance", "write_methods_text", "write_headline"}
+    tables |= {
+        "collect_provenance",
+        "digest_model",
+        "write_provenance",
+        "write_methods_text",
+        "write_headline",
+    }
     return set(job_counts(output)) - {"total", "all", *tables}
 
 

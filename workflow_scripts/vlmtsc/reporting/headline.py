@@ -11,19 +11,21 @@ from vlmtsc.reporting.tables import DONE, accuracy_text, choose_scenarios, joine
 #: Rows on the first page; all are in the table of accuracies.
 SHOWN = 15
 #: Looks are written into the elements: the page's own style sheet takes away those of tables.
+LOOKS = "border-collapse: collapse; font-size: .85rem; line-height: 1.3; margin: 0; white-space: nowrap"
+CELL = "padding: .2rem .5rem;"
 FRAGMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
 <p id="vlmtsc-what">{{ what }}</p>
 <div style="overflow-x: auto">
-<table id="vlmtsc-headline" style="border-collapse: collapse; font-size: .85rem; line-height: 1.3; margin: 0; white-space: nowrap">
+<table id="vlmtsc-headline" style="{{ looks }}">
 <thead><tr>
 {% for name in columns %}
-<th style="padding: .2rem .5rem; border-bottom: 2px solid #444; text-align: {{ "left" if loop.index0 in text else "right" }}">{{ name }}</th>
+<th style="{{ cell }} border-bottom: 2px solid #444; text-align: {{ sides[loop.index0] }}">{{ name }}</th>
 {% endfor %}
 </tr></thead>
 <tbody>
 {% for row in rows %}
-<tr>{% for cell in row %}
-<td style="padding: .2rem .5rem; border-bottom: 1px solid #ddd; text-align: {{ "left" if loop.index0 in text else "right" }}">{{ cell }}</td>
+<tr>{% for value in row %}
+<td style="{{ cell }} border-bottom: 1px solid #ddd; text-align: {{ sides[loop.index0] }}">{{ value }}</td>
 {%- endfor %}</tr>
 {% endfor %}
 </tbody>
@@ -67,12 +69,15 @@ def headline(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, s
     table = pd.DataFrame(rows).fillna("-")
     done = int((runs["status"] == DONE).sum())
     what = (
-        f"{done} of {len(runs)} runs: {_named('dataset', datasets)}, {_named('scenario', runs['scenario'].nunique())}, "
-        f"{_named('model', models)} ({', '.join(dict.fromkeys(runs['model']))}), {_named('seed', runs['seed'].nunique())}, "
+        f"{done} of {len(runs)} runs: {_named('dataset', datasets)}, "
+        f"{_named('scenario', runs['scenario'].nunique())}, "
+        f"{_named('model', models)} ({', '.join(dict.fromkeys(runs['model']))}), "
+        f"{_named('seed', runs['seed'].nunique())}, "
         f"split protocol {joined(runs['protocol'], str)}."
     )
     note = (
-        "Chosen: the scenario with the highest accuracy on validation data. Accuracy: on the test part, with its 95% interval."
+        "Chosen: the scenario with the highest accuracy on validation data. Accuracy: on the test part, with its "
+        "95% interval."
     )
     if "best baseline %" in table:
         note += " Best baseline: the one with the highest test accuracy, which favours it."
@@ -94,12 +99,16 @@ def _named(noun: str, number: int) -> str:
 
 def to_fragment(table: pd.DataFrame, what: str, note: str) -> str:
     """Write the first rows as a piece of HTML, without blank lines, as reStructuredText takes it in."""
-    left = {
-        number for number, name in enumerate(table) if name in ("model", "dataset", "chosen")
-    }
+    sides = ["left" if name in ("model", "dataset", "chosen") else "right" for name in table]
     if len(table) > SHOWN:
         note += f" The first {SHOWN} of {len(table)} rows; all are in the table of accuracies."
     text = FRAGMENT.render(
-        columns=list(table), rows=table.head(SHOWN).to_numpy().tolist(), text=left, what=what, note=note
+        columns=list(table),
+        rows=table.head(SHOWN).to_numpy().tolist(),
+        what=what,
+        note=note,
+        looks=LOOKS,
+        cell=CELL,
+        sides=sides,
     )
     return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from vlmtsc.reporting.text_forms import escape_latex, latex_text
 
 _HEAD = r"""% Shows what this folder holds: pdflatex paper; bibtex paper; pdflatex paper; pdflatex paper.
-% To take a part into a paper of your own: \input{tables/accuracy}, \includegraphics{figures/accuracy_heatmap}, \input{methods}.
+% A part of it in a paper of your own: \input{tables/accuracy}, \includegraphics{figures/controls}, \input{methods}.
 \documentclass[a4paper]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}

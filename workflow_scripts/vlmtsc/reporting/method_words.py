@@ -44,15 +44,20 @@ def source_text(model: str, source: Mapping[str, Any], architecture: Mapping[str
             f"`{settings['revision']}`, {_frozen(architecture)}"
         )
     if kind == "folder":
-        return f"The model `{model}` is a LLaVA checkpoint [@llava15] of the user's own, {_frozen(architecture)}"
+        return (
+            f"The model `{model}` is a LLaVA checkpoint [@llava15] of the user's own, {_frozen(architecture)}"
+        )
     language, vision = settings["language_model"], settings["vision_tower"]
     text = architecture.get("language", {})
     width = f" (width {text['hidden_size']})" if "hidden_size" in text else ""
     strides = " and ".join(map(str, settings["vision_strides"]))
     return (
-        f"The model `{model}` has LLaVA 1.5's architecture [@llava15] and is put together from two pretrained parts: the "
-        f"first {settings['layers']} layers of `{_file(language)}`{_cited(language)}{width}, and `{_file(vision)}`"
-        f"{_cited(vision)} as vision tower, whose feature maps of stride {strides} make the image tokens. Between them is a "
+        f"The model `{model}` has LLaVA 1.5's architecture [@llava15] and is put together from two pretrained "
+        "parts: the "
+        f"first {settings['layers']} layers of `{_file(language)}`{_cited(language)}{width}, and "
+        f"`{_file(vision)}`"
+        f"{_cited(vision)} as vision tower, whose feature maps of stride {strides} make the image tokens. "
+        "Between them is a "
         f"two-layer projector, initialised at random (seed {settings['seed']}). The vision tower stays frozen."
     )
 
@@ -75,15 +80,22 @@ def _cited(place: str) -> str:
 
 def recipe_text(recipe: Mapping[str, Any]) -> str:
     """Describe a recipe: the settings of `FinetuneSettings` without the seed."""
-    scaled = "alpha over the square root of the rank [@rslora]" if recipe.get("use_rslora") else "alpha over rank"
+    scaled = (
+        "alpha over the square root of the rank [@rslora]" if recipe.get("use_rslora") else "alpha over rank"
+    )
     text = [
-        f"Fine-tuning trains LoRA matrices [@lora] in {TARGETS[recipe.get('lora_targets', 'all')]} of the language model "
-        f"(rank {recipe['lora_r']}, alpha {recipe['lora_alpha']}, scaled by {scaled}, dropout {recipe['lora_dropout']:g}) and, "
+        f"Fine-tuning trains LoRA matrices [@lora] in {TARGETS[recipe.get('lora_targets', 'all')]} of the "
+        "language model "
+        f"(rank {recipe['lora_r']}, alpha {recipe['lora_alpha']}, scaled by {scaled}, dropout "
+        f"{recipe['lora_dropout']:g}) and, "
         "where there are images, the projector in full.",
         "The loss is the mean negative log-likelihood of the answer's tokens, the end token among them.",
-        f"AdamW [@adamw] (beta2 {recipe['adam_beta2']:g}, weight decay {recipe['weight_decay']:g}) has the peak learning rates "
-        f"{recipe['learning_rate']:g} for LoRA and {recipe['projector_learning_rate']:g} for the projector, with linear warm-up "
-        f"over {100 * recipe['warmup_ratio']:g}% of the steps and then a cosine to zero; gradients are clipped to the norm "
+        f"AdamW [@adamw] (beta2 {recipe['adam_beta2']:g}, weight decay {recipe['weight_decay']:g}) has the "
+        "peak learning rates "
+        f"{recipe['learning_rate']:g} for LoRA and {recipe['projector_learning_rate']:g} for the projector, "
+        "with linear warm-up "
+        f"over {100 * recipe['warmup_ratio']:g}% of the steps and then a cosine to zero; gradients are clipped "
+        "to the norm "
         f"{recipe['max_grad_norm']:g}. A step takes {recipe['batch_size']} cases.",
     ]
     if recipe.get("use_dora"):
@@ -96,8 +108,10 @@ def recipe_text(recipe: Mapping[str, Any]) -> str:
     text.append(f"A run has {' and '.join(limits)}.")
     if recipe["early_stopping_patience"]:
         text.append(
-            f"It stops after {recipe['early_stopping_patience']} validations in a row without a validation loss that is "
-            f"{recipe['early_stopping_threshold']:g} nats a case below the best; those before any was better than chance do "
+            f"It stops after {recipe['early_stopping_patience']} validations in a row without a validation "
+            "loss that is "
+            f"{recipe['early_stopping_threshold']:g} nats a case below the best; those before any was better "
+            "than chance do "
             "not count."
         )
     if recipe["keep"] == "best":
@@ -109,7 +123,8 @@ def recipe_text(recipe: Mapping[str, Any]) -> str:
         text.append("The adapter that is kept is that of the last step.")
     if recipe.get("ema_decay"):
         text.append(
-            f"What is validated and kept is an exponential average of the trained weights (decay {recipe['ema_decay']:g})."
+            "What is validated and kept is an exponential average of the trained weights (decay "
+            f"{recipe['ema_decay']:g})."
         )
     text.append(f"Matrix products are computed in {PRECISIONS[recipe['precision']]}.")
     return " ".join(text)
@@ -118,7 +133,8 @@ def recipe_text(recipe: Mapping[str, Any]) -> str:
 def _dtw() -> str:
     shares = ", ".join(f"{100 * share:g}" for share in WINDOWS[:-1])
     return (
-        "1-nearest-neighbour with dynamic time warping, all channels warped together, and the half-width of the Sakoe-Chiba "
+        "1-nearest-neighbour with dynamic time warping, all channels warped together, and the half-width of "
+        "the Sakoe-Chiba "
         f"band [@dtw] chosen on validation among {shares} and {100 * WINDOWS[-1]:g}% of the length"
     )
 
@@ -132,10 +148,12 @@ BASELINES: dict[str, Callable[[], str]] = {
     "multirocket_hydra": lambda: "MultiRocket-Hydra with a ridge classifier [@multirocket; @hydra; @aeon]",
     "fcn": lambda: "a fully convolutional network [@fcn], its epoch chosen on validation",
     "logistic_tower": lambda: (
-        "logistic regression on the frozen vision tower's features of the plots, its penalty chosen on validation [@sklearn]"
+        "logistic regression on the frozen vision tower's features of the plots, its penalty chosen on "
+        "validation [@sklearn]"
     ),
     "logistic_language": lambda: (
-        "logistic regression on the untuned language model's last hidden state behind the questions, its penalty chosen on "
+        "logistic regression on the untuned language model's last hidden state behind the questions, its "
+        "penalty chosen on "
         "validation [@sklearn]"
     ),
 }

@@ -95,7 +95,8 @@ def _by_dataset(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _dataset_rows(
     parts: Sequence[Mapping[str, Any]], references: Mapping[str, Reference]
 ) -> tuple[list[dict[str, str]], dict[str, Reference]]:
-    rows, added = [], {}
+    rows: list[dict[str, str]] = []
+    added: dict[str, Reference] = {}
     for part in _by_dataset(parts):
         keys, new = references_of_dataset(part["dataset"], part["citation"], references)
         added |= new
@@ -129,8 +130,16 @@ def _cleaning(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say what was changed in the series; nothing of what there was no cause for."""
     text = []
     kinds = [
-        ("values_interpolated", "missing value was interpolated linearly", "missing values were interpolated linearly"),
-        ("cases_resampled", "series was resampled linearly to the longest", "series were resampled linearly to the longest"),
+        (
+            "values_interpolated",
+            "missing value was interpolated linearly",
+            "missing values were interpolated linearly",
+        ),
+        (
+            "cases_resampled",
+            "series was resampled linearly to the longest",
+            "series were resampled linearly to the longest",
+        ),
         ("cases_dropped", "case was left out", "cases were left out"),
         ("classes_dropped", "class was left out", "classes were left out"),
     ]
@@ -150,7 +159,8 @@ def _split(settings: Mapping[str, Any]) -> str:
     if settings["protocol"] == "official":
         return (
             "The split is the archive's own; for validation a stratified share of "
-            f"{settings['validation_share']:.0%} of TRAIN was set apart (seed {splits._OFFICIAL_VALIDATION_SEED})."
+            f"{settings['validation_share']:.0%} of TRAIN was set apart (seed "
+            f"{splits._OFFICIAL_VALIDATION_SEED})."
         )
     # Shares and seeds are fixed in the module that splits, as in the paper's code.
     test = splits._POOLED_TEST_SHARE
@@ -158,14 +168,16 @@ def _split(settings: Mapping[str, Any]) -> str:
     return (
         "The archive's TRAIN and TEST were pooled and divided at random into "
         f"{1 - test - validation:.0%} training, {validation:.0%} validation and {test:.0%} test cases (seeds "
-        f"{splits._POOLED_TEST_SEED} and {splits._POOLED_VALIDATION_SEED}), the same for all methods, as in the code of "
+        f"{splits._POOLED_TEST_SEED} and {splits._POOLED_VALIDATION_SEED}), the same for all methods, as in "
+        "the code of "
         "[@vlmtsc]. Accuracies on this split cannot be compared with those published on the archive's own."
     )
 
 
 def _representation(provenance: Mapping[str, Any]) -> str:
     text = [
-        "Each series is told to the model in the words of [@vlmtsc] as a user's turn, and the model answers with the class. "
+        "Each series is told to the model in the words of [@vlmtsc] as a user's turn, and the model answers "
+        "with the class. "
         "How it is told is called a scenario."
     ]
     told: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -181,7 +193,9 @@ def _representation(provenance: Mapping[str, Any]) -> str:
         if first["scenario"]["modality"] != "plot":
             parts.append(_factors({dataset: row["factor"] for dataset, row in by_dataset.items()}))
         if tokens:
-            of_image = f", of which the image takes {listed([str(count) for count in images])}" if images else ""
+            of_image = (
+                f", of which the image takes {listed([str(count) for count in images])}" if images else ""
+            )
             parts.append(f"A case takes {ranged(tokens)} tokens in the mean{of_image}.")
         text.append(" ".join(parts))
     return "\n\n".join(text)
@@ -208,7 +222,8 @@ def _training(provenance: Mapping[str, Any]) -> str:
         text += [recipe_text(recipe) for recipe in recipes[:1]]
         if len(recipes) > 1:
             text.append(
-                f"Runs of this model have {counted(len(recipes), 'recipe')}; this is the first, and the others are in the "
+                f"Runs of this model have {counted(len(recipes), 'recipe')}; this is the first, and the others "
+                "are in the "
                 "provenance of the results."
             )
         text.append(f"Of {total} million parameters, adapters included, {trained} million are trained.")
@@ -216,7 +231,9 @@ def _training(provenance: Mapping[str, Any]) -> str:
         if len(seeds) == 1:
             text.append(f"Each combination was trained once (seed {seeds[0]}).")
         else:
-            text.append(f"Each combination was trained with the seeds {listed([str(seed) for seed in seeds])}.")
+            text.append(
+                f"Each combination was trained with the seeds {listed([str(seed) for seed in seeds])}."
+            )
         paragraphs.append(" ".join(text))
     return "\n\n".join(paragraphs)
 
@@ -224,23 +241,29 @@ def _training(provenance: Mapping[str, Any]) -> str:
 def _evaluation(provenance: Mapping[str, Any]) -> str:
     asked = provenance["configuration"]["options"]["evaluate"]
     text = [
-        "A case is classified by the log-likelihood of each class's whole answer, all of its tokens added up; the highest is "
-        "the prediction, and the softmax of these scores the class probabilities. The end token counts only where one answer "
+        "A case is classified by the log-likelihood of each class's whole answer, all of its tokens added up; "
+        "the highest is "
+        "the prediction, and the softmax of these scores the class probabilities. The end token counts only "
+        "where one answer "
         "is the beginning of another.",
-        "Settings, and the scenario that stands for a dataset, were chosen on validation accuracy (on a tie, validation "
+        "Settings, and the scenario that stands for a dataset, were chosen on validation accuracy (on a tie, "
+        "validation "
         "loss); the test part was scored once, afterwards.",
-        f"Calibration is the expected calibration error of the top class in {BINS} bins of equal width [@calibration] and "
+        f"Calibration is the expected calibration error of the top class in {BINS} bins of equal width "
+        "[@calibration] and "
         "Brier's score over all classes [@brier].",
     ]
     if asked["temperature"]:
         low, high = TEMPERATURES
         text.append(
-            f"One temperature a run, between {low:g} and {high:g}, was fitted to the log-loss of the validation part "
+            f"One temperature a run, between {low:g} and {high:g}, was fitted to the log-loss of the "
+            "validation part "
             "[@calibration]; predictions do not depend on it."
         )
     if asked["generate"]:
         text.append(
-            "The models also answered freely, by greedy decoding; a text counts only if it is a class's answer and the model "
+            "The models also answered freely, by greedy decoding; a text counts only if it is a class's answer "
+            "and the model "
             "has ended it."
         )
     return " ".join(text)
@@ -255,15 +278,19 @@ def _controls(provenance: Mapping[str, Any]) -> str:
         "numbers_shuffled": "the same numbers in another order",
         "numbers_removed": "no numbers",
     }
-    used = {row["scenario"]["modality"] for part in provenance["datasets"] for row in part["scenarios"].values()}
+    used = {
+        row["scenario"]["modality"] for part in provenance["datasets"] for row in part["scenarios"].values()
+    }
     kinds = [
         *(IMAGE_CONTROLS if used - {"numbers"} else ()),
         *(NUMBER_CONTROLS if used - {"plot"} else ()),
     ]
     return (
         "Each fine-tuned model was scored again, without training anew, with one input spoilt at a time: "
-        f"{listed([names[kind] for kind in kinds])}. An input counts as not used if the accuracy does not differ "
-        f"(McNemar's exact test [@mcnemar] on the same cases, p of at least {LEVEL:g}) and at most {FEW_CHANGES:.0%} of the "
+        f"{listed([names[kind] for kind in kinds])}. An input counts as not used if the accuracy does not "
+        "differ "
+        f"(McNemar's exact test [@mcnemar] on the same cases, p of at least {LEVEL:g}) and at most "
+        f"{FEW_CHANGES:.0%} of the "
         "predictions change."
     )
 
@@ -278,7 +305,8 @@ def _baselines(provenance: Mapping[str, Any]) -> str:
     seeds = sorted(set.union(*found.values()))
     methods = "; ".join(BASELINES[name]() for name in found)
     return (
-        f"On the same splits we fitted {methods}. Every method was fitted on the training part alone, its own choices were "
+        f"On the same splits we fitted {methods}. Every method was fitted on the training part alone, its own "
+        "choices were "
         f"made on the validation part, and the test part was scored once. Random choices have the seed "
         f"{listed([str(seed) for seed in seeds])}."
     )
@@ -294,23 +322,28 @@ def _statistics(provenance: Mapping[str, Any]) -> str:
     datasets = {run["dataset"] for run in runs}
     if several:
         text = [
-            f"Accuracies are means over the seeds with their standard deviation, and intervals are {level} intervals of a "
+            f"Accuracies are means over the seeds with their standard deviation, and intervals are {level} "
+            "intervals of a "
             f"bootstrap [@bootstrap] of {RESAMPLES:,} resamples of seeds and of cases within each class."
         ]
     else:
         text = [f"Intervals of accuracies are {level} Wilson score intervals [@wilson]."]
     if len(methods) > 1:
         text.append(
-            f"Methods are compared on the same test cases by McNemar's test [@mcnemar], exact below {FEW} cases that only one "
-            f"has right and otherwise chi-squared with continuity correction, with Holm's correction [@holm] for the tests of "
-            f"a dataset; intervals of differences come from a bootstrap [@bootstrap] of {RESAMPLES:,} resamples of the same "
+            f"Methods are compared on the same test cases by McNemar's test [@mcnemar], exact below {FEW} "
+            "cases that only one "
+            "has right and otherwise chi-squared with continuity correction, with Holm's correction [@holm] "
+            "for the tests of "
+            f"a dataset; intervals of differences come from a bootstrap [@bootstrap] of {RESAMPLES:,} "
+            "resamples of the same "
             "cases for both."
         )
     if several and len(methods) > 1:
         text.append("With several seeds the test takes the first seed of each method.")
     if len(datasets) >= DATASETS_NEEDED and len(methods) >= METHODS_NEEDED:
         text.append(
-            "Over datasets, all pairs of methods are compared by two-sided Wilcoxon signed-rank tests [@wilcoxon] with Holm's "
+            "Over datasets, all pairs of methods are compared by two-sided Wilcoxon signed-rank tests "
+            "[@wilcoxon] with Holm's "
             "correction, and their ranks are drawn as in [@demsar], with aeon [@aeon]."
         )
     return " ".join(text)
@@ -320,11 +353,10 @@ def _software(provenance: Mapping[str, Any]) -> str:
     workflow, environments = provenance["workflow"], provenance["environments"]
     if not environments:
         return ""
-    named = [
-        f"{name} {listed(list(dict.fromkeys(e['versions'][key] for e in environments if key in e['versions'])))}{citation}"
-        for key, name, citation in PACKAGES
-        if any(key in environment["versions"] for environment in environments)
-    ]
+    named = []
+    for key, name, citation in PACKAGES:
+        versions = dict.fromkeys(each["versions"][key] for each in environments if key in each["versions"])
+        named += [f"{name} {listed(list(versions))}{citation}"] if versions else []
     machines = list(dict.fromkeys(_machine(environment["hardware"]) for environment in environments))
     runs = [run for run in provenance["runs"] if not run["shared_with"]]
     hours = sum(run["wall_seconds"] for run in runs) / 3600
@@ -333,8 +365,10 @@ def _software(provenance: Mapping[str, Any]) -> str:
     tokens = sum(run["train_tokens"] for run in runs)
     return (
         f"All steps are rules of a Snakemake workflow [@snakemake] (vlmtsc {workflow['version']}, "
-        f"{'revision' if len(revisions) == 1 else 'revisions'} {listed([f'`{name}`' for name in revisions])}). It ran "
-        f"with {listed(named)}, on {listed(machines)}. {counted(len(runs), 'fine-tuning').capitalize()} took {took} in all "
+        f"{'revision' if len(revisions) == 1 else 'revisions'} {listed([f'`{name}`' for name in revisions])}). "
+        "It ran "
+        f"with {listed(named)}, on {listed(machines)}. {counted(len(runs), 'fine-tuning').capitalize()} took "
+        f"{took} in all "
         f"and {short_count(tokens)} training tokens."
     )
 
@@ -343,4 +377,5 @@ def _machine(hardware: Mapping[str, Any]) -> str:
     if hardware["gpus"]:
         return f"{listed(hardware['gpus'])} with {hardware['memory_gib']:.0f} GiB of main memory"
     threads = counted(hardware["threads"], "thread")
-    return f"{hardware['processor']} ({hardware['cores']} cores, {threads} a run, no GPU, {hardware['memory_gib']:.0f} GiB of memory)"
+    memory = f"{hardware['memory_gib']:.0f} GiB of memory"
+    return f"{hardware['processor']} ({hardware['cores']} cores, {threads} a run, no GPU, {memory})"

@@ -20,7 +20,15 @@ FACTS = (
 )
 #: What is kept of a run's record as it is.
 OF_RUN = (
-    *("git_revision", "wall_seconds", "train_samples", "train_tokens", "token_budget", "epochs_done", "steps"),
+    *(
+        "git_revision",
+        "wall_seconds",
+        "train_samples",
+        "train_tokens",
+        "token_budget",
+        "epochs_done",
+        "steps",
+    ),
     *("stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters", "processes"),
     *("validation_accuracy", "shared_with", "training_digest"),
 )

@@ -53,7 +53,9 @@ class Reference:
         written = ["et al." if name == "others" else _given_first(name) for name in names]
         authors = ", ".join(written[:-1]) + (" and " if written[1:] and written[-1] != "et al." else " ")
         authors = (authors + written[-1]).strip() if written else ""
-        place = next((plain[name] for name in ("journal", "booktitle", "school", "howpublished") if name in plain), "")
+        place = next(
+            (plain[name] for name in ("journal", "booktitle", "school", "howpublished") if name in plain), ""
+        )
         number = f"({plain['number']})" if "number" in plain else ""
         volume = f" {plain['volume']}{number}" if "volume" in plain else ""
         pages = f", {plain['pages']}" if "pages" in plain else ""
@@ -75,7 +77,9 @@ def read_references(path: Path) -> dict[str, Reference]:
         If a line is of another form, or a key stands twice.
     """
     text = "".join(
-        line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not line.startswith("%")
+        line
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not line.startswith("%")
     )
     references: dict[str, Reference] = {}
     for kind, key, body in _ENTRY.findall(text):

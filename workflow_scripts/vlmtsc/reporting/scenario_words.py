@@ -96,7 +96,8 @@ def _numbers(scenario: ScenarioSettings) -> str:
     told = ", and the scale is told" if scenario.scale == "told" else ""
     between = {"space": "blanks", "comma": "commas"}[scenario.separator]
     return (
-        f"its values as integers from -{scenario.levels} to {scenario.levels} with {between} between them, on a scale "
+        f"its values as integers from -{scenario.levels} to {scenario.levels} with {between} between them, on "
+        "a scale "
         f"fitted to each channel of the training part{told}"
     )
 
@@ -107,7 +108,8 @@ def _downsampling(scenario: ScenarioSettings) -> str:
         return f"Series are shortened by {way}."  # how far is said with the faults
     if scenario.factor == "auto":
         return (
-            f"Series are shortened by {way}, with the smallest integer factor with which every case of train, validation "
+            f"Series are shortened by {way}, with the smallest integer factor with which every case of train, "
+            "validation "
             "and test fits; no case is cut."
         )
     return f"Series are shortened by {way}, with the factor {scenario.factor}."

@@ -42,7 +42,9 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 {% endfor %}
 {% if loop.first %}
 <div class="scroll" tabindex="0"><table>
-<thead><tr>{% for name in columns %}<th{% if loop.first %} class="text"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr>{% for name in columns -%}
+<th{% if loop.first %} class="text"{% endif %}>{{ name }}</th>
+{%- endfor %}</tr></thead>
 <tbody>
 {% for row in rows %}
 <tr>{% for cell in row %}<td{% if loop.first %} class="text"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
@@ -55,7 +57,9 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 <ol>
 {% for reference in references %}
 <li id="{{ reference.key }}">{{ reference.text() }}
-{%- if reference.link %} <a href="{{ reference.link }}" target="_blank" rel="noopener">{{ reference.link }}</a>{% endif %}</li>
+{%- if reference.link %}
+ <a href="{{ reference.link }}" target="_blank" rel="noopener">{{ reference.link }}</a>
+{%- endif %}</li>
 {% endfor %}
 </ol>
 </body>
