@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vlmtsc.reporting.references import (
 from vlmtsc.reporting.scenario_words import FAULTS, describe_scenario
 from vlmtsc.reporting.text_forms import to_html, to_latex, to_markdown
 from vlmtsc.representation.compat import NEEDS
+from vlmtsc.training.settings import FinetuneSettings
 from write_methods_text import write_methods_text
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +165,21 @@ def test_options_of_a_recipe_are_told_where_they_are_used(changes: dict[str, Any
     assert found in changed
     assert changed != plain
     assert set(cited_keys(changed)) <= set(KNOWN)
+
+
+def test_every_setting_of_a_recipe_is_told_or_known_to_change_little() -> None:
+    told = {**RECIPE, "early_stopping_steps": 60}
+    others = {
+        **{"lora_targets": "mlp", "use_rslora": True, "use_dora": True, "quantization": "nf4"},
+        **{"ema_decay": 0.9, "keep": "last", "precision": "fp32"},
+    }
+    #: How a batch is divided, kernels, and the seed, which each run has for itself.
+    untold = {"seed", "micro_batch_size", "attention", "torch_compile"}
+    for field in fields(FinetuneSettings):
+        value = told.get(field.name, field.default)
+        changed = others.get(field.name) or (value + 1 if isinstance(value, int | float) else "sdpa")
+        differs = recipe_text({**told, field.name: changed}) != recipe_text(told)
+        assert differs == (field.name not in untold), field.name
 
 
 def test_models_are_told_by_their_source() -> None:

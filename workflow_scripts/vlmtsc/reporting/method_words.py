@@ -107,8 +107,10 @@ def recipe_text(recipe: Mapping[str, Any]) -> str:
         limits.append(f"at most {recipe['token_budget']:,} training tokens, image tokens included")
     text.append(f"A run has {' and '.join(limits)}.")
     if recipe["early_stopping_patience"]:
+        granted = recipe.get("early_stopping_steps", 0)
+        steps = f", and {granted} steps," if granted else ""
         text.append(
-            f"It stops after {recipe['early_stopping_patience']} validations in a row without a validation "
+            f"It stops after {recipe['early_stopping_patience']} validations{steps} in a row without a validation "
             "loss that is "
             f"{recipe['early_stopping_threshold']:g} nats a case below the best; those before any was better "
             "than chance do "
