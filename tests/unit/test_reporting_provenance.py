@@ -107,6 +107,12 @@ def test_a_record_without_a_key_is_named() -> None:
         merged([run])
 
 
+def test_what_earlier_runs_have_not_recorded_is_left_open() -> None:
+    run = run_of("plot")
+    del run["record"]["processes"], run["record"]["shared_with"]
+    assert merged([run])["runs"][0]["processes"] is None
+
+
 def test_no_run_is_said_so() -> None:
     assert merge_provenance([], {}, {"options": {}}, "r")["summary"] == ["No run."]
 

@@ -29,9 +29,10 @@ OF_RUN = (
         "epochs_done",
         "steps",
     ),
-    *("stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters", "processes"),
-    *("validation_accuracy", "shared_with", "training_digest"),
+    *("stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters", "validation_accuracy"),
 )
+#: The same of what earlier runs have not recorded.
+OF_NEWER_RUN = ("processes", "shared_with", "training_digest")
 OF_BASELINE = ("baseline", "seed", "chosen", "wall_seconds", "git_revision", "versions")
 
 
@@ -105,6 +106,7 @@ def _run(key: Mapping[str, str], run: Mapping[str, Any]) -> Record:
         **{name: key[name] for name in ("model", "dataset", "protocol")},
         **{name: run[name] for name in ("scenario", "seed", "finished")},
         **{name: record[name] for name in OF_RUN},
+        **{name: record.get(name) for name in OF_NEWER_RUN},
         "recipe": recipe,
         "environment": {"versions": record["versions"], "hardware": record["hardware"]},
     }
