@@ -1,4 +1,4 @@
-# make results | paper-embedded | baselines | evidence | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | paper | baselines | evidence | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -17,13 +17,15 @@ CONFIG ?=
 RESULTS ?= results
 SECTION ?= evidence
 EVIDENCE_COMMAND ?= make evidence
+# make paper: the configuration whose finished runs it takes; SCENARIOS, DATASETS and CONFIG as for make paper-embedded.
+PAPER ?= config/paper-embedded.yaml
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines evidence paper-embedded test test-faults test-slurm plan rulegraph publish publish-paper publish-evidence corrections bench lint format representations reference lock clean
+.PHONY: help environment results ledger baselines evidence paper-embedded paper test test-faults test-slurm plan rulegraph publish publish-paper publish-evidence corrections bench lint format representations reference lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -47,6 +49,9 @@ paper-embedded: environment ## the paper's table on the embedded model (SCENARIO
 evidence: environment ## all simple methods, controls, and what the runs are evidence of (ARGS as for make results)
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- baselines controls
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- evidence
+paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER=config/config.yaml SCENARIOS=)
+	@$(SNAKEMAKE) collect_paper --cores $(CORES) --configfile $(PAPER) \
+		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
 
 test: environment ## run every test
 	@$(RUN) python -m pytest

@@ -11,6 +11,7 @@ include: "rules/tables.smk"
 include: "rules/methods.smk"
 include: "rules/prediction.smk"
 include: "rules/cases.smk"
+include: "rules/pages.smk"
 include: "rules/download.smk"
 include: "rules/preprocess.smk"
 include: "rules/render.smk"
@@ -30,6 +31,8 @@ include: "rules/figures.smk"
 include: "rules/galleries.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
+include: "rules/provenance.smk"
+include: "rules/manuscript.smk"
 
 
 report: "rules/report/workflow.rst"
@@ -43,6 +46,7 @@ rule all:
 
 
 onstart:
+    refuse_training()
     hold_results()
 
 

@@ -99,6 +99,10 @@ def final_results():
         f"{RESULTS}/tables/comparisons.md",
         *ranking_figures(),
         *case_figures(),
+        *(
+            f"{RESULTS}/{name}"
+            for name in ("methods/headline.html", "methods/methods.html", "provenance/provenance.html")
+        ),
     ]
 
 
@@ -152,8 +156,9 @@ def show_results():
     if "all" in asked:
         shutil.rmtree(INCOMPLETE, ignore_errors=True)
         # The same command once more, with `--report`: it then has the same configuration and targets.
-        page = str(Path(RESULTS, "report.html"))
-        command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock", "--report", page]
+        page, looks = str(Path(RESULTS, "report.html")), os.path.relpath(ROOT / "rules/report/report.css")
+        command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock"]
+        command += ["--report", page, "--report-stylesheet", looks]
         made = subprocess.run(command, capture_output=True, text=True)
         if made.returncode:
             print(f"The report could not be made:\n{made.stderr[-2000:]}", file=sys.stderr)

@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 #: What a run of the workflow reads from the project's folder.
 PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 
-#: Of tests/faults: the options that choose among injected faults, and the run that they disturb.
-pytest_plugins = ["fault_sample", "fault_fixtures"]
+#: The tiny workflow's run. Of tests/faults: the options that choose among injected faults, and the run that they
+#: disturb.
+pytest_plugins = ["tiny_run", "fault_sample", "fault_fixtures"]
 
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -78,6 +78,9 @@ def test_printed_commands_can_be_pasted(finished: Path) -> None:
 
 def test_secrets_stay_in_the_environment(finished: Path, planted: dict[str, str]) -> None:
     files = [path for path in finished.rglob("*") if path.is_file()]
-    assert any(path.name == "run_record.json" for path in files)
+    # What tells where results come from is among them, and tells no more than it should.
+    assert {"run_record.json", "provenance.json", "provenance.html", "methods.md", "report.html"} <= {
+        path.name for path in files
+    }
     for name, value in planted.items():
         assert [path for path in files if value.encode() in path.read_bytes()] == [], name

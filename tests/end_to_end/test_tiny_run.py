@@ -12,30 +12,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SnakemakeRunner
-from tiny_project import DATASET, tiny_project
+from tiny_project import DATASET
+from tiny_run import RUN, SCENARIOS
 
 pytestmark = pytest.mark.end_to_end
 
-SCENARIOS = ("plot", "numbers", "plot_and_numbers")
 #: Steps of which each run has one.
 OF_MODEL = ("finetune_model", "evaluate_model", "evaluate_controls")
-RUN = ("--cores", "2", "--configfile", "config/tiny.yaml")
 DRY = ("--dry-run", "--quiet", "host", "--configfile", "config/tiny.yaml")
 
 
-@pytest.fixture(scope="module")
-def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the project, configured for the tiny model and nothing that needs a network."""
-    return tiny_project(tmp_path_factory.mktemp("end_to_end") / "project", tiny_checkpoint, SCENARIOS)
-
-
-@pytest.fixture(scope="module")
-def finished(configured: Path, snakemake: SnakemakeRunner) -> Path:
+@pytest.fixture
+def finished(tiny_run: Path) -> Path:
     """Give a project in which the workflow has run, and leave it as it is."""
-    done = snakemake(configured, *RUN, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (configured / "stdout.txt").write_text(done.stdout)
-    return configured
+    return tiny_run
 
 
 @pytest.fixture
@@ -64,6 +54,10 @@ def expected_outputs() -> set[str]:
         "reliability",
     )
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
+    names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/provenance.json"}
+    names |= {"provenance/models/tiny.json", "provenance/provenance.json", "provenance/provenance.html"}
+    names |= {f"methods/{name}" for name in ("methods.md", "methods.tex", "methods.html", "references.bib")}
+    names |= {"methods/headline.html"}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
         for name in ("train", "validation", "test", "representation", "budget"):
@@ -131,6 +125,11 @@ def test_exactly_these_outputs(finished: Path) -> None:
         f"collect_runs/{run}",
         f"collect_ledger/{run}",
         f"compare_methods/{run}",
+        f"collect_provenance/{run}",
+        "digest_model/tiny",
+        "write_provenance/all",
+        "write_methods_text/all",
+        "write_headline/all",
         "write_comparisons/all",
         f"predict_time/{run}",
         "report_predicted_time/all",
@@ -202,7 +201,8 @@ def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakema
     assert done.returncode == 0, done.stderr
     # Tables of what is there no longer wait for controls.
     rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
-    assert rules == {"report_predicted_time", "write_evidence", "all"}
+    pages = {"write_provenance", "write_methods_text"}  # which tell what was asked
+    assert rules == {"report_predicted_time", "write_evidence", *pages, "all"}
 
 
 def test_time_is_predicted_before_and_compared_after(finished: Path, snakemake: SnakemakeRunner) -> None:
@@ -264,8 +264,13 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "collect_controls",
         "report_controls",
         "collect_runs",
+        "collect_provenance",
         "compare_methods",
+        "digest_model",
         "write_comparisons",
+        "write_provenance",
+        "write_methods_text",
+        "write_headline",
         "write_tables",
         "draw_figures",
         "predict_time",

@@ -69,6 +69,10 @@ def expected_counts(path: Path) -> dict[str, int]:
         "draw_gallery": datasets if shown else 0,
         "draw_downsampling": datasets if own or any(row["modality"] != "plot" for row in settings) else 0,
         "write_wrong_cases": datasets,
+        "collect_provenance": models * datasets,
+        "write_provenance": 1,
+        "write_methods_text": 1,
+        "write_headline": 1,
         "draw_rankings": int(datasets >= DATASETS_NEEDED and scenarios >= METHODS_NEEDED),
         "all": 1,
     }
@@ -287,6 +291,13 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
     tables |= {"predict_time", "report_predicted_time", "write_evidence"}
     tables |= {"draw_gallery", "draw_downsampling", "write_wrong_cases"}
+    tables |= {
+        "collect_provenance",
+        "digest_model",
+        "write_provenance",
+        "write_methods_text",
+        "write_headline",
+    }
     return set(job_counts(output)) - {"total", "all", *tables}
 
 

@@ -33,7 +33,7 @@ td.chosen { font-weight: 700; background: #eef4f9; }
 </head>
 <body>
 <h1>{{ title }}</h1>
-<div class="scroll"><table>
+<div class="scroll" tabindex="0"><table>
 <thead><tr>
 {% for name in columns %}
 <th{% if name in text_columns %} class="text"{% endif %}><button type="button">{{ name }}</button></th>

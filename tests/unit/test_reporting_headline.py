@@ -1,0 +1,77 @@
+"""The outcome at a glance: chosen on validation data, beside what to compare it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from vlmtsc.reporting.comparisons import METHOD_COLUMNS
+from vlmtsc.reporting.headline import SHOWN, headline, to_fragment
+from vlmtsc.reporting.tables import runs_table
+
+
+def run(dataset: str, scenario: str, validation: float, accuracy: float) -> dict[str, Any]:
+    key = {
+        "model": "tiny",
+        "dataset": dataset,
+        "protocol": "pooled",
+        "scenario": scenario,
+        "seed": 0,
+        "status": "done",
+    }
+    return key | {
+        **{"accuracy": accuracy, "accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.05},
+        **{"majority_rate": 0.5, "validation_accuracy": validation, "validation_loss": 1.0},
+    }
+
+
+def method(dataset: str, name: str, accuracy: float, kind: str = "baseline") -> dict[str, Any]:
+    return {
+        "model": "tiny",
+        "dataset": dataset,
+        "protocol": "pooled",
+        "kind": kind,
+        "method": name,
+        "accuracy": accuracy,
+    }
+
+
+NONE = pd.DataFrame(columns=METHOD_COLUMNS)
+
+
+def test_the_choice_is_made_on_validation_data_in_the_order_of_the_runs() -> None:
+    runs = runs_table(
+        [run("B", "plot", 0.6, 0.9), run("B", "numbers", 0.7, 0.8), run("A", "plot", 0.99, 0.7)]
+    )
+    table, what, note = headline(runs, NONE)
+    assert table.to_dict("records") == [
+        {"dataset": "B", "chosen": "numbers", "accuracy %": "80.0 [75.0, 85.0]", "majority %": "50.0"},
+        {"dataset": "A", "chosen": "plot", "accuracy %": "70.0 [65.0, 75.0]", "majority %": "50.0"},
+    ]
+    assert what == "3 of 3 runs: 2 datasets, 2 scenarios, 1 model (tiny), 1 seed, split protocol pooled."
+    assert "baseline" not in note
+
+
+def test_the_best_baseline_stands_beside() -> None:
+    runs = runs_table([run("A", "plot", 0.6, 0.9), run("B", "plot", 0.6, 0.9)])
+    methods = pd.DataFrame(
+        [method("A", "fcn", 0.71), method("A", "dtw_1nn", 0.82), method("A", "plot", 0.99, "fine-tuned")]
+    )
+    table, _, note = headline(runs, methods)
+    assert table["best baseline %"].tolist() == ["82.0 (dtw_1nn)", "-"]
+    assert "which favours it" in note
+
+
+def test_a_long_table_is_cut_and_says_so() -> None:
+    runs = runs_table([run(f"D{number}", "plot", 0.5, 0.5) for number in range(SHOWN + 4)])
+    text = to_fragment(*headline(runs, NONE))
+    assert text.count("<tr>") == SHOWN + 1
+    assert f"The first {SHOWN} of {SHOWN + 4} rows" in text
+
+
+def test_the_fragment_is_escaped_and_has_no_blank_line() -> None:
+    runs = runs_table([run("A", "<plot> & more", 0.5, 0.5)])
+    text = to_fragment(*headline(runs, NONE))
+    assert "&lt;plot&gt; &amp; more" in text
+    assert "\n\n" not in text
