@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from flops import training_flops
 from measuring import ROOT, Row, cpu_seconds, interleaved, load, number, parse, report
 from peft import get_peft_model
 from torch.utils.data import SequentialSampler
@@ -246,7 +247,9 @@ def flops_per_token(model: Any, *, whole: bool) -> float:
         left_out = f"layers.{last}." in name and ("o_proj" in name or "mlp" in name)
         if getattr(layer, "lora_A", None) and (whole or not left_out):
             matrices = [*layer.lora_A.values(), *layer.lora_B.values()]
-            total += 4 * layer.get_base_layer().weight.numel() + 6 * sum(m.weight.numel() for m in matrices)
+            total += training_flops(
+                layer.get_base_layer().weight.numel(), sum(m.weight.numel() for m in matrices)
+            )
     return total
 
 
