@@ -7,6 +7,7 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/jobs.smk"
 include: "rules/tables.smk"
 include: "rules/methods.smk"
 include: "rules/prediction.smk"

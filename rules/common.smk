@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -91,82 +90,6 @@ def code_of(script):
         return code_digest(ROOT / "workflow_scripts" / f"{script}.py", ROOT / "workflow_scripts")
     except InputError as error:
         raise WorkflowError(str(error)) from None
-
-
-def of_runs(name):
-    """The file `name` of every selected run."""
-    return [f"{RESULTS}/{run.folder}/{name}" for run in RUNS]
-
-
-def checkpoint_of_model(wildcards):
-    """Checkpoint folder of a model: the user's own, or one that a rule makes."""
-    source = CONFIGURATION.model_settings(wildcards.model)
-    return source["folder"]["path"] if "folder" in source else f"{RESULTS}/models/{wildcards.model}"
-
-
-def plot_of_scenario(wildcards):
-    """Settings of the plot that a scenario shows; none if it shows none."""
-    plot = CONFIGURATION.shown_plot(wildcards.scenario)
-    return plot and CONFIGURATION.plot_settings(plot)
-
-
-def own_files(wildcards):
-    """The user's own files of a dataset that comes from a folder: an edit of them starts over."""
-    settings = CONFIGURATION.download_settings(wildcards.dataset)
-    if settings["sources"][:1] != ["folder"]:
-        return []
-    return folder_files(settings["folder"], wildcards.dataset) or []
-
-
-def plots_of_scenario(wildcards):
-    """The plots that a scenario shows: its own if they are of downsampled series; none if it shows none."""
-    plot = CONFIGURATION.shown_plot(wildcards.scenario)
-    if plot is None:
-        return []
-    if CONFIGURATION.plot_settings(plot)["series"] == "full":
-        return f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
-    return (
-        f"{RESULTS}/conversations/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/"
-        f"{wildcards.scenario}/plots"
-    )
-
-
-def descriptions_of_scenario(part):
-    """An input function: the paragraphs that a scenario's questions or targets hold; none if they hold none."""
-
-    def find(wildcards):
-        place = CONFIGURATION.descriptions(wildcards.scenario)[part]
-        return f"{RESULTS}/descriptions/{wildcards.dataset}/{place}.json" if place else []
-
-    return find
-
-
-def growing(mem_mb):
-    """Memory of a CPU job in MB: as much again at each new attempt (option --retries)."""
-    return lambda wildcards, attempt: mem_mb * attempt
-
-
-def model_resource(name, needs=CONFIGURATION.model_resources):
-    """What the jobs of a model need, from the table of models."""
-    values = {needs(model)[name] for model in CONFIGURATION.model_table}
-    if len(values) == 1:  # no function, which Snakemake would call for each of thousands of jobs
-        return values.pop()
-    return lambda wildcards: needs(wildcards.model)[name]
-
-
-def launch_option(wildcards):
-    """How a fine-tuning is divided among processes; nothing if it is not."""
-    launch = CONFIGURATION.launch_settings(wildcards.model)
-    if launch is None:
-        return ""
-    folder = Path(os.path.relpath(ROOT / launch.configurations)).as_posix()
-    return option("launch", as_argument({**asdict(launch), "configurations": folder}))
-
-
-def run_name(wildcards):
-    """What identifies a run in its record."""
-    names = {key: getattr(wildcards, key) for key in ("model", "dataset", "protocol", "scenario")}
-    return names | {"seed": int(wildcards.seed)}
 
 
 def hold_results():

@@ -25,7 +25,7 @@ rule evaluate_controls:
         gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
         evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
-        plots=lambda wildcards, input: option("plots", input.plots),
+        plots=option_of("plots"),
         script=path_of("evaluate_controls"),
         code=code_of("evaluate_controls"),
     shell:

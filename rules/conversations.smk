@@ -27,11 +27,11 @@ rule build_conversations:
         mem_mb=growing(2000),
         runtime=60,
     params:
-        scenario=lambda wildcards: as_argument(CONFIGURATION.scenario_settings(wildcards.scenario)),
-        plot=lambda wildcards: as_argument(plot_of_scenario(wildcards)),
+        scenario=scenario_argument,
+        plot=plot_argument,
         system_prompt=lambda wildcards: CONFIGURATION.system_prompt(wildcards.model),
-        descriptions=lambda wildcards, input: option("descriptions", input.descriptions),
-        rationales=lambda wildcards, input: option("rationales", input.rationales),
+        descriptions=option_of("descriptions"),
+        rationales=option_of("rationales"),
         script=path_of("build_conversations"),
         code=code_of("build_conversations"),
     # `--system_prompt=`, since an empty prompt is quoted as nothing at all.

@@ -27,8 +27,8 @@ rule evaluate_model:
         gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
         evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
-        plots=lambda wildcards, input: option("plots", input.plots),
-        validation=lambda wildcards, input: option("validation", input.validation),
+        plots=option_of("plots"),
+        validation=option_of("validation"),
         generate=as_argument(CONFIGURATION.options["evaluate"]["generate"]),
         script=path_of("evaluate_model"),
         code=code_of("evaluate_model"),

@@ -35,13 +35,10 @@ rule finetune_model:
         activation_checkpointing=model_resource("activation_checkpointing"),
         trackers=as_argument(CONFIGURATION.options["tracking"]),
     params:
-        run=lambda wildcards: as_argument(run_name(wildcards)),
-        settings=lambda wildcards: as_argument(
-            CONFIGURATION.finetune_settings(wildcards.model, wildcards.scenario, wildcards.seed)
-        ),
-        plots=lambda wildcards, input: option("plots", input.plots),
-        # Outside the declared outputs, which Snakemake removes when a job fails.
-        checkpoints=lambda wildcards, output: f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}",
+        run=run_argument,
+        settings=settings_of_run,
+        plots=option_of("plots"),
+        checkpoints=checkpoints_of_run,
         shared=f"{RESULTS}/shared_runs",
         tracking=f"{RESULTS}/tracking",
         launch=launch_option,

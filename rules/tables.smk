@@ -63,7 +63,7 @@ def gaps_of_runs():
         scenario = f"{RESULTS}/conversations/{run.model}/{run.dataset}/{run.protocol}/{run.scenario}"
         dataset = f"{RESULTS}/datasets/{run.dataset}"
         tables = f"{RESULTS}/tables/by_dataset/{run.model}/{run.dataset}/{run.protocol}"
-        descriptions = CONFIGURATION.descriptions(run.scenario).values()
+        descriptions = descriptions_of(run.scenario).values()
         told = [
             *map(str, own_files(run)),
             *(f"{dataset}/{name}" for name in ("archive.npz", "series.npz", f"{run.protocol}/split.npz")),
@@ -81,6 +81,8 @@ def gaps_of_runs():
         ]
         yield [*told, f"{tables}/ledger.csv", f"{RESULTS}/tables/ledger.csv"]
 
+    if not Path(RESULTS).exists():  # a plan from nothing
+        return []
     return hidden_gaps(chain for run in RUNS for chain in chains(run))
 
 

@@ -56,6 +56,11 @@ def training_flops(frozen: int, adapted: int) -> int:
     return 4 * frozen + 6 * adapted
 
 
+def forward_flops(frozen: int, adapted: int) -> int:
+    """Return those of a forward pass: a product and a sum for each weight."""
+    return 2 * (frozen + adapted)
+
+
 def adapter_flops(adapter: Path) -> int | None:
     """Return `training_flops` of an adapter; None if it is not there, since adapters may be removed to save space.
 

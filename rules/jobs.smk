@@ -1,0 +1,123 @@
+"""What jobs are given, as functions of their wildcards. Functions only."""
+
+import inspect
+from dataclasses import asdict
+from functools import cache
+
+
+def for_many_jobs(function):
+    """Keep the signature of a function that Snakemake calls for each of thousands of jobs. It looks the signature up at
+    each call, which costs several times what our functions do."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+def of_runs(name):
+    """The file `name` of every selected run."""
+    return [f"{RESULTS}/{run.folder}/{name}" for run in RUNS]
+
+
+@for_many_jobs
+def checkpoint_of_model(wildcards):
+    """Checkpoint folder of a model: the user's own, or one that a rule makes."""
+    source = CONFIGURATION.model_table[wildcards.model]["source"]
+    return source["folder"]["path"] if "folder" in source else f"{RESULTS}/models/{wildcards.model}"
+
+
+# Asked for by several functions of each job.
+scenario_settings = cache(lambda scenario: as_argument(CONFIGURATION.scenario_settings(scenario)))
+shown_plot = cache(CONFIGURATION.shown_plot)
+descriptions_of = cache(CONFIGURATION.descriptions)
+finetune_argument = cache(lambda *of: as_argument(CONFIGURATION.finetune_settings(*of)))
+
+
+@for_many_jobs
+def scenario_argument(wildcards):
+    """Settings of a scenario."""
+    return scenario_settings(wildcards.scenario)
+
+
+@for_many_jobs
+def plot_argument(wildcards):
+    """Settings of the plot that a scenario shows; null if it shows none."""
+    plot = shown_plot(wildcards.scenario)
+    return as_argument(plot and CONFIGURATION.plot_settings(plot))
+
+
+def own_files(wildcards):
+    """The user's own files of a dataset that comes from a folder: an edit of them starts over."""
+    settings = CONFIGURATION.download_settings(wildcards.dataset)
+    if settings["sources"][:1] != ["folder"]:
+        return []
+    return folder_files(settings["folder"], wildcards.dataset) or []
+
+
+@for_many_jobs
+def plots_of_scenario(wildcards):
+    """The plots that a scenario shows: its own if they are of downsampled series; none if it shows none."""
+    plot = shown_plot(wildcards.scenario)
+    if plot is None:
+        return []
+    if CONFIGURATION.plot_table[plot]["series"] == "full":
+        return f"{RESULTS}/plots/{wildcards.dataset}/{plot}"
+    return (
+        f"{RESULTS}/conversations/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/"
+        f"{wildcards.scenario}/plots"
+    )
+
+
+def descriptions_of_scenario(part):
+    """An input function: the paragraphs that a scenario's questions or targets hold; none if they hold none."""
+
+    def find(wildcards):
+        place = descriptions_of(wildcards.scenario)[part]
+        return f"{RESULTS}/descriptions/{wildcards.dataset}/{place}.json" if place else []
+
+    return for_many_jobs(find)
+
+
+def growing(mem_mb):
+    """Memory of a CPU job in MB: as much again at each new attempt (option --retries)."""
+    return for_many_jobs(lambda wildcards, attempt: mem_mb * attempt)
+
+
+def model_resource(name, needs=CONFIGURATION.model_resources):
+    """What the jobs of a model need, from the table of models."""
+    values = {model: needs(model)[name] for model in CONFIGURATION.model_table}
+    if len({*values.values()}) == 1:  # no function, which Snakemake would call for each job
+        return values.popitem()[1]
+    return for_many_jobs(lambda wildcards: values[wildcards.model])
+
+
+def option_of(name):
+    """A function for params: the option that holds an input of the same name, if there is one."""
+    return for_many_jobs(lambda wildcards, input: option(name, getattr(input, name)))
+
+
+@for_many_jobs
+def launch_option(wildcards):
+    """How a fine-tuning is divided among processes; nothing if it is not."""
+    launch = CONFIGURATION.launch_settings(wildcards.model)
+    if launch is None:
+        return ""
+    folder = Path(os.path.relpath(ROOT / launch.configurations)).as_posix()
+    return option("launch", as_argument({**asdict(launch), "configurations": folder}))
+
+
+@for_many_jobs
+def run_argument(wildcards):
+    """What identifies a run in its record."""
+    names = {key: getattr(wildcards, key) for key in ("model", "dataset", "protocol", "scenario")}
+    return as_argument(names | {"seed": int(wildcards.seed)})
+
+
+@for_many_jobs
+def settings_of_run(wildcards):
+    """How it is fine-tuned."""
+    return finetune_argument(wildcards.model, wildcards.scenario, wildcards.seed)
+
+
+@for_many_jobs
+def checkpoints_of_run(wildcards, output):
+    """Where a run keeps what it goes on from: outside the declared outputs, which Snakemake removes when a job fails."""
+    return f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}"
