@@ -10,7 +10,7 @@ from vlmtsc.data import splits
 from vlmtsc.evaluation.calibration import BINS, TEMPERATURES
 from vlmtsc.evaluation.control_kinds import FEW_CHANGES, IMAGE_CONTROLS, LEVEL, NUMBER_CONTROLS
 from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
-from vlmtsc.evaluation.statistics import ALPHA, FEW, RESAMPLES
+from vlmtsc.evaluation.statistics import ALPHA, RESAMPLES
 from vlmtsc.reporting.method_words import BASELINES, PACKAGES, recipe_text, source_text
 from vlmtsc.reporting.references import Reference, cited_keys, references_of_dataset
 from vlmtsc.reporting.scenario_words import describe_scenario
@@ -330,10 +330,8 @@ def _statistics(provenance: Mapping[str, Any]) -> str:
         text = [f"Intervals of accuracies are {level} Wilson score intervals [@wilson]."]
     if len(methods) > 1:
         text.append(
-            f"Methods are compared on the same test cases by McNemar's test [@mcnemar], exact below {FEW} "
-            "cases that only one "
-            "has right and otherwise chi-squared with continuity correction, with Holm's correction [@holm] "
-            "for the tests of "
+            "Methods are compared on the same test cases by McNemar's exact test [@mcnemar], with Holm's "
+            "correction [@holm] for the tests of "
             f"a dataset; intervals of differences come from a bootstrap [@bootstrap] of {RESAMPLES:,} "
             "resamples of the same "
             "cases for both."
