@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from scipy.special import log_softmax
 from tiny_llava import TinyTask, make_task, recipe
 
@@ -16,7 +19,7 @@ from evaluate_model import evaluate_model
 from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import IMAGE_CONTROLS, NUMBER_CONTROLS
-from vlmtsc.evaluation.predictions import prediction_table, read_predictions
+from vlmtsc.evaluation.predictions import prediction_table, read_predictions, visible
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json, write_json
 from vlmtsc.representation.conversations import question_record
@@ -212,3 +215,14 @@ def test_a_table_without_true_labels() -> None:
     table = prediction_table(["a", "b"], np.array([[-1.0, -2.0], [-3.0, -0.5]]), ["-1", "walk"])
     assert list(table) == ["id", "predicted", "score_-1", "score_walk"]
     assert table["predicted"].tolist() == ["-1", "walk"]
+
+
+@given(st.text(max_size=8))
+@example("a\rb")
+@example('",\n\x85\u2028')
+def test_any_generated_text_is_one_row(text: str) -> None:
+    table = prediction_table(["a", "b"], np.zeros((2, 2)), ["1", "2"], None, ([text, "1"], np.array([-1, 0])))
+    file = io.StringIO(table.to_csv(index=False))
+    read = pd.read_csv(file, dtype=str, keep_default_na=False)
+    assert read["id"].tolist() == ["a", "b"]
+    assert read["generated"].tolist() == [visible(text), "1"]

@@ -36,7 +36,7 @@ def prediction_table(
     -------
     pandas.DataFrame
         Columns id, true (if known), predicted, and ``score_<class>`` for each class; if something was generated, also
-        ``generated``, the text, and ``generated_class``, empty where the text is not valid.
+        ``generated``, the text as `visible` writes it, and ``generated_class``, empty where the text is not valid.
     """
     names = np.asarray(classes)
     columns: dict[str, object] = {"id": list(ids)}
@@ -46,9 +46,17 @@ def prediction_table(
     columns |= {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
     if generated is not None:
         texts, indices = generated
-        columns["generated"] = list(texts)
+        columns["generated"] = [visible(text) for text in texts]
         columns["generated_class"] = [str(names[index]) if index >= 0 else "" for index in indices]
     return pd.DataFrame(columns)
+
+
+def visible(text: str) -> str:
+    r"""Return a text with what cannot be printed written as escapes, such as ``\r``.
+
+    A model may generate anything. A carriage return is not quoted in a CSV file, and is read as the end of a row.
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def read_predictions(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
