@@ -22,7 +22,7 @@ CASES = 40
 LABELS = np.arange(CASES) % 2
 CLASSES = ["low", "high"]
 ROOT = Path(__file__).parents[2]
-HARDWARE = {"processor": "Some CPU", "cores": 2, "memory_gib": 24.0, "gpus": []}
+HARDWARE = {"processor": "Some CPU", "cores": 2, "threads": 2, "memory_gib": 24.0, "gpus": []}
 
 
 def write_scores(folder: Path, wrong: int) -> dict[str, object]:

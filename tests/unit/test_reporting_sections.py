@@ -32,7 +32,7 @@ def test_the_readme_has_the_markers() -> None:
 
 
 def test_the_table_goes_with_command_time_and_machine(tmp_path: Path) -> None:
-    hardware = {"processor": "Some CPU", "cores": 2, "memory_gib": 24.0, "gpus": []}
+    hardware = {"processor": "Some CPU", "cores": 2, "threads": 2, "memory_gib": 24.0, "gpus": []}
     for scenario, shared in (("plot", None), ("BASELINE_2048", "smolllava/TwoLeadECG/pooled/plot/seed-1")):
         folder = write_run(tmp_path / "runs", "TwoLeadECG", scenario)
         record = json.loads((folder / "run_record.json").read_text())
