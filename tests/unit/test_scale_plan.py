@@ -42,7 +42,7 @@ def test_weights_and_bytes_of_shapes(plan: ModuleType, small: Any) -> None:
     assert small.model_bytes == 2 * (34 + 20 + 12 + 7)
     seven = plan.Shape()
     assert (seven.frozen, seven.lora, seven.projector) == (6_476_005_376, 319_815_680, 20_979_712)
-    from flops import training_flops
+    from vlmtsc.reporting.costs import training_flops
 
     assert training_flops(seven.frozen, seven.lora) == pytest.approx(27.82e9, rel=1e-3)
 
