@@ -349,22 +349,25 @@ def uses(inputs: pd.DataFrame) -> list[str]:
 def missing_text(
     whole: Sequence[tuple[str, str, str]], part: Mapping[tuple[str, str, str], tuple[int, ...]]
 ) -> str:
-    """Name scenarios without any seed, and those without some; datasets of one scenario together."""
+    """Name scenarios without any seed, and those without some; scenarios that lack the same on the same datasets together."""
     groups: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
     for model, dataset, scenario in whole:
         groups.setdefault((model, scenario, ()), []).append(dataset)
     for (model, dataset, scenario), seeds in part.items():
         groups.setdefault((model, scenario, seeds), []).append(dataset)
-    one_model = len({model for model, _, _ in groups}) == 1
+    alike: dict[tuple[str, tuple[int, ...], tuple[str, ...]], list[str]] = {}
+    for (model, scenario, seeds), datasets in groups.items():
+        alike.setdefault((model, seeds, tuple(datasets)), []).append(scenario)
+    one_model = len({model for model, _, _ in alike}) == 1
     return "; ".join(
-        (scenario if one_model else f"{model}, {scenario}")
+        ", ".join(scenarios if one_model else [f"{model}, {scenario}" for scenario in scenarios])
         + (
             f" without {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
             if seeds
             else " (none)"
         )
         + f" on {', '.join(datasets)}"
-        for (model, scenario, seeds), datasets in groups.items()
+        for (model, seeds, datasets), scenarios in alike.items()
     )
 
 
