@@ -349,7 +349,7 @@ def uses(inputs: pd.DataFrame) -> list[str]:
 def missing_text(
     whole: Sequence[tuple[str, str, str]], part: Mapping[tuple[str, str, str], tuple[int, ...]]
 ) -> str:
-    """Name scenarios without any seed, and those without some; scenarios that lack the same on the same datasets together."""
+    """Name scenarios without any seed, and those without some; those that lack the same together."""
     groups: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
     for model, dataset, scenario in whole:
         groups.setdefault((model, scenario, ()), []).append(dataset)
