@@ -10,12 +10,16 @@ for run in RUNS:
     FIRST_RUN.setdefault(run.model, run)
 
 
+# What changes no result: telling it would make the pages anew for nothing.
+UNTOLD = ("tracking", "plots", "history")
+
+
 def resolved_configuration():
     """The configuration, and the rows that it names of the tables of models, scenarios and plots, without what changes no
     result: memory, trackers, the store of plots, how often a describer is asked."""
     scenarios = dict.fromkeys(run.scenario for run in RUNS)
     plots = dict.fromkeys(filter(None, map(CONFIGURATION.shown_plot, scenarios)))
-    options = {key: value for key, value in CONFIGURATION.options.items() if key not in ("tracking", "plots")}
+    options = {key: value for key, value in CONFIGURATION.options.items() if key not in UNTOLD}
     models = {name: dict(CONFIGURATION.model_table[name]) for name in FIRST_RUN}
     return {
         "options": options | {"describe": CONFIGURATION.endpoint_settings()},
