@@ -13,7 +13,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.reporting.tables import DONE, AccuracyTable, short_count
 
 #: What a GPU's tensor cores reach at most with dense bfloat16 matrices, in FLOP/s, by words that its name holds; the
-#: first line that fits counts. From NVIDIA's data sheets, whose larger figures are of sparse matrices.
+#: first line that fits counts. The larger figures that makers advertise are of sparse matrices.
 PEAKS: list[tuple[tuple[str, ...], float]] = [
     (("H100", "PCIe"), 756e12),
     (("H100", "NVL"), 835e12),
