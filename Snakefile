@@ -6,6 +6,7 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
+# Functions alone: the linter objects to functions among rules.
 include: "rules/common.smk"
 include: "rules/jobs.smk"
 include: "rules/tables.smk"
@@ -13,6 +14,7 @@ include: "rules/methods.smk"
 include: "rules/prediction.smk"
 include: "rules/cases.smk"
 include: "rules/pages.smk"
+# Rules, in the order of the steps.
 include: "rules/download.smk"
 include: "rules/preprocess.smk"
 include: "rules/render.smk"

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
 from vlmtsc.reporting.ablation_figures import draw_accuracy_by_context, draw_modality_ablation
 from vlmtsc.reporting.calibration import RELIABILITY_TYPES
 from vlmtsc.reporting.calibration_figures import draw_calibration
 from vlmtsc.reporting.cost_figures import draw_accuracy_by_cost
 from vlmtsc.reporting.ledger import COLUMN_TYPES as LEDGER_TYPES
-from vlmtsc.reporting.style import save_figure
+from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import COLUMN_TYPES, read_tables
 from vlmtsc.script import run_script
 
@@ -59,9 +58,7 @@ def draw_evidence(
         "accuracy_by_cost": draw_accuracy_by_cost(table, read_tables([methods], {})),
     }
     for name, figure in figures.items():
-        for suffix in [".png", ".pdf"]:
-            with atomic_path((output / name).with_suffix(suffix)) as temporary:
-                save_figure(figure, temporary)
+        save_png_and_pdf(figure, output, name)
         logger.info("drew %s", output / name)
 
 

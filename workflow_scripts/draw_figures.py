@@ -6,9 +6,8 @@ import logging
 from pathlib import Path
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
 from vlmtsc.reporting.figures import draw_accuracy_heatmap, draw_confusion_matrices, draw_training_curves
-from vlmtsc.reporting.style import save_figure
+from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import COLUMN_TYPES, CONFUSION_TYPES, read_tables
 from vlmtsc.script import run_script
 
@@ -41,9 +40,7 @@ def draw_figures(
         "confusion_matrices": draw_confusion_matrices(counts),
     }
     for name, figure in figures.items():
-        for suffix in [".png", ".pdf"]:
-            with atomic_path((output / name).with_suffix(suffix)) as temporary:
-                save_figure(figure, temporary)
+        save_png_and_pdf(figure, output, name)
         logger.info("drew %s", output / name)
 
 

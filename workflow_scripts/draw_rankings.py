@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.draw_rankings")
@@ -27,7 +26,7 @@ def draw_rankings(methods: Path, output: Path, log: Path | None = None) -> None:
     from vlmtsc.evaluation.statistics import why_no_ranking
     from vlmtsc.reporting.comparisons import accuracies_by_dataset
     from vlmtsc.reporting.rankings import critical_difference, multi_comparison_matrix
-    from vlmtsc.reporting.style import save_figure
+    from vlmtsc.reporting.style import save_png_and_pdf
     from vlmtsc.reporting.tables import read_tables
 
     accuracies = accuracies_by_dataset(read_tables([methods], {"method": "str", "dataset": "str"}))
@@ -38,10 +37,7 @@ def draw_rankings(methods: Path, output: Path, log: Path | None = None) -> None:
         ("critical_difference", critical_difference),
         ("multi_comparison_matrix", multi_comparison_matrix),
     ):
-        figure = draw(accuracies)
-        for suffix in (".png", ".pdf"):
-            with atomic_path(output / f"{name}{suffix}") as path:
-                save_figure(figure, path)
+        save_png_and_pdf(draw(accuracies), output, name)
     logger.info("%d methods on %d datasets", accuracies.shape[1], accuracies.shape[0])
 
 

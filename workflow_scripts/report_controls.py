@@ -10,7 +10,7 @@ from vlmtsc.files import atomic_path
 from vlmtsc.reporting.control_figures import draw_controls
 from vlmtsc.reporting.controls import CONTROL_TYPES, TEXT_COLUMNS, controls_table
 from vlmtsc.reporting.html_tables import to_html
-from vlmtsc.reporting.style import save_figure
+from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import read_tables, to_markdown
 from vlmtsc.script import run_script
 
@@ -42,12 +42,11 @@ def report_controls(collected: list[Path], tables: Path, figures: Path, log: Pat
         tables / "controls.html": lambda path: path.write_text(
             to_html(table.cells, "Controls at test time", table.note, TEXT_COLUMNS), encoding="utf-8"
         ),
-        figures / "controls.png": lambda path: save_figure(figure, path),
-        figures / "controls.pdf": lambda path: save_figure(figure, path),
     }
     for place, write in writers.items():
         with atomic_path(place) as temporary:
             write(temporary)
+    save_png_and_pdf(figure, figures, "controls")
     logger.info("%d rows in %s", len(table.cells), tables / "controls.md")
 
 

@@ -10,7 +10,7 @@ from vlmtsc.files import atomic_path
 from vlmtsc.planning.outcome import read_stored
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.predicted_time import TEXT_COLUMNS, draw_predicted_time, outcome_table, read_outcomes
-from vlmtsc.reporting.style import save_figure
+from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import COLUMN_TYPES, RUN_KEYS, read_tables, run_name, to_markdown
 from vlmtsc.script import run_script
 
@@ -55,12 +55,11 @@ def report_predicted_time(
         tables / "predicted_time.html": lambda path: path.write_text(
             to_html(table.cells, "Predicted and measured time", table.note, TEXT_COLUMNS), encoding="utf-8"
         ),
-        figures / "predicted_time.png": lambda path: save_figure(figure, path),
-        figures / "predicted_time.pdf": lambda path: save_figure(figure, path),
     }
     for place, write in writers.items():
         with atomic_path(place) as temporary:
             write(temporary)
+    save_png_and_pdf(figure, figures, "predicted_time")
     logger.info("%d rows in %s", len(rows), tables / "predicted_time.md")
 
 

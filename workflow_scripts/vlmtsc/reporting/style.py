@@ -12,6 +12,8 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from vlmtsc.files import atomic_path
+
 # Light to dark with monotonic lightness: keeps its order in grey and with any colour blindness.
 SEQUENTIAL = "YlGnBu"
 LINE_STYLES = ["-", "--", "-.", ":"]
@@ -81,3 +83,10 @@ def save_figure(figure: Figure, path: Path) -> None:
     dpi = min(DPI, MAX_PIXELS / max(figure.get_size_inches()))
     with figure_style():
         figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata=metadata)
+
+
+def save_png_and_pdf(figure: Figure, folder: Path, name: str) -> None:
+    """Save ``name.png``, for the screen, and ``name.pdf``, for print; other files in the folder are left alone."""
+    for suffix in (".png", ".pdf"):
+        with atomic_path(folder / f"{name}{suffix}") as temporary:
+            save_figure(figure, temporary)
