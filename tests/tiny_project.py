@@ -22,8 +22,9 @@ def tiny_project(
     scenarios: Sequence[str],
     recipe: Mapping[str, Any] | None = None,
     resources: Mapping[str, int] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Make the copy; `recipe` and `resources` replace single keys of the model `tiny`."""
+    """Make the copy; `recipe` and `resources` replace keys of the model `tiny`, `options` of the configuration."""
     project = copy_project(folder)
     shutil.copytree(ROOT / "tests/data" / DATASET, project / "own" / DATASET)
     default = next(iter(load_yaml(ROOT / "config/models.yaml").values()))
@@ -42,6 +43,7 @@ def tiny_project(
         "models": ["tiny"],
         "download": {"sources": ["folder"], "folder": "own"},
         "tables": {"models": "config/tiny_models.yaml"},
+        **(options or {}),
     }
     (project / CONFIGURATION).write_text(json.dumps(changes))
     return project

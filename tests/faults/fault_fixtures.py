@@ -10,14 +10,15 @@ from pathlib import Path
 import fault_sample
 import pytest
 from tiny_project import tiny_project
-from workflow_runs import SCENARIO, SCENARIO_ROW, TARGETS, Running, run
+from workflow_runs import BASELINES, SCENARIO, SCENARIO_ROW, TARGETS, Running, run
 
 
 @pytest.fixture(scope="session")
 def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a project with two epochs, so that an interrupted training has a state to go on from."""
     folder = tmp_path_factory.mktemp("faults") / "project"
-    project = tiny_project(folder, tiny_checkpoint, [SCENARIO], {"epochs": 2})
+    options = {"baselines": list(BASELINES)}
+    project = tiny_project(folder, tiny_checkpoint, [SCENARIO], {"epochs": 2}, options=options)
     with (project / "config/scenarios.tsv").open("a") as table:
         table.write(SCENARIO_ROW)
     return project

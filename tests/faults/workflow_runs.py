@@ -23,7 +23,11 @@ RUN = f"runs/tiny/{DATASET}/pooled/{SCENARIO}/seed-0"
 CONVERSATIONS = f"conversations/tiny/{DATASET}/pooled/{SCENARIO}"
 TABLES = f"tables/by_dataset/tiny/{DATASET}/pooled"
 #: Plots that no scenario here shows are asked for as well, so that their rule is there to be disturbed.
-TARGETS = ("all", "paper", f"results/plots/{DATASET}/line")
+TARGETS = ("all", "paper", "baselines", "export", f"results/plots/{DATASET}/line")
+#: A method of series and one of plots: each has a rule of its own.
+BASELINES = ("majority", "logistic_tower")
+BASELINE, PROBE = (f"{place}/{DATASET}/pooled" for place in ("baselines", "probes/tiny"))
+CASES = f"figures/by_dataset/{DATASET}/pooled"
 
 #: A file whose new time makes a rule run again; what comes after it follows.
 CAUSES = {
@@ -43,6 +47,26 @@ CAUSES = {
     "write_paper_table": f"results/{TABLES}/runs.csv",
     "draw_figures": f"results/{TABLES}/training.csv",
     "draw_evidence": f"results/{TABLES}/reliability.csv",
+    "predict_time": f"results/{TABLES}/ledger.csv",
+    "evaluate_controls": f"results/{RUN}/predictions.csv",
+    "collect_controls": f"results/{RUN}/controls.csv",
+    "report_controls": f"results/{TABLES}/controls.csv",
+    "fit_baseline": f"results/datasets/{DATASET}/pooled/split.npz",
+    "fit_probe": f"results/datasets/{DATASET}/pooled/split.npz",
+    "write_baselines_table": f"results/{BASELINE}/majority/record.json",
+    "compare_methods": f"results/{BASELINE}/majority/metrics.json",
+    "write_comparisons": f"results/{TABLES}/comparisons.csv",
+    "export_results": f"results/{BASELINE}/majority/predictions.csv",
+    "write_evidence": f"results/{TABLES}/controls.csv",
+    "report_predicted_time": f"results/{TABLES}/predicted_time.csv",
+    "draw_gallery": f"results/datasets/{DATASET}/pooled/split.npz",
+    "draw_downsampling": f"results/{CONVERSATIONS}/representation.json",
+    "write_wrong_cases": f"results/{RUN}/predictions.csv",
+    "collect_provenance": f"results/{TABLES}/ledger.csv",
+    "digest_model": f"results/{RUN}/run_record.json",
+    "write_provenance": "results/provenance/models/tiny.json",
+    "write_methods_text": "results/provenance/provenance.json",
+    "write_headline": "results/tables/methods.csv",
 }
 
 #: What each rule writes, below the results folder; a folder stands for all its files.
@@ -70,16 +94,46 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "draw_evidence": tuple(
         f"figures/{name}.png" for name in ("modality_ablation", "accuracy_by_context", "calibration")
     ),
+    "evaluate_controls": (f"{RUN}/controls.csv",),
+    "collect_controls": (f"{TABLES}/controls.csv",),
+    "report_controls": (
+        *(f"tables/controls.{kind}" for kind in ("csv", "md", "html")),
+        "figures/controls.png",
+    ),
+    "fit_baseline": (f"{BASELINE}/majority/predictions.csv", f"{BASELINE}/majority/metrics.json"),
+    "fit_probe": (f"{PROBE}/logistic_tower/predictions.csv", f"{PROBE}/logistic_tower/metrics.json"),
+    "compare_methods": (f"{TABLES}/comparisons.csv",),
+    "write_comparisons": tuple(f"tables/comparisons.{kind}" for kind in ("csv", "md", "html")),
+    "write_evidence": tuple(
+        f"tables/{name}" for name in ("evidence.csv", "evidence.md", "evidence.html", "evidence_inputs.csv")
+    ),
+    "draw_gallery": (f"{CASES}/gallery.png",),
+    "draw_downsampling": (f"{CASES}/downsampling.png",),
+    "write_wrong_cases": (f"{CASES}/wrong_cases.html",),
+    "digest_model": ("provenance/models/tiny.json",),
+    "write_methods_text": tuple(f"methods/{name}" for name in ("methods.md", "methods.tex", "methods.html")),
+    "write_headline": ("methods/headline.html",),
+}
+#: The same of rules whose files hold times or dates: that they are there again is all that can be asked of them.
+TIMED: dict[str, tuple[str, ...]] = {
+    "predict_time": (f"{TABLES}/predicted_time.csv",),
+    "report_predicted_time": ("tables/predicted_time.csv", "figures/predicted_time.png"),
+    "write_baselines_table": tuple(f"tables/baselines.{kind}" for kind in ("csv", "md", "tex", "html")),
+    "export_results": ("export",),
+    "collect_provenance": (f"{TABLES}/provenance.json",),
+    "write_provenance": ("provenance/provenance.json", "provenance/provenance.html"),
 }
 
 
 def outcome(
-    project: Path, results: str = "results", rules: Sequence[str] = tuple(OUTPUTS)
+    project: Path, results: str = "results", rules: Sequence[str] = (*OUTPUTS, *TIMED)
 ) -> dict[str, bytes]:
     """Give the content of every file that two undisturbed runs have in common: all but times and costs."""
     root = project / results
     content = {}
-    for path in (root / place for rule in rules for place in OUTPUTS[rule]):
+    for place in (place for rule in rules for place in TIMED.get(rule, ())):
+        assert (root / place).exists(), f"{root / place} is missing"
+    for path in (root / place for rule in rules for place in OUTPUTS.get(rule, ())):
         assert path.exists(), f"{path} is missing"
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and file.name != ".snakemake_timestamp":
@@ -191,7 +245,7 @@ class Running:
 
     def stop(self) -> None:
         """Kill whatever is left."""
-        for script in OUTPUTS:
+        for script in (*OUTPUTS, *TIMED):
             self.send(signal.SIGKILL, "job", script)
         try:
             os.killpg(self.process.pid, signal.SIGKILL)

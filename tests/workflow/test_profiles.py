@@ -54,6 +54,19 @@ def test_groups_hold_only_rules_that_exist_and_need_little() -> None:
     assert set(options["group-components"]) <= set(options["groups"].values())
 
 
+def test_small_jobs_of_single_datasets_are_in_groups() -> None:
+    grouped = load_yaml(ROOT / "profiles/slurm/config.yaml")["groups"]
+    small = {
+        name
+        for name, text in rules().items()
+        if re.search(r"{{dataset}}|CASE_FIGURES", text)
+        and re.search(r"mem_mb=growing\((500|1000|2000)\)", text)
+    }
+    # Many plots, prompts or requests to a describer: these take their time.
+    alone = {"render_plots", "render_scenario_plots", "build_conversations", "describe_series"}
+    assert small - set(grouped) == alone
+
+
 def test_memory_is_portable_and_grows_where_a_job_is_submitted() -> None:
     for name, text in rules().items():
         assert re.search(r"mem_mb=(growing\(\d+\)|model_resource\(\"mem_mb\"\))", text) or (
