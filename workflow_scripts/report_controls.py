@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from vlmtsc.files import atomic_path
+from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.control_figures import draw_controls
 from vlmtsc.reporting.controls import CONTROL_TYPES, TEXT_COLUMNS, controls_table
 from vlmtsc.reporting.html_tables import to_html
@@ -34,18 +33,14 @@ def report_controls(collected: list[Path], tables: Path, figures: Path, log: Pat
     rows = read_tables(collected, CONTROL_TYPES)
     table = controls_table(rows)
     figure = draw_controls(rows)
-    writers: dict[Path, Callable[[Path], object]] = {
-        tables / "controls.csv": lambda path: rows.to_csv(path, index=False),
-        tables / "controls.md": lambda path: path.write_text(
-            to_markdown(table, TEXT_COLUMNS), encoding="utf-8"
-        ),
-        tables / "controls.html": lambda path: path.write_text(
-            to_html(table.cells, "Controls at test time", table.note, TEXT_COLUMNS), encoding="utf-8"
-        ),
-    }
-    for place, write in writers.items():
-        with atomic_path(place) as temporary:
-            write(temporary)
+    write_files(
+        tables,
+        {
+            "controls.csv": rows,
+            "controls.md": to_markdown(table, TEXT_COLUMNS),
+            "controls.html": to_html(table.cells, "Controls at test time", table.note, TEXT_COLUMNS),
+        },
+    )
     save_png_and_pdf(figure, figures, "controls")
     logger.info("%d rows in %s", len(table.cells), tables / "controls.md")
 

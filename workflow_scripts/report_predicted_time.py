@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from vlmtsc.files import atomic_path
+from vlmtsc.csv_files import write_files
 from vlmtsc.planning.outcome import read_stored
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.predicted_time import TEXT_COLUMNS, draw_predicted_time, outcome_table, read_outcomes
@@ -47,18 +46,16 @@ def report_predicted_time(
     rows = read_outcomes(results, [read_stored(path) for path in predicted], names)
     table = outcome_table(rows)
     figure = draw_predicted_time(rows)
-    writers: dict[Path, Callable[[Path], object]] = {
-        tables / "predicted_time.csv": lambda path: rows.to_csv(path, index=False),
-        tables / "predicted_time.md": lambda path: path.write_text(
-            to_markdown(table, TEXT_COLUMNS), encoding="utf-8"
-        ),
-        tables / "predicted_time.html": lambda path: path.write_text(
-            to_html(table.cells, "Predicted and measured time", table.note, TEXT_COLUMNS), encoding="utf-8"
-        ),
-    }
-    for place, write in writers.items():
-        with atomic_path(place) as temporary:
-            write(temporary)
+    write_files(
+        tables,
+        {
+            "predicted_time.csv": rows,
+            "predicted_time.md": to_markdown(table, TEXT_COLUMNS),
+            "predicted_time.html": to_html(
+                table.cells, "Predicted and measured time", table.note, TEXT_COLUMNS
+            ),
+        },
+    )
     save_png_and_pdf(figure, figures, "predicted_time")
     logger.info("%d rows in %s", len(rows), tables / "predicted_time.md")
 

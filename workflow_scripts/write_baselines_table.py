@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pandas as pd
 
 from vlmtsc.baselines.settings import PROBES, BaselineKey
 from vlmtsc.configuration import Run
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.csv_files import write_files
+from vlmtsc.files import read_json
 from vlmtsc.reporting.baselines import (
     COLUMNS,
     TEXT_COLUMNS,
@@ -80,19 +80,15 @@ def write_baselines_table(
     rows += published_rows(read_published(published), datasets, protocol)
     table = baselines_table(rows, datasets, protocol)
     tidy = pd.DataFrame(rows, columns=COLUMNS)
-    writers: dict[str, Callable[[Path], object]] = {
-        "baselines.csv": lambda path: tidy.to_csv(path, index=False),
-        "baselines.html": lambda path: path.write_text(
-            to_html(table.cells, "Simple methods", table.note, TEXT_COLUMNS, table.chosen), encoding="utf-8"
-        ),
-        "baselines.md": lambda path: path.write_text(to_markdown(table, TEXT_COLUMNS), encoding="utf-8"),
-        "baselines.tex": lambda path: path.write_text(
-            to_latex(table, TEXT_COLUMNS, "tab:baselines"), encoding="utf-8"
-        ),
-    }
-    for name, write in writers.items():
-        with atomic_path(output / name) as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "baselines.csv": tidy,
+            "baselines.html": to_html(table.cells, "Simple methods", table.note, TEXT_COLUMNS, table.chosen),
+            "baselines.md": to_markdown(table, TEXT_COLUMNS),
+            "baselines.tex": to_latex(table, TEXT_COLUMNS, "tab:baselines"),
+        },
+    )
     logger.info("%d rows, %d runs looked at, in %s", len(rows), len(runs), output / "baselines.md")
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from vlmtsc.files import atomic_path
+from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.comparisons import (
     TEXT_COLUMNS,
     accuracies_by_dataset,
@@ -49,19 +48,18 @@ def write_comparisons(
     parts.append(ranked + "\n" if isinstance(ranked, str) else to_markdown(ranked, TEXT_COLUMNS))
     note = ranked if isinstance(ranked, str) else ""
     shown = compared or methods_table(measured)
-    writers: dict[str, Callable[[Path], object]] = {
-        "methods.csv": lambda path: measured.to_csv(path, index=False),
-        "rankings.csv": lambda path: rankings.to_csv(path, index=False),
-        "comparisons.csv": lambda path: pairs.to_csv(path, index=False),
-        "comparisons.md": lambda path: path.write_text("\n".join(parts), encoding="utf-8"),
-        "comparisons.html": lambda path: path.write_text(
-            to_html(shown.cells, "Paired comparisons", f"{shown.note} {note}", TEXT_COLUMNS, shown.chosen),
-            encoding="utf-8",
-        ),
-    }
-    for name, write in writers.items():
-        with atomic_path(output / name) as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "methods.csv": measured,
+            "rankings.csv": rankings,
+            "comparisons.csv": pairs,
+            "comparisons.md": "\n".join(parts),
+            "comparisons.html": to_html(
+                shown.cells, "Paired comparisons", f"{shown.note} {note}", TEXT_COLUMNS, shown.chosen
+            ),
+        },
+    )
     logger.info("%d pairs in %s", len(pairs), output / "comparisons.md")
 
 

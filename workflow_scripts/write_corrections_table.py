@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
-from vlmtsc.csv_files import read_csv
+from vlmtsc.csv_files import read_csv, write_files
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.reporting.corrections import (
     CORRECTION_COLUMNS,
     TEXT_COLUMNS,
@@ -62,19 +61,15 @@ def write_corrections_table(pairs: list[Pair], results: Path, output: Path, log:
         rows.append(correction_row(pair.settings(), inputs, *scored))
     tidy = pd.DataFrame(rows, columns=CORRECTION_COLUMNS).convert_dtypes()
     table = corrections_table(tidy)
-    writers: dict[str, Callable[[Path], object]] = {
-        "csv": lambda path: tidy.to_csv(path, index=False),
-        "md": lambda path: path.write_text(to_markdown(table, TEXT_COLUMNS), encoding="utf-8"),
-        "tex": lambda path: path.write_text(
-            to_latex(table, TEXT_COLUMNS, label="tab:corrections"), encoding="utf-8"
-        ),
-        "html": lambda path: path.write_text(
-            to_html(table.cells, "Faults of the original", table.note, TEXT_COLUMNS), encoding="utf-8"
-        ),
-    }
-    for kind, write in writers.items():
-        with atomic_path(output / f"corrections.{kind}") as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "corrections.csv": tidy,
+            "corrections.md": to_markdown(table, TEXT_COLUMNS),
+            "corrections.tex": to_latex(table, TEXT_COLUMNS, label="tab:corrections"),
+            "corrections.html": to_html(table.cells, "Faults of the original", table.note, TEXT_COLUMNS),
+        },
+    )
     logger.info("%d of %d pairs of runs", (tidy["status"] == "done").sum(), len(tidy))
 
 

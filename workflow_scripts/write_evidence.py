@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pandas as pd
 from collect_controls import control_rows
 from compare_methods import read_method
 from vlmtsc.baselines.settings import BASELINES, PROBES, BaselineKey
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.csv_files import write_files
+from vlmtsc.files import read_json
 from vlmtsc.reporting.comparisons import BASELINE, FINE_TUNED
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES
 from vlmtsc.reporting.evidence import (
@@ -88,38 +89,31 @@ def write_evidence(
         key = row["model"], row["dataset"], row["scenario"]
         missing[key] = (*missing.get(key, ()), int(row["seed"]))
     said = sentences(rows, inputs, Matrix(tuple(seeds), missing))
-    write_files(output, rows, inputs, said)
+    write_both(output, rows, inputs, said)
     logger.info("%d datasets, %d scenarios in %s", len(rows), len(inputs), output / "evidence.md")
 
 
-def write_files(output: Path, rows: pd.DataFrame, inputs: pd.DataFrame, said: list[str]) -> None:
+def write_both(output: Path, rows: pd.DataFrame, inputs: pd.DataFrame, said: list[str]) -> None:
     """Write tables and sentences."""
     table, used = evidence_table(rows), inputs_table(inputs)
     parts = ["\n".join(f"- {text}" for text in said), to_markdown(table, TEXT_COLUMNS)]
     parts += [to_markdown(used, TEXT_COLUMNS)] if len(inputs) else []
-    writers: dict[str, Callable[[Path], object]] = {
-        "evidence.csv": lambda path: rows.to_csv(path, index=False),
-        "evidence_inputs.csv": lambda path: inputs.to_csv(path, index=False),
-        "evidence.md": lambda path: path.write_text(
-            "\n\n".join(map(str.strip, parts)) + "\n", encoding="utf-8"
-        ),
-        "evidence.html": lambda path: path.write_text(
-            to_html(
+    write_files(
+        output,
+        {
+            "evidence.csv": rows,
+            "evidence_inputs.csv": inputs,
+            "evidence.md": "\n\n".join(map(str.strip, parts)) + "\n",
+            "evidence.html": to_html(
                 table.cells,
                 "The fine-tuned model and simple methods",
                 " ".join([*said, table.note]),
                 TEXT_COLUMNS,
                 table.chosen,
             ),
-            encoding="utf-8",
-        ),
-        "evidence_inputs.html": lambda path: path.write_text(
-            to_html(used.cells, "Inputs that are used", INPUTS_NOTE, TEXT_COLUMNS), encoding="utf-8"
-        ),
-    }
-    for name, write in writers.items():
-        with atomic_path(output / name) as temporary:
-            write(temporary)
+            "evidence_inputs.html": to_html(used.cells, "Inputs that are used", INPUTS_NOTE, TEXT_COLUMNS),
+        },
+    )
 
 
 def read_run(results: Path, key: Mapping[str, Any]) -> dict[str, Any]:

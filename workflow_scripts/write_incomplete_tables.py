@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.csv_files import write_files
+from vlmtsc.files import read_json
 from vlmtsc.reporting.incomplete import FAILED, failures_text, incomplete_runs, last_line
 from vlmtsc.reporting.tables import (
     DONE,
@@ -55,14 +55,14 @@ def write_incomplete_tables(root: Path, states: Path, output: Path, log: Path | 
     runs = incomplete_runs(selected, reasons, results)
     table = accuracy_table(runs)
     text = f"{to_markdown(table)}\n{failures_text(runs)}\n"
-    writers: dict[str, Callable[[Path], object]] = {
-        "runs.csv": lambda path: runs.to_csv(path, index=False),
-        "accuracy.csv": lambda path: to_sortable(table).to_csv(path, index=False),
-        "accuracy.md": lambda path: path.write_text(text, encoding="utf-8"),
-    }
-    for file, write in writers.items():
-        with atomic_path(output / file) as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "runs.csv": runs,
+            "accuracy.csv": to_sortable(table),
+            "accuracy.md": text,
+        },
+    )
     print(f"\n{text}\nIncomplete tables: {output}")
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from vlmtsc.files import atomic_path
+from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.ledger import COLUMN_TYPES, NOTE, TEXT_COLUMNS, ledger_markdown, shown_ledger
 from vlmtsc.reporting.tables import read_tables
@@ -29,16 +28,14 @@ def write_ledger(collected: list[Path], output: Path, log: Path | None = None) -
     """
     table = read_tables(collected, COLUMN_TYPES)
     cells = shown_ledger(table)
-    writers: dict[str, Callable[[Path], object]] = {
-        "ledger.csv": lambda path: table.to_csv(path, index=False),
-        "ledger.md": lambda path: path.write_text(ledger_markdown(cells), encoding="utf-8"),
-        "ledger.html": lambda path: path.write_text(
-            to_html(cells, "Token-budget ledger", NOTE, TEXT_COLUMNS), encoding="utf-8"
-        ),
-    }
-    for name, write in writers.items():
-        with atomic_path(output / name) as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "ledger.csv": table,
+            "ledger.md": ledger_markdown(cells),
+            "ledger.html": to_html(cells, "Token-budget ledger", NOTE, TEXT_COLUMNS),
+        },
+    )
     logger.info("%d rows in %s", len(table), output / "ledger.md")
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from vlmtsc.files import atomic_path
+from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.paper import paper_tables, read_published
 from vlmtsc.reporting.tables import COLUMN_TYPES, TEXT_COLUMNS, read_tables, to_latex, to_markdown
@@ -52,26 +51,17 @@ def write_paper_table(
         protocol=protocol,
     )
     best, every = tables.best, tables.scenarios
-    writers: dict[str, Callable[[Path], object]] = {
-        "paper.csv": lambda path: tables.scenario_numbers.to_csv(path, index=False),
-        "paper_best.csv": lambda path: tables.best_numbers.to_csv(path, index=False),
-        "paper.md": lambda path: path.write_text(
-            f"{to_markdown(best)}\n{to_markdown(every)}", encoding="utf-8"
-        ),
-        "paper.tex": lambda path: path.write_text(
-            f"{to_latex(best, label='tab:best')}\n{to_latex(every, label='tab:paper')}", encoding="utf-8"
-        ),
-        "paper.html": lambda path: path.write_text(
-            to_html(every.cells, "Published and ours", every.note, TEXT_COLUMNS, every.chosen),
-            encoding="utf-8",
-        ),
-        "paper_best.html": lambda path: path.write_text(
-            to_html(best.cells, "The published best and ours", best.note, TEXT_COLUMNS), encoding="utf-8"
-        ),
-    }
-    for name, write in writers.items():
-        with atomic_path(output / name) as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "paper.csv": tables.scenario_numbers,
+            "paper_best.csv": tables.best_numbers,
+            "paper.md": f"{to_markdown(best)}\n{to_markdown(every)}",
+            "paper.tex": f"{to_latex(best, label='tab:best')}\n{to_latex(every, label='tab:paper')}",
+            "paper.html": to_html(every.cells, "Published and ours", every.note, TEXT_COLUMNS, every.chosen),
+            "paper_best.html": to_html(best.cells, "The published best and ours", best.note, TEXT_COLUMNS),
+        },
+    )
     done = int(tables.scenario_numbers["ours"].notna().sum())
     logger.info("%d of %d scenarios have a result", done, len(tables.scenario_numbers))
 

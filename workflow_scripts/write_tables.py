@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from vlmtsc.files import atomic_path
+from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.costs import TEXT_COLUMNS as COST_TEXTS
 from vlmtsc.reporting.costs import costs_table
 from vlmtsc.reporting.html_tables import to_html
@@ -42,26 +41,19 @@ def write_tables(collected: list[Path], output: Path, log: Path | None = None) -
     sortable = to_sortable(table)
     texts = [*TEXT_COLUMNS, "chosen on validation"]
     marks = table.chosen.assign(**{"chosen on validation": False})
-    writers: dict[str, Callable[[Path], object]] = {
-        "runs.csv": lambda path: runs.to_csv(path, index=False),
-        "runs.html": lambda path: path.write_text(
-            to_html(runs, "All runs", "One row a run; shares between 0 and 1.", TEXT_COLUMNS),
-            encoding="utf-8",
-        ),
-        "accuracy.csv": lambda path: sortable.to_csv(path, index=False),
-        "accuracy.html": lambda path: path.write_text(
-            to_html(sortable, "Test accuracy", table.note, texts, marks), encoding="utf-8"
-        ),
-        "accuracy.md": lambda path: path.write_text(to_markdown(table), encoding="utf-8"),
-        "costs.md": lambda path: path.write_text(to_markdown(costs, COST_TEXTS), encoding="utf-8"),
-        "costs.html": lambda path: path.write_text(
-            to_html(costs.cells, "What runs cost", costs.note, COST_TEXTS), encoding="utf-8"
-        ),
-        "accuracy.tex": lambda path: path.write_text(to_latex(table), encoding="utf-8"),
-    }
-    for name, write in writers.items():
-        with atomic_path(output / name) as temporary:
-            write(temporary)
+    write_files(
+        output,
+        {
+            "runs.csv": runs,
+            "runs.html": to_html(runs, "All runs", "One row a run; shares between 0 and 1.", TEXT_COLUMNS),
+            "accuracy.csv": sortable,
+            "accuracy.html": to_html(sortable, "Test accuracy", table.note, texts, marks),
+            "accuracy.md": to_markdown(table),
+            "costs.md": to_markdown(costs, COST_TEXTS),
+            "costs.html": to_html(costs.cells, "What runs cost", costs.note, COST_TEXTS),
+            "accuracy.tex": to_latex(table),
+        },
+    )
     logger.info("%d runs in %d rows of %s", len(runs), len(table.cells), output / "accuracy.md")
 
 

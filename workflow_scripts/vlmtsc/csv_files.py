@@ -1,14 +1,16 @@
-"""Reading the tables that steps have written."""
+"""Reading and writing the tables of steps."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
@@ -32,3 +34,21 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
         return pd.read_csv(io.BytesIO(content), **options)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a table ({error})") from error
+
+
+def write_files(folder: Path, contents: Mapping[str, pd.DataFrame | str]) -> None:
+    """Write a table in its several forms, each file whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there; other files in it are left alone.
+    contents : mapping of file name to DataFrame or str
+        A DataFrame is written as CSV without its index, a text as it is.
+    """
+    for name, content in contents.items():
+        with atomic_path(folder / name) as temporary:
+            if isinstance(content, str):
+                temporary.write_text(content, encoding="utf-8")
+            else:
+                content.to_csv(temporary, index=False)
