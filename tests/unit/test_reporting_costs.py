@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from vlmtsc.errors import InputError
 from vlmtsc.reporting.costs import (
+    GPU_MEMORY,
     NO_PEAK,
     adapter_flops,
     costs_table,
@@ -149,7 +150,10 @@ def finished_run(
     """Give a finished run of 10 (seed 0) or 20 minutes."""
     minutes = 10 * (seed + 1)
     costs = run_costs(
-        record([H100] if gpu else [], threads=1) | {"wall_seconds": 60.0 * minutes}, 10**9, 30.0
+        record([H100] if gpu else [], threads=1)
+        | {"wall_seconds": 60.0 * minutes, "peak_gpu_memory_mb": 40960.0 if gpu else None},
+        10**9,
+        30.0,
     )
     return dict.fromkeys(RUN_COLUMNS) | {
         "model": "m",
@@ -186,7 +190,7 @@ def test_the_table_shows_means_of_seeds_and_adds_up_what_was_spent() -> None:
         in table.note
     )
     assert NO_PEAK in table.note
-    assert not {"utilisation %", "GPU hours"} & set(table.cells)
+    assert not {"utilisation %", "GPU hours", "GPU memory (GiB)"} & set(table.cells)
     assert "| d         | plot" in to_markdown(table)
 
 
@@ -194,7 +198,8 @@ def test_the_table_of_gpus_has_their_hours_and_utilisation() -> None:
     table = costs_table(runs_table([finished_run("plot", 0, gpu=True)]))
     row = table.cells.iloc[0]
     rate = 10**9 * 1000 / 600  # of `record`: 1,000 tokens
-    assert row["GPU hours"] == "0.167"
+    assert (row["GPU hours"], row["GPU memory (GiB)"]) == ("0.167", "40")
+    assert GPU_MEMORY in table.note
     assert float(row["utilisation %"]) == pytest.approx(100 * rate / 989e12, rel=0.01)
     assert costs_table(runs_table([])).cells.empty
     assert "No run is finished." in to_markdown(costs_table(runs_table([])))

@@ -15,13 +15,13 @@ from tiny_llava import TinyTask, make_task, recipe
 from transformers import TrainerCallback
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import read_json
+from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.reporting.tables import RECORD, run_row
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune, image_paths
-from vlmtsc.training.progress import COLUMNS, TrainingLog
+from vlmtsc.training.progress import COLUMNS, Stopwatch, TrainingLog
 from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.states import latest_state
 
@@ -263,10 +263,13 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
             train(tiny_checkpoint, task, tmp_path / "states", **options)
     state = latest_state(tmp_path / "states", keep_best=False)
     assert state == tmp_path / "states" / "checkpoint-2"
+    assert 0 < read_json(state / Stopwatch.FILE)["seconds"] < 600
+    write_json(state / Stopwatch.FILE, {"seconds": 1000.0})
     resumed = train(tiny_checkpoint, task, tmp_path / "states", **options)
     expected, found = weights(whole.model), weights(resumed.model)
     assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
     assert resumed.log.rows == whole.log.rows
+    assert 1000 < resumed.record["wall_seconds"] < 1600  # with what was spent before the interruption
     costs = {"wall_seconds", "tokens_per_second", "samples_per_second", "peak_memory_mb"}
     assert {key for key in whole.record if whole.record[key] != resumed.record[key]} <= costs
 

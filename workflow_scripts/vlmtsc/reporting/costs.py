@@ -28,12 +28,13 @@ PEAKS: list[tuple[tuple[str, ...], float]] = [
 NOTE = (
     "Of fine-tuning, means over seeds, by the clock: loading, encoding of images and validation are in it, and what "
     "other work took from the machine. CPU hours: clock times threads of all processes; GPU hours: clock times GPUs. "
-    "A run that was interrupted counts from where it went on. Memory: the process's largest resident set, not a GPU's "
-    "memory. Evaluation: clock of the whole job, measured by Snakemake. FLOP/token: 4 for each frozen weight of an "
-    "adapted layer and 6 for each of LoRA's; not counted are layers without LoRA, embeddings, output layer, "
+    "Of a run that was interrupted, what came after its last state is not counted. Memory: the process's largest "
+    "resident set. Evaluation: clock of the whole job, measured by Snakemake. FLOP/token: 4 for each frozen weight of "
+    "an adapted layer and 6 for each of LoRA's; not counted are layers without LoRA, embeddings, output layer, "
     "attention's products, projector and tower. FLOP/s: FLOP/token times training tokens by the clock, of all devices "
     "together."
 )
+GPU_MEMORY = "GPU memory: the most that tensors held at once, of the first process."
 KNOWN_PEAK = (
     "Utilisation: FLOP/s as a share of what the GPUs reach with dense bfloat16 matrices (data sheets)."
 )
@@ -177,6 +178,7 @@ def run_costs(
     )
     return {
         "device": name,
+        "peak_gpu_memory_mb": record.get("peak_gpu_memory_mb"),  # earlier runs have not recorded it
         "cpu_hours": seconds * threads / 3600,
         "gpu_hours": seconds * gpus / 3600,
         "evaluation_seconds": evaluation_seconds,
@@ -216,6 +218,7 @@ def costs_table(runs: pd.DataFrame) -> AccuracyTable:
         row |= {"minutes": figure(means["wall_seconds"] / 60), "CPU hours": figure(means["cpu_hours"])}
         if on_gpus:
             row["GPU hours"] = figure(means["gpu_hours"])
+            row["GPU memory (GiB)"] = figure(means["peak_gpu_memory_mb"] / 1024)
         row |= {
             "memory (GiB)": figure(means["peak_memory_mb"] / 1024),
             "training tokens": short_count(means["train_tokens"]),
@@ -232,7 +235,9 @@ def costs_table(runs: pd.DataFrame) -> AccuracyTable:
         rows.append(row)
     cells = pd.DataFrame(rows)
     unmarked = pd.DataFrame(False, index=cells.index, columns=cells.columns)
-    return AccuracyTable(cells, unmarked, " ".join([NOTE, peak_note(done), total_note(done)]))
+    return AccuracyTable(
+        cells, unmarked, " ".join([NOTE, *[GPU_MEMORY] * on_gpus, peak_note(done), total_note(done)])
+    )
 
 
 def peak_note(done: pd.DataFrame) -> str:

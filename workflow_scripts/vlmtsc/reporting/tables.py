@@ -50,6 +50,7 @@ RECORD = [
 #: there are none of processor threads, that fine-tuning and evaluation have held.
 COSTS = [
     "device",
+    "peak_gpu_memory_mb",
     "cpu_hours",
     "gpu_hours",
     "evaluation_seconds",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +28,14 @@ from vlmtsc.training.averaging import AveragingTrainer
 from vlmtsc.training.compilation import compile_layers
 from vlmtsc.training.examples import Example, make_examples
 from vlmtsc.training.processes import Processes, join_processes
-from vlmtsc.training.progress import TrainingLog
-from vlmtsc.training.record import git_revision, hardware, package_versions, peak_memory_mb
+from vlmtsc.training.progress import Stopwatch, TrainingLog
+from vlmtsc.training.record import (
+    git_revision,
+    hardware,
+    package_versions,
+    peak_gpu_memory_mb,
+    peak_memory_mb,
+)
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.states import agreed_state, fault_of_file
@@ -147,7 +152,7 @@ def finetune(
         If checkpoint, conversations and plots do not fit each other, the machine lacks what the recipe needs, a
         batch does not fit its memory, or the loss is no longer finite.
     """
-    started = time.monotonic()
+    stopwatch = Stopwatch()
     processes = join_processes()
     torch.set_num_threads(threads)
     set_seed(settings.seed)
@@ -186,7 +191,12 @@ def finetune(
         training_arguments(settings, schedule, base.device, checkpoints, has_images=vision is not None),
         train_dataset=parts[0],
         eval_dataset=parts[1],
-        callbacks=[log, *_early_stopping(settings, examples[1], schedule.steps_per_epoch), *trackers],
+        callbacks=[
+            log,
+            stopwatch,
+            *_early_stopping(settings, examples[1], schedule.steps_per_epoch),
+            *trackers,
+        ],
         settings=settings,
         answers=answers,
         vision=vision,
@@ -198,11 +208,10 @@ def finetune(
     if processes.count > 1:
         torch.manual_seed(settings.seed + processes.rank)  # so that the dropout of each process is its own
     try:
-        _run(trainer, log, checkpoints)
+        _run(trainer, log, stopwatch, checkpoints)
     except torch.OutOfMemoryError as error:
         raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
-    wall = time.monotonic() - started
-    record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, wall)
+    record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, stopwatch.seconds)
     details = {
         "processes": processes.count,
         "hardware": hardware(threads),
@@ -223,7 +232,7 @@ def _early_stopping(
     return [PatientEarlyStopping(patience, settings.early_stopping_threshold, chance)]
 
 
-def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
+def _run(trainer: AnswerTrainer, log: TrainingLog, stopwatch: Stopwatch, checkpoints: Path) -> None:
     """Train, from the last state in `checkpoints` if there is one, and validate the final state.
 
     Where the best adapter is kept, the Trainer has put it back in place at the end.
@@ -238,6 +247,7 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, checkpoints: Path) -> None:
     if last is not None:
         logger.info("goes on from %s", last)
         log.restore(read_json(last / "trainer_state.json")["log_history"])
+        stopwatch.restore(last)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if (
         not log.rows
@@ -293,6 +303,7 @@ def _record(
         "tokens_per_second": round(tokens / wall_seconds, 1),
         "samples_per_second": round(samples / wall_seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
+        "peak_gpu_memory_mb": peak_gpu_memory_mb(),
         "trainable_parameters": parameters["trainable"],
         "total_parameters": parameters["total"],
         "kept_step": kept["step"],  # whose adapter the next two figures are of

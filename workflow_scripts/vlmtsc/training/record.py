@@ -63,3 +63,10 @@ def processor_name() -> str:
 def peak_memory_mb() -> float:
     """Return the process's largest resident set, in MiB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def peak_gpu_memory_mb() -> float | None:
+    """Return the most that tensors of this process have held of its GPU at once, in MiB; None without a GPU."""
+    import torch
+
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else None
