@@ -107,7 +107,7 @@ def write_both(output: Path, rows: pd.DataFrame, inputs: pd.DataFrame, said: lis
             "evidence.html": to_html(
                 table.cells,
                 "The fine-tuned model and simple methods",
-                " ".join([*said, table.note]),
+                "\n".join([*said, table.note]),
                 TEXT_COLUMNS,
                 table.chosen,
             ),

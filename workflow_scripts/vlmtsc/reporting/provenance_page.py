@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from jinja2 import Environment
 
-from vlmtsc.reporting.page_style import SORTING, STYLE
+from vlmtsc.reporting.pages import PAGES
 
-PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+PAGE = PAGES.from_string("""\
+{% extends "frame.html" %}
 {% macro table(columns, rows, text=()) %}
 <div class="scroll" tabindex="0"><table>
 <thead><tr>{% for name in columns -%}
@@ -22,16 +22,7 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 {% endfor %}
 </tbody></table></div>
 {% endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Provenance</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<h1>Provenance</h1>
+{% block content %}
 <p>{{ summary | join(" ") }} Written by version {{ workflow.version }} of the workflow, at revision
 <code>{{ workflow.git_revision }}</code>.</p>
 
@@ -83,9 +74,7 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 <p>As resolved: the defaults, the files and the command line merged, and the rows of the tables that it names, without
 keys that change no result.</p>
 <pre tabindex="0">{{ configuration }}</pre>
-<script>{{ sorting }}</script>
-</body>
-</html>
+{% endblock %}
 """)
 
 
@@ -102,8 +91,7 @@ def to_page(provenance: Mapping[str, Any]) -> str:
     runs = [_run(run) for run in provenance["runs"]]
     baselines = _baselines(provenance["datasets"])
     return PAGE.render(
-        style=STYLE,
-        sorting=SORTING,
+        title="Provenance",
         summary=provenance["summary"],
         workflow=provenance["workflow"],
         datasets=datasets,

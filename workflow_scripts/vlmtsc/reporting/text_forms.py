@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from vlmtsc.reporting.methods_text import MethodsText
-from vlmtsc.reporting.page_style import STYLE
+from vlmtsc.reporting.pages import PAGES
 from vlmtsc.reporting.references import CITATION, Reference
 
 _CODE = re.compile(r"`([^`]+)`")
@@ -24,17 +23,9 @@ _LATEX = {
 }
 TABLE = "Datasets: cases of each part, channels, timepoints and classes."
 
-PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Methods</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<h1>Methods</h1>
+PAGE = PAGES.from_string("""\
+{% extends "frame.html" %}
+{% block content %}
 {% for title, paragraphs in sections %}
 <h2>{{ title }}</h2>
 {% for paragraph in paragraphs %}
@@ -62,8 +53,7 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 {%- endif %}</li>
 {% endfor %}
 </ol>
-</body>
-</html>
+{% endblock %}
 """)
 
 
@@ -150,7 +140,7 @@ def to_html(text: MethodsText, references: Sequence[Reference]) -> str:
     ]
     columns = list(text.datasets[0]) if text.datasets else []
     return PAGE.render(
-        style=STYLE,
+        title="Methods",
         sections=sections,
         columns=columns,
         rows=[[_html_text(row[name], numbers) for name in columns] for row in text.datasets],

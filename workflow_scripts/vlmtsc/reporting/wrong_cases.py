@@ -9,32 +9,19 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jinja2 import Environment
-
 from vlmtsc.reporting.cases import WrongCase, classes_to_show, shortened
+from vlmtsc.reporting.pages import PAGES
 
 #: Cases of each scenario, scenarios whose cases are shown (the first ones), classes of a case: at most.
 CASES, MAX_SCENARIOS, MAX_CLASSES = 3, 12, 6
 #: Characters of a prompt that are shown before it is unfolded.
 PROMPT_SHOWN = 600
 
-PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-body { font: 14px/1.45 system-ui, sans-serif; color: #222; background: #fff; margin: 1.2rem; }
-h1 { font-size: 1.15rem; margin: 0 0 .6rem; }
-h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; border-bottom: 2px solid #444; }
-h3 { font-size: .95rem; margin: 0 0 .4rem; }
-p { max-width: 60rem; color: #444; margin: .4rem 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
-th.text, td.text { text-align: left; }
+PAGE = PAGES.from_string("""\
+{% extends "frame.html" %}
+{% block looks %}
+body { max-width: none; }
+table { white-space: normal; }
 .case { display: flex; flex-wrap: wrap; gap: .6rem 1.4rem; padding: 1rem 0; border-bottom: 1px solid #ddd; }
 .case > div { flex: 1 1 24rem; min-width: 0; }
 .case img { border: 1px solid #bbb; max-width: 100%; align-self: flex-start; }
@@ -45,19 +32,16 @@ th.text, td.text { text-align: left; }
 .true .bar span { background: #56b4e9; }
 .predicted .bar span { background: #d55e00; }
 .true, .predicted { font-weight: 600; }
-pre { font: 12px/1.4 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap;
-  overflow-wrap: anywhere; background: #f6f6f6; border: 1px solid #ddd; padding: .5rem .7rem; margin: .4rem 0; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 pre em { color: #a33c00; }
-summary { cursor: pointer; color: #0b5b94; }
+summary { cursor: pointer; }
 @media (max-width: 40rem) {
-  body { font-size: 13px; margin: .8rem; }
+  body { font-size: 13px; padding: 0 .8rem; }
   th, td, .scores td { padding: .2rem .3rem; }
   .case > div { flex-basis: 100%; }
 }
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
+{% endblock %}
+{% block content %}
 <p>{{ note }}</p>
 <div class="scroll"><table>
 <thead><tr>
@@ -116,8 +100,7 @@ alt="plot of {{ card.id }}">
 </section>
 {% endfor %}
 {% endfor %}
-</body>
-</html>
+{% endblock %}
 """)
 
 

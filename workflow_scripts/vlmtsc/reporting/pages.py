@@ -1,11 +1,21 @@
-"""What the pages of text in the report share: their look, and tables that sort."""
+"""What the HTML pages of the report share: frame, look, and tables that sort. Each page needs no other file.
+
+Snakemake's report shows HTML, PNG and PDF; a CSV it only offers for download.
+"""
 
 from __future__ import annotations
 
-from markupsafe import Markup
+from jinja2 import DictLoader, Environment
 
 #: Nothing is wider than the window: tables and code scroll inside their own box, long words break.
-STYLE = Markup("""
+FRAME = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
 body { font: 15px/1.55 system-ui, sans-serif; color: #222; background: #fff; margin: 1.2rem auto; padding: 0 1.2rem;
   max-width: 70rem; overflow-wrap: break-word; }
 h1 { font-size: 1.35rem; margin: 0 0 .6rem; }
@@ -13,7 +23,8 @@ h2 { font-size: 1.1rem; margin: 1.8rem 0 .4rem; border-bottom: 1px solid #ddd; p
 h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 p, li { max-width: 48rem; }
 code { font: .88em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-pre { font: .82em/1.45 ui-monospace, monospace; background: #f6f7f8; padding: .8rem; overflow-x: auto; }
+pre { font: .82em/1.45 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; background: #f6f7f8;
+  padding: .8rem; overflow-x: auto; }
 dl { display: grid; grid-template-columns: minmax(7rem, 16rem) minmax(0, 1fr); gap: .2rem 1rem; margin: .3rem 0; }
 dt { color: #555; overflow-wrap: anywhere; }
 dd { margin: 0; }
@@ -27,23 +38,39 @@ th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid #0173b2; outline-offset: 2px; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; }
 th[aria-sort=descending] button::after { content: " \\25BC"; }
-a { color: #0b5c8f; }
-""")
-
-#: A click on a head sorts the table that it stands in; what is not a number comes last.
-SORTING = Markup("""
+a, summary { color: #0b5c8f; }
+{% block looks %}{% endblock %}
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% block content required %}{% endblock %}
+<script>
 "use strict";
-const number = (cell) => cell.textContent.trim() === "" ? NaN : Number(cell.textContent);
+// A click on a head sorts the table that it stands in, by the number that a cell begins with; what has none comes last.
+const units = {k: 1e3, M: 1e6, G: 1e9};
+function key(cell) {
+  const found = cell.textContent.match(/^([-+]?\\d[\\d,]*\\.?\\d*(?:e[-+]?\\d+)?)([kMG]?)(?=[\\s%]|$)/);
+  return found ? Number(found[1].replaceAll(",", "")) * (units[found[2]] || 1) : null;
+}
 document.querySelectorAll("th button").forEach((button) => button.addEventListener("click", () => {
   const head = button.parentElement, table = head.closest("table"), body = table.tBodies[0];
-  const column = head.cellIndex, sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  const column = head.cellIndex, sign = head.getAttribute("aria-sort") === "descending" ? 1 : -1;
   table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
   head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
   [...body.rows].sort((left, right) => {
-    const a = left.cells[column], b = right.cells[column], x = number(a), y = number(b);
-    if (!isNaN(x) && !isNaN(y)) return sign * (x - y);
-    if (isNaN(x) !== isNaN(y)) return isNaN(x) ? 1 : -1;
+    const a = left.cells[column], b = right.cells[column], x = key(a), y = key(b);
+    if (x !== null && y !== null) return sign * (x - y);
+    if (x !== null || y !== null) return x === null ? 1 : -1;
     return sign * a.textContent.localeCompare(b.textContent);
   }).forEach((row) => body.append(row));
 }));
-""")
+</script>
+</body>
+</html>
+"""
+
+#: Templates begin with ``{% extends "frame.html" %}`` and fill its block ``content``; ``looks`` may add to the style.
+PAGES = Environment(
+    autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=DictLoader({"frame.html": FRAME})
+)
