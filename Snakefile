@@ -49,6 +49,7 @@ rule all:
 
 
 onstart:
+    end_on_sigterm()
     refuse_training()
     hold_results()
 

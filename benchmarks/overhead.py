@@ -1,19 +1,19 @@
-"""Measure what a job costs that is not work: imports, loading, saving; against the same jobs of an earlier revision.
+"""Measure what a job costs that is not work: imports, loading, saving; against jobs that import everything.
 
-    python benchmarks/overhead.py [--before REVISION] [--rounds 2]
+    python benchmarks/overhead.py [--rounds 2] [--rules finetune_model,write_tables]
 
 The workflow runs once on a LLaVA of two layers and 24 series, for which there is next to nothing to do. Then the
-command of one job of each rule runs again, with the scripts of both revisions in turns. Needs the repository's history.
+command of one job of each rule runs again, in turns with itself after the imports of all that the workflow's jobs need:
+what each would cost if their scripts shared their imports, as modules that import at their heads make them do.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import re
+import shlex
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -24,30 +24,16 @@ sys.path.insert(0, str(ROOT / "tests"))
 from tiny_llava import write_checkpoint
 from tiny_project import CONFIGURATION, tiny_project
 
-#: The revision before imports were looked at.
-BEFORE = "c0ac05e"
+#: What jobs need, each something else of it; then the script as it would run by itself.
+EVERYTHING = (
+    "import matplotlib.pyplot, pandas, peft, scipy.stats, seaborn, sklearn.linear_model, torch; "
+    "from transformers import LlavaForConditionalGeneration, Trainer; "
+    "import os, runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, os.path.dirname(sys.argv[0])); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 SCENARIOS = ("plot_and_numbers",)
 #: Finished trainings are not to be found again.
 FORGET = "rm -rf results/shared_runs results/checkpoints"
-
-
-def scripts_of(revision: str, folder: Path) -> Path:
-    """Write the scripts of a revision into a folder.
-
-    Raises
-    ------
-    SystemExit
-        If the repository does not have the revision.
-    """
-    command = ["git", "-C", str(ROOT), "archive", revision, "workflow_scripts"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise SystemExit(
-            f"--before {revision}: {done.stderr.decode().strip()}; allowed: a commit of this clone"
-        )
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "workflow_scripts"
 
 
 def snakemake(project: Path, *arguments: str) -> str:
@@ -96,24 +82,25 @@ def seconds_of(command: str, project: Path) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def measure(before: str, rounds: int, rules: tuple[str, ...]) -> list[Row]:
-    """Run one job of each rule with the scripts of both revisions in turns."""
+def measure(rounds: int, rules: tuple[str, ...]) -> list[Row]:
+    """Run one job of each rule in turns as it is and with all imports."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         project = tiny_project(folder / "project", write_checkpoint(folder / "checkpoint"), SCENARIOS)
-        earlier = scripts_of(before, folder / "before")
         snakemake(project)
         plan = commands(snakemake(project, "--dry-run", "--printshellcmds", "--forceall"))
         for rule, command in plan.items():
             if rules and rule not in rules:
                 continue
             command = f"{FORGET}; {command}" if rule == "finetune_model" else command
-            old = command.replace("python workflow_scripts/", f"python {earlier}/")
+            eager = command.replace(
+                "python workflow_scripts/", f"python -c {shlex.quote(EVERYTHING)} workflow_scripts/"
+            )
             seconds = interleaved(
                 {
                     "ours": lambda text=command: seconds_of(text, project),
-                    "other": lambda text=old: seconds_of(text, project),
+                    "other": lambda text=eager: seconds_of(text, project),
                 },
                 rounds,
             )
@@ -126,7 +113,7 @@ def measure(before: str, rounds: int, rules: tuple[str, ...]) -> list[Row]:
                     ratio=seconds["other"] / seconds["ours"],
                     aim="",
                     agreement="both succeed",
-                    notes=f"other side: revision {before}",
+                    notes="other side: with all imports",
                     load=load(),
                 )
             )
@@ -138,13 +125,12 @@ def main() -> None:
     options = parse(
         __doc__,
         {
-            "before": (str, BEFORE, "revision to compare with"),
             "rounds": (int, 2, "turns of each side"),
             "rules": (str, "", "rules to measure, with commas between them; all if empty"),
         },
     )
     chosen = tuple(name for name in options.rules.split(",") if name)
-    report(measure(options.before, options.rounds, chosen), options.output)
+    report(measure(options.rounds, chosen), options.output)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -90,6 +92,17 @@ def code_of(script):
         return code_digest(ROOT / "workflow_scripts" / f"{script}.py", ROOT / "workflow_scripts")
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+def end_on_sigterm():
+    """Have SIGTERM end Snakemake after its running jobs at any moment. Snakemake's own handler waits for a lock that the code
+    which it interrupts may hold (9.27.1, while jobs are selected), and then both wait for good; a thread can wait.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        signal.signal(
+            signal.SIGTERM, lambda *received: threading.Thread(target=handler, args=received).start()
+        )
 
 
 def hold_results():

@@ -133,6 +133,7 @@ rule write_headline:
     input:
         runs=f"{RESULTS}/tables/runs.csv",
         methods=f"{RESULTS}/tables/methods.csv",
+        controls=f"{RESULTS}/tables/controls.csv" if CONFIGURATION.options["evaluate"]["controls"] else [],
     output:
         headline=f"{RESULTS}/methods/headline.html",
     log:
@@ -146,8 +147,9 @@ rule write_headline:
         mem_mb=growing(500),
         runtime=10,
     params:
+        controls=option_of("controls"),
         script=path_of("write_headline"),
         code=code_of("write_headline"),
     shell:
-        "python {params.script} --runs {input.runs:q} --methods {input.methods:q} --output {output.headline:q} "
-        "--log {log:q}"
+        "python {params.script} --runs {input.runs:q} --methods {input.methods:q} {params.controls} "
+        "--output {output.headline:q} --log {log:q}"

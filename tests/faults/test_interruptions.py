@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -67,3 +68,27 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
     assert outcome(disturbed, rules=rules) == outcome(undisturbed, rules=rules), f"{victim}: {text}"
     # A run that finds nothing to do takes no lock, and leaves the file of the dead one, which holds nobody up.
     assert "Nothing to be done" in text or not (disturbed / "results/.workflow.lock").exists()
+
+
+def test_sigterm_while_jobs_are_selected_ends_the_run(
+    disturbed: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    running: list[Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    solver = tmp_path / "bin" / "cbc"
+    solver.parent.mkdir()
+    # Says when it is asked, and takes its time; Snakemake then selects in another way.
+    solver.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nsleep 3\nexit 1\n")
+    solver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{solver.parent}{os.pathsep}{os.environ['PATH']}")
+    (disturbed / CAUSES["write_ledger"]).touch()
+    workflow = Running(disturbed, "write_ledger", "--scheduler-ilp-solver", "COIN_CMD")
+    running.append(workflow)
+    workflow.until((tmp_path / "asked").exists, "the selection of jobs")
+    workflow.send(signal.SIGTERM, "snakemake", "write_ledger")
+    workflow.process.wait(timeout=120)
+    assert "Will exit after finishing currently running jobs" in workflow.text
+    complete(disturbed, "write_ledger")
+    assert outcome(disturbed, rules=("write_ledger",)) == outcome(undisturbed, rules=("write_ledger",))

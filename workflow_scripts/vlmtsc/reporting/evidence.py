@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.baselines.settings import BASELINES
-from vlmtsc.evaluation.control_kinds import LEVEL, Control
+from vlmtsc.evaluation.control_kinds import INTACT, LEVEL, Control
 from vlmtsc.evaluation.statistics import ALPHA, holm
 from vlmtsc.reporting.comparisons import (
     BASELINE,
@@ -19,6 +19,7 @@ from vlmtsc.reporting.comparisons import (
     compare_predictions,
     p_text,
 )
+from vlmtsc.reporting.controls import NAMES
 from vlmtsc.reporting.tables import AccuracyTable, percent
 
 #: Verdicts of the paired test of the chosen scenario against the best simple method.
@@ -35,6 +36,8 @@ COLUMNS = [
         "accuracy_sd",
         "accuracy_low",
         "accuracy_high",
+        "balanced_accuracy",
+        "macro_f1",
     ),
     *(f"accuracy_{name}" for name in BASELINES),
     *("best_baseline", "best_accuracy", "best_low", "best_high", "difference", "difference_low"),
@@ -47,18 +50,20 @@ INPUTS: dict[str, Control] = {
     "order of numbers": "numbers_shuffled",
 }
 USED, NOT_USED, UNCLEAR = "used", "not used", "unclear"
-INPUT_COLUMNS = [*PLACE, "scenario", "chosen", "seeds", "accuracy", *INPUTS]
+SPOILT = {control: name for control, name in NAMES.items() if control != INTACT}
+INPUT_COLUMNS = [*PLACE, "scenario", "chosen", "seeds", "accuracy", *SPOILT, *INPUTS]
 TEXT_COLUMNS = ["model", "dataset", "verdict", "scenario", *INPUTS]
 NOTE = (
     "VLM: test accuracy in percent of the fine-tuned scenario chosen on validation, with its 95% interval (one seed: "
-    "Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Simple methods: test accuracy on "
-    "the same split. Bold: the one with the highest accuracy on validation, of several the first; it is the best "
+    "Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Balanced, macro F1: its balanced "
+    "accuracy and its unweighted mean of the classes' F1. Simple methods: test accuracy on the same split. Bold: the one with the highest accuracy on validation, of several the first; it is the best "
     "simple method, and the test part took no part in that choice either. Difference: in points, with a 95% interval "
     "from a bootstrap of the same cases for both. p: McNemar's exact test on the same cases (of several seeds the "
     f"first), with Holm's correction for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
 )
 INPUTS_NOTE = (
-    "What the controls at test time say of each scenario's inputs: not used, if swapping the image, taking the numbers "
+    "Test accuracy in percent, mean of the seeds, and what is left of it at test time with a blank image, that of a case "
+    "of another class, the numbers in another order, no numbers. What that says of each scenario's inputs: not used, if swapping the image, taking the numbers "
     "away or shuffling them changes neither the accuracy nor more than a few predictions; used, if the accuracy "
     f"differs (McNemar's exact test, p < {LEVEL:g}); unclear, if neither. With several seeds, how many say so. *: "
     "chosen on validation."
@@ -121,6 +126,7 @@ def evidence_rows(datasets: Sequence[DatasetEvidence]) -> pd.DataFrame:
         if vlm := by_kind.get(FINE_TUNED):
             row |= {key: vlm[key] for key in ("seeds", "n_cases", "accuracy", "accuracy_sd")}
             row |= {key: vlm[key] for key in ("accuracy_low", "accuracy_high")} | {"scenario": vlm["method"]}
+            row |= {key: vlm[key] for key in ("balanced_accuracy", "macro_f1")}
             row["majority_rate"] = found.method.metrics[0]["majority_rate"] if found.method else None
         if simple := by_kind.get(BASELINE):
             row |= {"best_baseline": simple["method"], "best_accuracy": simple["accuracy"]}
@@ -169,6 +175,7 @@ def input_rows(runs: pd.DataFrame, controls: pd.DataFrame, chosen: Mapping[Any, 
                 == place["scenario"]
             }
             | {"seeds": len(group), "accuracy": group["accuracy"].mean()}
+            | {control: of_run.loc[of_run["control"] == control, "accuracy"].mean() for control in SPOILT}
             | {name: use_of_input(of_run[of_run["control"] == control]) for name, control in INPUTS.items()}
         )
     return pd.DataFrame(rows, columns=INPUT_COLUMNS)
@@ -201,6 +208,8 @@ def evidence_table(rows: pd.DataFrame) -> AccuracyTable:
         head |= {"majority %": "-" if pd.isna(row["majority_rate"]) else percent(row["majority_rate"])}
         head |= {"VLM": "not run" if pd.isna(row["accuracy"]) else accuracy_with_interval(row)}
         head |= {"scenario": row["scenario"] or "-"}
+        for name, key in (("balanced %", "balanced_accuracy"), ("macro F1 %", "macro_f1")):
+            head[name] = "-" if pd.isna(row[key]) else percent(row[key])
         simple = {name: row[f"accuracy_{name}"] for name in present}
         tested = not pd.isna(row["p_value"])
         tail = {"difference": "-", "p (Holm)": "-", "verdict": row["verdict"]}
@@ -221,11 +230,13 @@ def evidence_table(rows: pd.DataFrame) -> AccuracyTable:
 def inputs_table(rows: pd.DataFrame) -> AccuracyTable:
     """Write `input_rows` for a reader."""
     several = [name for name in ("model",) if rows[name].nunique() > 1]
+    spoilt = {control: name for control, name in SPOILT.items() if rows[control].notna().any()}
     cells = pd.DataFrame(
         [
             {name: row[name] for name in [*several, "dataset"]}
             | {"scenario": row["scenario"] + (" *" if row["chosen"] else "")}
             | {"seeds": str(row["seeds"]), "accuracy %": percent(row["accuracy"])}
+            | {name: "-" if pd.isna(row[control]) else percent(row[control]) for control, name in spoilt.items()}
             | {name: row[name] or "-" for name in INPUTS}
             for row in rows.to_dict("records")
         ]

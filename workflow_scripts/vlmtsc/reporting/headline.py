@@ -6,6 +6,7 @@ import pandas as pd
 from jinja2 import Environment
 
 from vlmtsc.reporting.comparisons import BASELINE
+from vlmtsc.reporting.evidence import INPUTS
 from vlmtsc.reporting.tables import DONE, accuracy_text, choose_scenarios, joined, percent
 
 #: Rows on the first page; all are in the table of accuracies.
@@ -35,7 +36,9 @@ FRAGMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).fr
 """)
 
 
-def headline(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
+def headline(
+    runs: pd.DataFrame, methods: pd.DataFrame, controls: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, str, str]:
     """Choose each dataset's scenario on validation data, and put what to compare it with beside it.
 
     Parameters
@@ -44,6 +47,8 @@ def headline(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, s
         Tidy table of runs.
     methods : DataFrame
         Columns `METHOD_COLUMNS`: where it has baselines, the best of them stands beside.
+    controls : DataFrame, optional
+        Tidy table of controls: what is left of the accuracy without an input stands beside.
 
     Returns
     -------
@@ -64,6 +69,8 @@ def headline(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, s
         row = {"model": model} if models > 1 else {}
         row |= {"dataset": dataset, "chosen": scenario, "accuracy %": accuracy_text(of_scenario)}
         row["majority %"] = joined(of_scenario["majority_rate"], percent)
+        if controls is not None and (left := _left(controls, of_scenario.iloc[0])):
+            row["left without input %"] = left
         best = _best_baseline(methods, model, dataset)
         rows.append(row | ({"best baseline %": best} if best else {}))
     table = pd.DataFrame(rows).fillna("-")
@@ -79,9 +86,22 @@ def headline(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, s
         "Chosen: the scenario with the highest accuracy on validation data. Accuracy: on the test part, with its "
         "95% interval."
     )
+    if "left without input %" in table:
+        note += " Left without input: with the image of another case, without numbers, with numbers in another order."
     if "best baseline %" in table:
         note += " Best baseline: the one with the highest test accuracy, which favours it."
     return table, what, note
+
+
+def _left(controls: pd.DataFrame, run: pd.Series) -> str:
+    """Write what is left of a scenario's accuracy without each of its inputs, mean of the seeds."""
+    keys = ["model", "protocol", "dataset", "scenario"]
+    of_scenario = controls[(controls[keys] == run[keys]).all(axis=1)]
+    means = {
+        name: of_scenario.loc[of_scenario["control"] == control, "accuracy"].mean()
+        for name, control in INPUTS.items()
+    }
+    return ", ".join(f"{name} {percent(mean)}" for name, mean in means.items() if not pd.isna(mean))
 
 
 def _best_baseline(methods: pd.DataFrame, model: str, dataset: str) -> str:
