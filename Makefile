@@ -11,8 +11,10 @@ HISTORY ?=
 # make paper-embedded: what of the matrix to run. Empty means all; what is not run is shown as such.
 SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
-# Its further configuration, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
+# Its further configuration, and that of make evidence, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 CONFIG ?=
+# make evidence: the simple methods.
+BASELINES ?= majority, euclidean_1nn, dtw_1nn, minirocket, multirocket_hydra, fcn, logistic_tower, logistic_language
 # make publish-evidence: where the tables are, which section of the README they go to, and what made them.
 RESULTS ?= results
 SECTION ?= evidence
@@ -46,9 +48,10 @@ paper-embedded: environment ## the paper's table on the embedded model (SCENARIO
 	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \
 		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
 
-evidence: environment ## all simple methods, controls, and what the runs are evidence of (ARGS as for make results)
-	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- baselines controls
-	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- evidence
+evidence: environment ## the runs, simple methods, controls, ranks, and what that is evidence of (CONFIG="seeds=[0,1,2]")
+	@$(if $(findstring --config ,$(ARGS)),$(error make evidence: --config goes into CONFIG, not into ARGS))
+	@$(SNAKEMAKE) all baselines evidence --cores $(CORES) $(ARGS) --config 'baselines=[$(BASELINES)]' $(CONFIG)
+
 paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER=config/config.yaml SCENARIOS=)
 	@$(SNAKEMAKE) collect_paper --cores $(CORES) --configfile $(PAPER) \
 		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)

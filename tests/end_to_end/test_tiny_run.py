@@ -65,6 +65,7 @@ def expected_outputs() -> set[str]:
         for name in (
             "adapter/adapter_config.json",
             "adapter/adapter_model.safetensors",
+            "adapter/SHA256SUMS",
             "parameters.json",
             "training_log.csv",
             "run_record.json",

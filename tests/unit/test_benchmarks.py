@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -135,7 +136,7 @@ def test_operations_of_the_full_size() -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
-def test_overhead_tells_jobs_and_revisions_apart(tmp_path: Path) -> None:
+def test_overhead_tells_jobs_and_imports_apart(tmp_path: Path) -> None:
     import overhead
 
     plan = (
@@ -150,8 +151,14 @@ def test_overhead_tells_jobs_and_revisions_apart(tmp_path: Path) -> None:
     assert overhead.seconds_of(f"{sys.executable} -c pass", tmp_path) > 0
     with pytest.raises(SystemExit, match="failed"):
         overhead.seconds_of("false", tmp_path)
-    with pytest.raises(SystemExit, match="allowed: a commit"):
-        overhead.scripts_of("no-such-revision", tmp_path)
+    (tmp_path / "beside.py").touch()
+    (tmp_path / "script.py").write_text(
+        "import sys, beside\n"
+        "assert __name__ == '__main__' and sys.argv[1:] == ['--x', '1']\n"
+        "assert {'torch', 'peft', 'transformers.models.llava', 'scipy.stats', 'seaborn'} <= set(sys.modules)\n"
+    )
+    eager = f"{sys.executable} -c {shlex.quote(overhead.EVERYTHING)} script.py --x 1"
+    assert overhead.seconds_of(eager, tmp_path) > 0
 
 
 @pytest.mark.usefixtures("benchmarks")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -102,10 +103,31 @@ def test_a_new_adapter_changes_nothing(tiny_checkpoint: Path, task: TinyTask) ->
 
 def test_the_folder_holds_lora_and_projector_and_no_path(saved: tuple[PeftModel, Path]) -> None:
     files = sorted(path.name for path in saved[1].iterdir())
-    assert files == ["adapter_config.json", "adapter_model.safetensors"]
-    assert json.loads((saved[1] / files[0]).read_text())["base_model_name_or_path"] == "tiny"
+    assert files == ["SHA256SUMS", "adapter_config.json", "adapter_model.safetensors"]
+    assert json.loads((saved[1] / files[1]).read_text())["base_model_name_or_path"] == "tiny"
     names = set(load_file(saved[1] / "adapter_model.safetensors"))
     assert names == {re.sub(r"\.(modules_to_save\.)?default(?=\.|$)", "", name) for name in LORA | PROJECTOR}
+
+
+def test_a_flipped_bit_of_an_adapter_is_seen(
+    saved: tuple[PeftModel, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(saved[1], tmp_path / "copy")
+    assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder).returncode == 0
+    weights = folder / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    message = "adapter_model.safetensors is damaged: not the SHA-256 that SHA256SUMS says; remove the folder"
+    with pytest.raises(InputError, match=message):
+        load_adapter(load(tiny_checkpoint), folder)
+    weights.unlink()
+    with pytest.raises(InputError, match=r"names 'adapter_model\.safetensors', which is not there"):
+        load_adapter(load(tiny_checkpoint), folder)
+    # One that was made elsewhere has no digests.
+    shutil.copy(saved[1] / weights.name, weights)
+    (folder / "SHA256SUMS").unlink()
+    load_adapter(load(tiny_checkpoint), folder)
 
 
 @pytest.mark.filterwarnings("error:.*base_model_name_or_path")
@@ -149,11 +171,17 @@ def reshape(state: dict[str, torch.Tensor], name: str) -> None:
     state[name] = state[name].T.contiguous()
 
 
+def without_digests(folder: Path) -> Path:
+    """Make a saved adapter one that was made elsewhere; return its weights."""
+    (folder / "SHA256SUMS").unlink()
+    return folder / "adapter_model.safetensors"
+
+
 @pytest.mark.parametrize("change", [rename, remove, add, reshape])
 def test_an_adapter_that_does_not_fit_is_refused(
     saved: tuple[PeftModel, Path], tiny_checkpoint: Path, change
 ) -> None:
-    weights = saved[1] / "adapter_model.safetensors"
+    weights = without_digests(saved[1])
     state = load_file(weights)
     change(state, f"{BASE}.language_model.layers.0.self_attn.q_proj.lora_A.weight")
     save_file(state, weights)
@@ -162,7 +190,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
 
 
 def test_a_missing_projector_is_refused(saved: tuple[PeftModel, Path], tiny_checkpoint: Path) -> None:
-    weights = saved[1] / "adapter_model.safetensors"
+    weights = without_digests(saved[1])
     save_file({n: t for n, t in load_file(weights).items() if "projector" not in n}, weights)
     with pytest.raises(InputError, match="multi_modal_projector"):
         load_adapter(load(tiny_checkpoint), saved[1])
@@ -171,7 +199,7 @@ def test_a_missing_projector_is_refused(saved: tuple[PeftModel, Path], tiny_chec
 def test_what_is_no_adapter(tiny_checkpoint: Path, tmp_path: Path, saved: tuple[PeftModel, Path]) -> None:
     with pytest.raises(InputError, match="nowhere: not an adapter"):
         load_adapter(load(tiny_checkpoint), tmp_path / "nowhere")
-    (saved[1] / "adapter_model.safetensors").write_bytes(b"cut")
+    without_digests(saved[1]).write_bytes(b"cut")
     with pytest.raises(InputError, match="adapter: not an adapter"):
         load_adapter(load(tiny_checkpoint), saved[1])
 

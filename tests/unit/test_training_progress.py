@@ -21,7 +21,7 @@ def log_at(log: TrainingLog, step: int, **logs: float) -> None:
 
 @pytest.fixture
 def log() -> TrainingLog:
-    return TrainingLog("tiny/GunPoint/plot/seed-0", tokens_per_step=120.5, cases_per_step=4)
+    return TrainingLog("tiny/GunPoint/plot/seed-0", tokens_per_step=120.5, cases_per_step=4, vocabulary=1000)
 
 
 def test_rows_and_lines(log: TrainingLog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,6 +60,15 @@ def test_a_loss_that_is_no_number_ends_the_run(log: TrainingLog, loss: float) ->
         log_at(log, 3, loss=loss, learning_rate=1e-4)
 
 
+def test_losses_far_above_guessing_end_the_run(log: TrainingLog) -> None:
+    # Twice ln(1000) is 13.8. Four high ones between lower ones are noise, five in a row are not.
+    for step, loss in enumerate([2.5, 20.0, 20.0, 20.0, 20.0, 13.0, 14.0, 15.0, 16.0, 17.0], start=1):
+        log_at(log, step, loss=loss, learning_rate=1e-4)
+    message = r"diverges: loss 18 at step 11, for 5 logs above 13\.8; last loss below: 13 at step 6\. A lower"
+    with pytest.raises(InputError, match=message):
+        log_at(log, 11, loss=18.0, learning_rate=1e-4)
+
+
 def test_a_validation_loss_that_is_no_number_ends_the_run(log: TrainingLog) -> None:
     with pytest.raises(InputError, match="the loss is nan at step 5; last finite loss: none"):
         log_at(log, 5, eval_loss=math.nan, eval_accuracy=0.5)
@@ -73,6 +82,6 @@ def test_restored_rows_are_those_that_were_logged(log: TrainingLog) -> None:
         {"step": 5, "epoch": 1.0, "eval_loss": 0.5, "eval_accuracy": 0.75},
         {"step": 5, "epoch": 1.0, "train_runtime": 3.0},
     ]
-    again = TrainingLog("again", tokens_per_step=120.5, cases_per_step=4)
+    again = TrainingLog("again", tokens_per_step=120.5, cases_per_step=4, vocabulary=1000)
     again.restore(history)
     assert again.rows == log.rows

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_llava import TinyTask, make_task, recipe
 
+from vlmtsc.files import fault_of_sums
 from vlmtsc.model.adapter import save_adapter
 from vlmtsc.training.finetune import Finetuned, finetune
 from vlmtsc.training.sharing import RECORD, SharedRuns, holds
@@ -140,6 +141,11 @@ def test_a_damaged_outcome_is_not_shared(whole: Finetuned, tmp_path: Path, damag
         assert source.resolve() == run
     cut(run / damaged)
     assert not holds(run, "d")
+    if damaged.startswith("adapter"):  # without its header's help, too
+        assert (
+            fault_of_sums(run / "adapter")
+            == f"{Path(damaged).name} is damaged: not the SHA-256 that SHA256SUMS says"
+        )
     with runs.claim("d", tmp_path / "other") as source:
         assert source is None
     cut(tmp_path / "shared/d/runs.json")

@@ -23,6 +23,8 @@ from vlmtsc.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+#: Name of the file that holds the digests of the others in its folder.
+SUMS = "SHA256SUMS"
 #: Age of an unlocked temporary folder from which on nobody can be about to lock it.
 ABANDONED_SECONDS = 10.0
 
@@ -169,6 +171,33 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from error
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA-256 of each file of a folder into its ``SHA256SUMS``, as ``sha256sum --check`` takes them."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    (folder / SUMS).write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files), encoding="utf-8")
+
+
+def fault_of_sums(folder: Path) -> str | None:
+    """Say which file is not what ``SHA256SUMS`` of its folder says; None if all are, or there is no such file."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        return None
+    for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        path = folder / Path(name).name
+        if not name or not path.is_file():
+            return f"{SUMS} names {name!r}, which is not there"
+        if sha256(path) != digest:
+            return f"{name} is damaged: not the SHA-256 that {SUMS} says"
+    return None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_files(paths: Iterable[Path | zipfile.Path]) -> str:

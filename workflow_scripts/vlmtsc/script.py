@@ -28,6 +28,8 @@ logger = logging.getLogger("vlmtsc")
 
 #: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+NO_ROOM_TEXTS = (*map(os.strerror, NO_ROOM), "PytorchStreamWriter failed")
+NO_ROOM_MESSAGE = "%s: %s%s; what was half written is removed, the same command goes on once there is room"
 
 
 @contextmanager
@@ -86,13 +88,13 @@ def run_script(main: Callable[..., Any]) -> None:
             logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
         else:
             where = f": {error.filename}" if error.filename else ""
-            logger.error(
-                "%s: %s%s; what was half written is removed, the same command goes on once there is room",
-                main.__name__,
-                error.strerror,
-                where,
-            )
+            logger.error(NO_ROOM_MESSAGE, main.__name__, error.strerror, where)
         sys.exit(1)
-    except Exception:
-        logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
+    except Exception as error:
+        # Libraries in other languages pass on the system's words, or PyTorch's own, in errors of their own.
+        words = next((text for text in NO_ROOM_TEXTS if text in str(error)), None)
+        if words is None:
+            logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
+        else:
+            logger.error(NO_ROOM_MESSAGE, main.__name__, words, "")
         sys.exit(1)

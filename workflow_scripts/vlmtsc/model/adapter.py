@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
+from vlmtsc.files import atomic_path, fault_of_sums, write_sums
 from vlmtsc.model.dropout import MaskedDropout
 from vlmtsc.training.settings import FinetuneSettings
 
@@ -89,7 +89,7 @@ def parameter_groups(
 def save_adapter(
     model: PeftModel, folder: Path, base: str, state: Mapping[str, torch.Tensor] | None = None
 ) -> None:
-    """Write the adapter: safetensors and its configuration, nothing else.
+    """Write the adapter: safetensors, its configuration, and the digests of both.
 
     Parameters
     ----------
@@ -109,6 +109,7 @@ def save_adapter(
             temporary, safe_serialization=True, save_embedding_layers=False, state_dict=state
         )
         (temporary / "README.md").unlink(missing_ok=True)  # a model card template for the hub
+        write_sums(temporary)
 
 
 def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftModel:
@@ -117,8 +118,11 @@ def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftMode
     Raises
     ------
     InputError
-        If the file cannot be read, or holds other tensors than exactly those the model takes.
+        If a file cannot be read or is not what was saved, or holds other tensors than exactly those the model takes.
     """
+    fault = fault_of_sums(folder)
+    if fault is not None:
+        raise InputError(f"{folder}: {fault}; remove the folder to have it made anew")
     weights = folder / "adapter_model.safetensors"
     try:
         config = LoraConfig.from_pretrained(str(folder))

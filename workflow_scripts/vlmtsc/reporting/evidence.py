@@ -56,17 +56,18 @@ TEXT_COLUMNS = ["model", "dataset", "verdict", "scenario", *INPUTS]
 NOTE = (
     "VLM: test accuracy in percent of the fine-tuned scenario chosen on validation, with its 95% interval (one seed: "
     "Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Balanced, macro F1: its balanced "
-    "accuracy and its unweighted mean of the classes' F1. Simple methods: test accuracy on the same split. Bold: the one with the highest accuracy on validation, of several the first; it is the best "
-    "simple method, and the test part took no part in that choice either. Difference: in points, with a 95% interval "
-    "from a bootstrap of the same cases for both. p: McNemar's exact test on the same cases (of several seeds the "
-    f"first), with Holm's correction for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
+    "accuracy and its unweighted mean of the classes' F1. Simple methods: test accuracy on the same split. Bold: the "
+    "one with the highest accuracy on validation, of several the first; it is the best simple method, and the test "
+    "part took no part in that choice either. Difference: in points, with a 95% interval from a bootstrap of the same "
+    "cases for both. p: McNemar's exact test on the same cases (of several seeds the first), with Holm's correction "
+    f"for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
 )
 INPUTS_NOTE = (
-    "Test accuracy in percent, mean of the seeds, and what is left of it at test time with a blank image, that of a case "
-    "of another class, the numbers in another order, no numbers. What that says of each scenario's inputs: not used, if swapping the image, taking the numbers "
-    "away or shuffling them changes neither the accuracy nor more than a few predictions; used, if the accuracy "
-    f"differs (McNemar's exact test, p < {LEVEL:g}); unclear, if neither. With several seeds, how many say so. *: "
-    "chosen on validation."
+    "Test accuracy in percent, mean of the seeds, and what is left of it at test time with a blank image, the image of "
+    "a case of another class, the numbers in another order, no numbers. What that says of each scenario's inputs: not "
+    "used, if swapping the image, taking the numbers away or shuffling them changes neither the accuracy nor more than "
+    f"a few predictions; used, if the accuracy differs (McNemar's exact test, p < {LEVEL:g}); unclear, if neither. "
+    "With several seeds, how many say so. *: chosen on validation."
 )
 
 
@@ -236,7 +237,10 @@ def inputs_table(rows: pd.DataFrame) -> AccuracyTable:
             {name: row[name] for name in [*several, "dataset"]}
             | {"scenario": row["scenario"] + (" *" if row["chosen"] else "")}
             | {"seeds": str(row["seeds"]), "accuracy %": percent(row["accuracy"])}
-            | {name: "-" if pd.isna(row[control]) else percent(row[control]) for control, name in spoilt.items()}
+            | {
+                name: "-" if pd.isna(row[control]) else percent(row[control])
+                for control, name in spoilt.items()
+            }
             | {name: row[name] or "-" for name in INPUTS}
             for row in rows.to_dict("records")
         ]

@@ -308,8 +308,9 @@ def draw_confusion_matrices(confusion: pd.DataFrame) -> Figure:
                     axis.set(xticks=[], yticks=[], facecolor="0.93")
                     sns.despine(ax=axis, left=True, bottom=True)
                 else:
-                    counts = of_scenario.groupby(["true", "predicted"])["count"].sum().unstack()
-                    draw_confusion_matrix(axis, counts.reindex(index=classes, columns=classes))
+                    counts = of_scenario.groupby(["true", "predicted"])["count"].sum().unstack(fill_value=0)
+                    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+                    draw_confusion_matrix(axis, counts)
                 if row == 0:
                     axis.set_title(wrapped(scenario, 20))
                 if row == len(rows) - 1:

@@ -175,11 +175,16 @@ def run_name(key: Mapping[str, Any]) -> str:
 
 
 def confusion_rows(key: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Turn one run's confusion matrix into tidy rows, one for each pair of true and predicted class."""
+    """Turn one run's confusion matrix into tidy rows, one for each pair of true and predicted class that has cases.
+
+    Each class has its row of right predictions even without any, so that all are there; of two thousand classes nearly
+    all four million pairs have no case.
+    """
     return [
         dict(key) | {"true": true, "predicted": predicted, "count": count}
         for true, counts in zip(metrics["classes"], metrics["confusion_matrix"], strict=True)
         for predicted, count in zip(metrics["classes"], counts, strict=True)
+        if count or predicted == true
     ]
 
 

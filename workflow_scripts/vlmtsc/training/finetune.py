@@ -185,7 +185,12 @@ def finetune(
     if settings.torch_compile:
         compile_layers(model)
     per_step = sum(example.tokens for example in examples[0]) / schedule.steps_per_epoch
-    log = TrainingLog(name, per_step, len(examples[0]) / schedule.steps_per_epoch)
+    log = TrainingLog(
+        name,
+        per_step,
+        len(examples[0]) / schedule.steps_per_epoch,
+        vocabulary=base.config.text_config.vocab_size,
+    )
     trainer = (AveragingTrainer if settings.ema_decay else AnswerTrainer)(
         model,
         training_arguments(settings, schedule, base.device, checkpoints, has_images=vision is not None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from vlmtsc.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
+#: A loss above so many times that of guessing among all tokens, so many logs one after the other, is no noise.
+DIVERGED, PATIENCE = 2.0, 5
+HINT = "A lower learning_rate, a longer warmup_ratio or precision=fp32 may help"
 COLUMNS = (
     "step",
     "epoch",
@@ -38,13 +42,16 @@ class TrainingLog(TrainerCallback):
         Mean training tokens of an optimizer step.
     cases_per_step : float
         Mean training cases of an optimizer step.
+    vocabulary : int
+        Tokens that the model chooses from.
     """
 
-    def __init__(self, name: str, tokens_per_step: float, cases_per_step: float) -> None:
+    def __init__(self, name: str, tokens_per_step: float, cases_per_step: float, vocabulary: int) -> None:
         self.rows: list[dict[str, Any]] = []
         self._name = name
         self._tokens_per_step = tokens_per_step
         self._cases_per_step = cases_per_step
+        self._highest_loss = DIVERGED * math.log(vocabulary)
         self._started = time.monotonic()
         self._first_step = 0
 
@@ -70,6 +77,7 @@ class TrainingLog(TrainerCallback):
         row = self._row(state.global_step, state.epoch or 0.0, logs)
         self.rows.append(row)
         check_finite(self._name, row, self.rows)
+        check_divergence(self._name, self.rows, self._highest_loss)
         logger.info("%s", self._line(row, state))
 
     def _row(self, step: int, epoch: float, logs: dict[str, float]) -> dict[str, Any]:
@@ -155,7 +163,23 @@ def check_finite(name: str, row: dict[str, Any], rows: list[dict[str, Any]]) -> 
         return
     finite = [r for r in rows if r["loss"] is not None and abs(r["loss"]) < float("inf")]
     last = f"{finite[-1]['loss']:.4g} at step {finite[-1]['step']}" if finite else "none"
+    raise InputError(f"{name}: the loss is {loss} at step {row['step']}; last finite loss: {last}. {HINT}")
+
+
+def check_divergence(name: str, rows: list[dict[str, Any]], highest: float) -> None:
+    """Stop a run whose last losses are all far above that of guessing among all tokens: it will not come back.
+
+    Raises
+    ------
+    InputError
+        With the step, the loss there, the last one that was not as high, and what to try.
+    """
+    losses = [row for row in rows if row["loss"] is not None]
+    if len(losses) < PATIENCE or any(row["loss"] <= highest for row in losses[-PATIENCE:]):
+        return
+    before = [row for row in losses if row["loss"] <= highest]
+    last = f"{before[-1]['loss']:.4g} at step {before[-1]['step']}" if before else "none"
     raise InputError(
-        f"{name}: the loss is {loss} at step {row['step']}; last finite loss: {last}. "
-        "A lower learning_rate, a longer warmup_ratio or precision=fp32 may help"
+        f"{name}: the training diverges: loss {losses[-1]['loss']:.4g} at step {losses[-1]['step']}, for {PATIENCE} "
+        f"logs above {highest:.3g}; last loss below: {last}. {HINT}"
     )

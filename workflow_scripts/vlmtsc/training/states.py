@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import read_json
+from vlmtsc.files import fault_of_sums, read_json
 from vlmtsc.training.processes import Processes, wait_for_all
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def fault_of_folder(folder: Path, needed: tuple[str, ...]) -> str | None:
         if not (folder / name).is_file():
             return f"{name} is missing"
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    return next((fault for path in files if (fault := fault_of_file(path))), None)
+    return next((fault for path in files if (fault := fault_of_file(path))), None) or fault_of_sums(folder)
 
 
 def fault_of_state(state: Path, keep_best: bool, needed: tuple[str, ...] = NEEDED) -> str | None:
