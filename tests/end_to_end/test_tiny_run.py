@@ -203,7 +203,7 @@ def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakema
     # Tables of what is there no longer wait for controls.
     rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
     pages = {"write_provenance", "write_methods_text"}  # which tell what was asked
-    assert rules == {"report_predicted_time", "write_evidence", *pages, "all"}
+    assert rules == {"report_predicted_time", "write_evidence", "write_headline", *pages, "all"}
 
 
 def test_time_is_predicted_before_and_compared_after(finished: Path, snakemake: SnakemakeRunner) -> None:

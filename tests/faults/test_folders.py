@@ -58,7 +58,7 @@ def disk(disturbed: Path) -> Iterator[SmallDisk]:
 
 
 def size_of(folder: Path) -> int:
-    """Add up the bytes of jobs' files in pages, as a file system in memory counts them; the report is written by none."""
+    """Add up the bytes of jobs' files in pages, as a file system in memory counts them; no job writes the report."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "report.html"]
     return 4096 * sum(-(-path.stat().st_size // 4096) for path in files)
 

@@ -167,7 +167,25 @@ class Browser:
             time.sleep(0.02)
 
     def frame(self) -> int:
-        """Return the execution context of the frame inside the page that was loaded last."""
+        """Return the execution context of the frame inside the page, once it has loaded and no other takes its place.
+
+        Raises
+        ------
+        TimeoutError
+            After a minute.
+        """
+        until = time.monotonic() + TIMEOUT
+        seen = None
+        while time.monotonic() < until:
+            newest = self._newest_frame()
+            # The page may just have begun to load another document into the frame.
+            if newest is not None and newest == seen and self._is_loaded(newest):
+                return newest
+            seen = newest
+            time.sleep(0.1)
+        raise TimeoutError("the frame does not load")
+
+    def _newest_frame(self) -> int | None:
         self.run("0")  # takes in what has happened
         main = self.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
         made = [
@@ -175,8 +193,16 @@ class Browser:
             for event in self.events
             if event["method"] == "Runtime.executionContextCreated"
         ]
-        inner = [context["id"] for context in made if context["auxData"]["frameId"] != main]
-        return int(inner[-1])
+        inner = [int(context["id"]) for context in made if context["auxData"]["frameId"] != main]
+        return inner[-1] if inner else None
+
+    def _is_loaded(self, context: int) -> bool:
+        try:
+            return bool(self.run("document.readyState === 'complete' && document.body !== null", context))
+        except RuntimeError as error:
+            if "Cannot find context" in str(error):  # its document has gone
+                return False
+            raise
 
     def faults(self) -> list[str]:
         """Return what was written to the console as an error, and what was not caught, so far."""

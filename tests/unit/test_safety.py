@@ -25,6 +25,7 @@ UNQUOTED = {
     # option
     "params.matrix",  # matrix_options
     "params.plots",
+    "params.controls",
     "params.citation",
     "params.descriptions",
     "params.rationales",
