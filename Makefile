@@ -87,7 +87,7 @@ publish-paper: environment ## put the paper's table, as make paper-embedded left
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
 
 publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence for the paper's datasets)
-	@$(RUN) python workflow_scripts/publish_evidence.py --results $(RESULTS) --readme README.md --section $(SECTION) \
+	@$(RUN) python workflow_scripts/publish_evidence.py --results $(RESULTS) --readme README.md --figures docs/results --section $(SECTION) \
 		--command '$(EVIDENCE_COMMAND)'
 
 # What the benchmarks of training and scoring train on and score.

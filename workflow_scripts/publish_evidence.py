@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,11 @@ from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.publish_evidence")
 
+RANKS = (
+    "*Mean ranks of accuracies over the datasets, 1 is the best. A bar joins methods that are not significantly "
+    "different (pairwise signed-rank tests, corrected for the number of methods); exact p-values of all pairs stand in "
+    "`tables/rankings.csv`.*"
+)
 Section = Literal["evidence", "paper-evidence"]
 
 
@@ -23,9 +30,14 @@ def markers(section: Section) -> tuple[str, str]:
 
 
 def publish_evidence(
-    results: Path, readme: Path, command: str, section: Section = "evidence", log: Path | None = None
+    results: Path,
+    readme: Path,
+    figures: Path,
+    command: str,
+    section: Section = "evidence",
+    log: Path | None = None,
 ) -> None:
-    """Put what the runs are evidence of into the README: sentences that count, and both tables.
+    """Put what the runs are evidence of into the README: sentences that count, both tables, and ranks if there are.
 
     Parameters
     ----------
@@ -33,6 +45,8 @@ def publish_evidence(
         Results folder with ``tables/evidence.md`` and ``tables/by_dataset``.
     readme : Path
         File with the two markers between which the section stands.
+    figures : Path
+        Folder for the figure of ranks, which the README shows.
     command : str
         What made the tables.
     section : {"evidence", "paper-evidence"}
@@ -43,8 +57,14 @@ def publish_evidence(
     table = results / "tables/evidence.md"
     if not table.exists():
         raise InputError(f"{table}: not there; run make evidence first")
-    text = f"{table.read_text(encoding='utf-8').strip()}\n\n*Command:* `{command}`. {origin(results)}"
-    fill_section(readme, *markers(section), text)
+    parts = [table.read_text(encoding="utf-8").strip()]
+    ranks = results / "figures/critical_difference.png"
+    if ranks.exists():
+        figures.mkdir(parents=True, exist_ok=True)
+        shown = Path(shutil.copyfile(ranks, figures / f"{section}_{ranks.name}"))
+        parts += [f"![Ranks of all methods]({Path(os.path.relpath(shown, readme.parent)).as_posix()})", RANKS]
+    parts += [f"*Command:* `{command}`. {origin(results)}"]
+    fill_section(readme, *markers(section), "\n\n".join(parts))
     logger.info("%s: %s", readme, table)
 
 

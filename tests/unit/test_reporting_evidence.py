@@ -109,6 +109,9 @@ def test_verdicts_are_those_of_the_paired_tests(results: Path) -> None:
     }
     assert rows["scenario"].to_dict() == dict.fromkeys("ABCD", "plot")
     assert rows["best_baseline"].dropna().unique().tolist() == ["euclidean_1nn"]
+    # Three quarters of B's cases wrong, of two equally frequent classes.
+    assert rows.loc["B", ["accuracy", "balanced_accuracy"]].tolist() == [0.25, 0.25]
+    assert "balanced % |   macro F1 %" in text
     # Exact and corrected for three tests: 20 and 30 cases, all on one side, then one.
     assert rows.loc["A", "p_holm"] == pytest.approx(2 * 2 * 0.5**20)
     assert rows.loc["B", "p_holm"] == pytest.approx(3 * 2 * 0.5**30)
@@ -132,6 +135,15 @@ def test_inputs_that_are_not_used_are_counted_and_named(results: Path) -> None:
     assert "Image: of 2 scenarios that have it and controls, 1 does not use it: plot on B." in text
     assert "Numbers: of 1 scenarios that have it and controls, 1 does not use it: numbers on A." in text
     assert "2 of 5 scenarios have no controls: plot." in text
+    # What is left of the accuracy under each control stands beside it.
+    assert (
+        float(found.loc[("A", "numbers"), "accuracy"])
+        == float(found.loc[("A", "numbers"), "numbers_removed"])
+        == 0.25
+    )
+    header = next(line for line in text.splitlines() if "| scenario " in line and "swapped image" in line)
+    assert "no numbers" in header
+    assert "shuffled numbers" not in header  # nobody has this control
     page = (results / "tables/evidence_inputs.html").read_text()
     assert "not used" in page
 
@@ -169,13 +181,19 @@ def test_the_readme_takes_the_evidence(results: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("\n".join(["above", *markers("evidence"), *markers("paper-evidence"), "below"]))
     with pytest.raises(InputError, match="run make evidence first"):
-        publish_evidence(results, readme, "make evidence")
+        publish_evidence(results, readme, readme.parent / "docs", "make evidence")
     write(results, [0])
-    publish_evidence(results, readme, "make evidence", "paper-evidence")
+    publish_evidence(results, readme, readme.parent / "docs", "make evidence", "paper-evidence")
     text = readme.read_text()
     assert "*Command:* `make evidence`. *Runs:* 5, on Some CPU, 2 cores, no GPU" in text
     assert text.index("better on 1: A") > text.index(markers("paper-evidence")[0])
     assert text.endswith("below")
+    assert "Ranks" not in text  # too few datasets, no figure
+    (results / "figures").mkdir()
+    (results / "figures/critical_difference.png").write_bytes(b"ranks")
+    publish_evidence(results, readme, readme.parent / "docs", "make evidence")
+    assert "![Ranks of all methods](docs/evidence_critical_difference.png)" in readme.read_text()
+    assert (readme.parent / "docs/evidence_critical_difference.png").read_bytes() == b"ranks"
 
 
 def test_the_readme_has_both_sections() -> None:

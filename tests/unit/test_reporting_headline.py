@@ -63,6 +63,22 @@ def test_the_best_baseline_stands_beside() -> None:
     assert "which favours it" in note
 
 
+def test_what_is_left_without_each_input_stands_beside() -> None:
+    runs = runs_table([run("A", "both", 0.6, 0.9), run("B", "plot", 0.6, 0.9)])
+    left = {
+        "image_swapped": 0.1,
+        "image_blank": 0.5,
+        "numbers_removed": 0.8,
+        "numbers_shuffled": 0.85,
+        "intact": 0.9,
+    }
+    key = {"model": "tiny", "dataset": "A", "protocol": "pooled", "scenario": "both", "seed": 0}
+    controls = pd.DataFrame([{**key, "control": name, "accuracy": value} for name, value in left.items()])
+    table, _, note = headline(runs, NONE, controls)
+    assert table["left without input %"].tolist() == ["image 10.0, numbers 80.0, order of numbers 85.0", "-"]
+    assert "the image of another case" in note
+
+
 def test_a_long_table_is_cut_and_says_so() -> None:
     runs = runs_table([run(f"D{number}", "plot", 0.5, 0.5) for number in range(SHOWN + 4)])
     text = to_fragment(*headline(runs, NONE))
