@@ -19,6 +19,7 @@ BASELINES ?= majority, euclidean_1nn, dtw_1nn, minirocket, multirocket_hydra, fc
 RESULTS ?= results
 SECTION ?= evidence
 EVIDENCE_COMMAND ?= make evidence
+export EVIDENCE_COMMAND
 # make paper: the configuration whose finished runs it takes; SCENARIOS, DATASETS and CONFIG as for make paper-embedded.
 PAPER ?= config/paper-embedded.yaml
 
@@ -84,11 +85,11 @@ corrections: environment ## measure what each fault of the original is worth, in
 
 publish-paper: environment ## put the paper's table, as make paper-embedded left it, into the README
 	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
-		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"'
+		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"$(if $(CONFIG), CONFIG="$(CONFIG)")'
 
 publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence for the paper's datasets)
 	@$(RUN) python workflow_scripts/publish_evidence.py --results $(RESULTS) --readme README.md --figures docs/results --section $(SECTION) \
-		--command '$(EVIDENCE_COMMAND)'
+		--command "$$EVIDENCE_COMMAND"
 
 # What the benchmarks of training and scoring train on and score.
 BENCH_INPUTS := results/models/embedded results/plots/ItalyPowerDemand/line \

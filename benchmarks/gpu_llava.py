@@ -11,6 +11,7 @@ run, and that their losses agree, and says nothing about speed.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import tempfile
 import time
@@ -46,8 +47,9 @@ from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
 
 #: Supervised tokens of a sample: a class and the end token.
 ANSWER = 3
-#: The mean losses of both sides may differ by this share.
-TOLERANCE = 0.02
+#: By precision, the share by which the losses of each step may differ. Random weights give other samples other losses,
+#: by half a percent: only float32 tells whether both sides see the same.
+TOLERANCES = {"bf16": 0.02, "fp32": 1e-4}
 
 
 def configuration(size: str) -> LlavaConfig:
@@ -119,7 +121,7 @@ def recipe(size: str, micro_batch: int) -> FinetuneSettings:
         early_stopping_threshold=0.0,
         keep="last",
         max_grad_norm=1.0,
-        precision="bf16",
+        precision="bf16" if size == "full" else "fp32",
         attention="sdpa",
     )
 
@@ -210,9 +212,12 @@ def plain_side(size: str, settings: FinetuneSettings, material: tuple[list[Examp
         return batch | {"pixel_values": images[batch.pop("image_index")].to(base.dtype)}
 
     def make(steps: int, folder: Path) -> Trainer:
-        shared = arguments(settings, steps, device, folder)
-        shared.bf16 = device.type == "cuda"
-        shared.gradient_checkpointing = True
+        # Not set afterwards: the arguments work out what follows from them when they are made.
+        shared = dataclasses.replace(
+            arguments(settings, steps, device, folder),
+            bf16=settings.precision == "bf16",
+            activation_checkpointing=True,
+        )
         return Trainer(model, shared, train_dataset=part, data_collator=collate)
 
     return model, make
@@ -258,9 +263,10 @@ def measure(size: str, samples: int, text_tokens: int, rounds: int, micro_batch:
     seconds = interleaved(
         {"ours": lambda: side("ours", our_side), "other": lambda: side("plain", plain_side)}, rounds
     )
-    worst = abs(np.mean(losses["ours"]) / np.mean(losses["plain"]) - 1)
-    if worst > TOLERANCE:
-        raise SystemExit(f"mean losses differ by {worst:.1%}: {losses}")
+    worst = np.abs(np.divide(losses["ours"], losses["plain"]) - 1).max()
+    tolerance = TOLERANCES[settings.precision]
+    if worst > tolerance:
+        raise SystemExit(f"losses differ by {worst:.1e}: {losses}")
     device_name = (
         torch.cuda.get_device_name() if device.type == "cuda" else "CPU, which says nothing about a GPU"
     )
@@ -281,7 +287,7 @@ def measure(size: str, samples: int, text_tokens: int, rounds: int, micro_batch:
             other=1 / seconds["other"],
             ratio=seconds["other"] / seconds["ours"],
             aim="1.5x on an H100",
-            agreement=f"mean losses within {worst:.1%} (allowed: {TOLERANCE:.0%})",
+            agreement=f"losses of each step within {worst:.0e} (allowed: {tolerance:g})",
             notes=notes,
             load=load(),
         )

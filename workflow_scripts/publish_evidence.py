@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.reporting.sections import describe_machine, fill_section
-from vlmtsc.reporting.tables import COLUMN_TYPES, DONE, RUN_KEYS, read_tables, run_name
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.publish_evidence")
@@ -42,7 +42,7 @@ def publish_evidence(
     Parameters
     ----------
     results : Path
-        Results folder with ``tables/evidence.md`` and ``tables/by_dataset``.
+        Results folder with ``tables/evidence.md`` and what it is made from.
     readme : Path
         File with the two markers between which the section stands.
     figures : Path
@@ -70,12 +70,20 @@ def publish_evidence(
 
 def origin(results: Path) -> str:
     """Say how many runs, on what and of which revisions, the tables are made from."""
-    runs = read_tables([results / "tables/runs.csv"], COLUMN_TYPES)
-    done = runs[runs["status"] == DONE]
-    names = [run_name(key) for key in done[RUN_KEYS].to_dict("records")]
-    machines = {describe_machine(read_json(results / "runs" / name / "run_record.json")) for name in names}
-    revision = ", ".join(sorted(set(done["git_revision"].str.slice(0, 12))))
-    return f"*Runs:* {len(done)}, on {' and '.join(sorted(machines))}; revision {revision}."
+    scenarios = read_csv(results / "tables/evidence_inputs.csv", dtype=str)
+    folders = [
+        results / "runs" / row["model"] / row["dataset"] / row["protocol"] / row["scenario"]
+        for row in scenarios.to_dict("records")
+    ]
+    records = [
+        read_json(run / "run_record.json")
+        for folder in folders
+        for run in sorted(folder.glob("seed-*"))
+        if (run / "metrics.json").is_file()
+    ]
+    machines = sorted({describe_machine(record) for record in records})
+    revisions = sorted({record["git_revision"][:12] for record in records})
+    return f"*Runs:* {len(records)}, on {' and '.join(machines)}; revision {', '.join(revisions)}."
 
 
 if __name__ == "__main__":

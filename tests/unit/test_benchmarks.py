@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -114,7 +115,29 @@ def test_gpu_benchmark_at_small_size() -> None:
 
     (row,) = gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
     assert row.ours > 0
-    assert "mean losses within" in row.agreement
+    assert "losses of each step within" in row.agreement
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_plain_recipe_of_the_gpu_benchmark_is_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import gpu_llava
+
+    settings = dataclasses.replace(gpu_llava.recipe("small", 2), precision="bf16")
+    material = gpu_llava.random_samples(gpu_llava.configuration("small"), 2, 12)
+    model, make = gpu_llava.plain_side("small", settings, material)
+    trainer = make(1, tmp_path)
+    assert trainer.args.mixed_precision == trainer.accelerator.mixed_precision == "bf16"
+    gpu_llava.quiet(trainer).train()
+    assert model.get_base_model().is_activation_checkpointing
+    # Another picture is another loss: the comparison of both sides sees it.
+    ours = gpu_llava.our_side
+    monkeypatch.setattr(
+        gpu_llava, "our_side", lambda size, recipe, given: ours(size, recipe, (given[0], -given[1]))
+    )
+    with pytest.raises(SystemExit, match="losses differ"):
+        gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
 
 
 @pytest.mark.usefixtures("benchmarks")

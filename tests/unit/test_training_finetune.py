@@ -274,6 +274,36 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert {key for key in whole.record if whole.record[key] != resumed.record[key]} <= costs
 
 
+def test_states_that_have_moved_still_know_the_best_one(
+    tiny_checkpoint: Path, numbers: TinyTask, tmp_path: Path
+) -> None:
+    # A rate that makes later epochs worse: the best adapter is not the last one.
+    options = {"epochs": 3, "keep": "best", "learning_rate": 0.05, "early_stopping_threshold": 0.0}
+    whole = train(tiny_checkpoint, numbers, tmp_path / "there", **options)
+    assert whole.record["kept_step"] < whole.record["steps"]
+    (tmp_path / "there").rename(tmp_path / "here")
+    again = train(tiny_checkpoint, numbers, tmp_path / "here", **options)
+    expected, found = weights(whole.model), weights(again.model)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert again.record["kept_step"] == whole.record["kept_step"]
+
+
+def test_each_validation_scores_each_case_once(
+    tiny_checkpoint: Path, numbers: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    score = trainer_module.score_examples
+
+    def counted(model, examples, *rest, **names):
+        scored.append(len(examples))
+        return score(model, examples, *rest, **names)
+
+    monkeypatch.setattr(trainer_module, "score_examples", counted)
+    run = train(tiny_checkpoint, numbers, tmp_path / "states", epochs=2)
+    validations = [row for row in run.log.rows if row["validation_loss"] is not None]
+    assert scored == [len(numbers.records["validation"])] * len(validations)
+
+
 def test_a_run_interrupted_after_its_last_epoch_only_finishes(
     tiny_checkpoint: Path, numbers: TinyTask, tmp_path: Path
 ) -> None:

@@ -205,16 +205,6 @@ class AnswerTrainer(Trainer):
     ) -> dict[str, float]:
         """Score the validation part; no logits are gathered, so memory does not grow with it."""
         part = eval_dataset or self.eval_dataset
-        scores = score_examples(
-            self.model,
-            part.examples,
-            self.answers,
-            features=self.vision,
-            image_indices=part.image_indices,
-            pad_token_id=self.pad_token_id,
-            batch_size=self.evaluation_batch_size,
-            precision=self.settings.precision,
-        )
         scores = self._scores(part)
         labels = np.array([example.label_index for example in part.examples])
         rows = np.arange(len(labels))
