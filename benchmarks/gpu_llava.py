@@ -108,7 +108,7 @@ def recipe(size: str, micro_batch: int) -> FinetuneSettings:
         lora_alpha=256 if size == "full" else 8,
         lora_dropout=0.0,
         learning_rate=2e-4,
-        projector_learning_rate=2e-5,
+        projector_learning_rate=2e-4,  # the Trainer of the other side has one rate
         weight_decay=0.0,
         adam_beta2=0.999,
         warmup_ratio=0.03,
