@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,36 @@ def test_the_recipe_asks_for_compiling(
     assert compiled == []
     done = train(tiny_checkpoint, task, tmp_path / "b", epochs=1, torch_compile=True)
     assert compiled == [done.model]
+
+
+def test_a_compiled_run_goes_on_and_ends_the_same(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A backend that needs no compiler: graphs, guards and names are those of any other.
+    monkeypatch.setattr(finetune_module, "compile_layers", partial(compile_layers, backend="aot_eager"))
+    options = {"epochs": 2, "batch_size": 6, "micro_batch_size": 3, "torch_compile": True}
+    whole = train(tiny_checkpoint, task, tmp_path / "whole", **options)
+    assert whole.record["stopped_by"] == "epochs"
+    on_log = TrainingLog.on_log
+
+    def interrupted(self, args, state, control, logs=None, **_):
+        on_log(self, args, state, control, logs)
+        if state.global_step == 3:
+            raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLog, "on_log", interrupted)
+        with pytest.raises(Interruption):
+            train(tiny_checkpoint, task, tmp_path / "states", **options)
+    resumed = train(tiny_checkpoint, task, tmp_path / "states", **options)
+    expected, found = weights(whole.model), weights(resumed.model)
+    assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
+    plain = weights(
+        train(tiny_checkpoint, task, tmp_path / "plain", **options | {"torch_compile": False}).model
+    )
+    assert set(plain) == set(expected)
+    for name, value in plain.items():
+        torch.testing.assert_close(expected[name], value, atol=1e-3, rtol=1e-2, msg=name)
 
 
 def test_sharded_weights_are_not_tried_and_not_averaged(
