@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from collect_runs import parse_run
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, control_rows
 from vlmtsc.reporting.tables import RUN_KEYS
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.collect_controls")
 
@@ -47,8 +48,7 @@ def collect_controls(
         key = dict(zip(RUN_KEYS, [model, dataset, protocol, scenario, seed], strict=True))
         rows += control_rows(key, pd.read_csv(folder / "controls.csv"), read_json(folder / "metrics.json"))
     table = pd.DataFrame(rows, columns=CONTROL_COLUMNS).astype(CONTROL_TYPES)
-    with atomic_path(output) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(output, table)
     logger.info("%s on %s (%s): controls of %d runs", model, dataset, protocol, len(runs))
 
 

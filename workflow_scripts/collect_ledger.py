@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.reporting.ledger import KEYS, SAME, ledger_row, ledger_table
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.collect_ledger")
 
@@ -46,8 +47,7 @@ def collect_ledger(
         drawn = read_json(Path(plots[scenario], "manifest.json"))["digest"] if plots[scenario] else ""
         rows.append(ledger_row(key, budget, drawn))
     table = ledger_table(rows)
-    with atomic_path(output) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(output, table)
     shared = int((table[SAME] != "").sum())
     logger.info("%s: %d scenarios, %d of them have the inputs of another", dataset, len(table), shared)
 

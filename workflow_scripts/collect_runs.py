@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, reliability_rows
 from vlmtsc.reporting.costs import adapter_flops, job_seconds, run_costs
 from vlmtsc.reporting.tables import (
@@ -26,6 +25,7 @@ from vlmtsc.reporting.tables import (
     runs_table,
 )
 from vlmtsc.script import run_script
+from vlmtsc.table_files import read_csv, write_csv
 
 logger = logging.getLogger("vlmtsc.collect_runs")
 
@@ -107,8 +107,7 @@ def collect_runs(
         (pd.DataFrame(counts, columns=CONFUSION_COLUMNS), confusion),
         (pd.DataFrame(curves, columns=RELIABILITY_COLUMNS), reliability),
     ]:
-        with atomic_path(path) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(path, table)
     logger.info("%s on %s (%s): %d of %d runs collected", model, dataset, protocol, len(logs), len(runs))
 
 

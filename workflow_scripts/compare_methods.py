@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from vlmtsc.baselines.settings import BaselineKey
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.reporting.comparisons import (
     BASELINE,
     COMPARISON_COLUMNS,
@@ -18,6 +18,7 @@ from vlmtsc.reporting.comparisons import (
     compare_predictions,
 )
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.compare_methods")
 
@@ -64,8 +65,7 @@ def compare_methods(
         (methods, pd.DataFrame(rows, columns=METHOD_COLUMNS)),
         (comparisons, pd.DataFrame(pairs, columns=COMPARISON_COLUMNS)),
     ):
-        with atomic_path(path) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(path, table)
     logger.info("%s: %d methods, %d pairs", dataset, len(rows), len(pairs))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.files import read_json, write_json
+from vlmtsc.files import read_json, sha256, write_json
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.digest_model")
@@ -40,18 +39,12 @@ def digest_model(checkpoint: Path, output: Path, log: Path | None = None) -> Non
         {
             "path": path.relative_to(checkpoint).as_posix(),
             "bytes": path.stat().st_size,
-            "sha256": digest_of(path),
+            "sha256": sha256(path),
         }
         for path in paths
     ]
     write_json(output, {"files": files, "architecture": architecture(checkpoint / "config.json")})
     logger.info("%s: %d files", checkpoint, len(files))
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def architecture(config: Path) -> dict[str, Any]:

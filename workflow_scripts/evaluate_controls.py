@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.model.devices import claim_gpus
 from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.evaluate_controls")
 
@@ -80,8 +81,7 @@ def evaluate_controls(
     classes = predictor.representation.classes
     rows = [control_row(INTACT, labels, intact, intact, classes)]
     rows += [control_row(name, labels, intact, controlled, classes) for name, controlled in scores.items()]
-    with atomic_path(controls) as path:
-        pd.DataFrame(rows).to_csv(path, index=False)
+    write_csv(controls, pd.DataFrame(rows))
     logger.info(
         "%s; %d questions scored",
         ", ".join(f"{row['control']} {100 * row['accuracy']:.1f}%" for row in rows),

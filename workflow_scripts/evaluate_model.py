@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.files import read_json, write_json
 from vlmtsc.model.devices import claim_gpus
 from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.evaluate_model")
 
@@ -89,8 +90,7 @@ def evaluate_model(
         result |= generation_metrics(labels, readout.generated[1])
     ids = [record["id"] for record in records]
     table = prediction_table(ids, readout.scores, classes, labels, readout.generated)
-    with atomic_path(predictions) as path:
-        table.to_csv(path, index=False)
+    write_csv(predictions, table)
     write_json(metrics, result)
     logger.info("accuracy %.1f%% of %d cases", 100 * result["accuracy"], result["n_cases"])
 

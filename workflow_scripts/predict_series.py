@@ -11,8 +11,9 @@ import numpy as np
 
 from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import read_json
 from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.predict_series")
 
@@ -113,8 +114,7 @@ def predict_series(
         scores = predictor.score(records, plots)
     table = prediction_table(ids, scores, list(representation.classes))
     table.insert(2, "probability", np.round(softmax(scores, axis=1).max(axis=1), 4))
-    with atomic_path(output) as path:
-        table.to_csv(path, index=False)
+    write_csv(output, table)
     logger.info("%s: %d series classified with %s", output, len(ids), run)
 
 

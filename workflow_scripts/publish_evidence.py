@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.reporting.sections import describe_machine, fill_section
 from vlmtsc.script import run_script
+from vlmtsc.table_files import read_csv
 
 logger = logging.getLogger("vlmtsc.publish_evidence")
 

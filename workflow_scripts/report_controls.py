@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.control_figures import draw_controls
 from vlmtsc.reporting.controls import CONTROL_TYPES, TEXT_COLUMNS, controls_table
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import read_tables, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.report_controls")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.csv_files import write_files
 from vlmtsc.planning.outcome import read_stored
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.predicted_time import TEXT_COLUMNS, draw_predicted_time, outcome_table, read_outcomes
 from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import COLUMN_TYPES, RUN_KEYS, read_tables, run_name, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.report_predicted_time")
 

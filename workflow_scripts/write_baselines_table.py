@@ -10,7 +10,6 @@ import pandas as pd
 
 from vlmtsc.baselines.settings import PROBES, BaselineKey
 from vlmtsc.configuration import Run
-from vlmtsc.csv_files import write_files
 from vlmtsc.files import read_json
 from vlmtsc.reporting.baselines import (
     COLUMNS,
@@ -24,6 +23,7 @@ from vlmtsc.reporting.baselines import (
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.tables import run_row, runs_table, to_latex, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_baselines_table")
 

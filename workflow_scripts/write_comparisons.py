@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.comparisons import (
     TEXT_COLUMNS,
     accuracies_by_dataset,
@@ -16,6 +15,7 @@ from vlmtsc.reporting.comparisons import (
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.tables import read_tables, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_comparisons")
 

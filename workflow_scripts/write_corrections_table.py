@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
-from vlmtsc.csv_files import read_csv, write_files
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.reporting.corrections import (
@@ -24,6 +23,7 @@ from vlmtsc.reporting.corrections import (
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.tables import to_latex, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.table_files import read_csv, write_files
 
 logger = logging.getLogger("vlmtsc.write_corrections_table")
 

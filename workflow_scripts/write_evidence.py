@@ -13,7 +13,6 @@ import pandas as pd
 from collect_controls import control_rows
 from compare_methods import read_method
 from vlmtsc.baselines.settings import BASELINES, PROBES, BaselineKey
-from vlmtsc.csv_files import write_files
 from vlmtsc.files import read_json
 from vlmtsc.reporting.comparisons import BASELINE, FINE_TUNED
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES
@@ -40,6 +39,7 @@ from vlmtsc.reporting.tables import (
     to_markdown,
 )
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_evidence")
 
@@ -89,11 +89,11 @@ def write_evidence(
         key = row["model"], row["dataset"], row["scenario"]
         missing[key] = (*missing.get(key, ()), int(row["seed"]))
     said = sentences(rows, inputs, Matrix(tuple(seeds), missing))
-    write_both(output, rows, inputs, said)
+    write_evidence_files(output, rows, inputs, said)
     logger.info("%d datasets, %d scenarios in %s", len(rows), len(inputs), output / "evidence.md")
 
 
-def write_both(output: Path, rows: pd.DataFrame, inputs: pd.DataFrame, said: list[str]) -> None:
+def write_evidence_files(output: Path, rows: pd.DataFrame, inputs: pd.DataFrame, said: list[str]) -> None:
     """Write tables and sentences."""
     table, used = evidence_table(rows), inputs_table(inputs)
     parts = ["\n".join(f"- {text}" for text in said), to_markdown(table, TEXT_COLUMNS)]

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.csv_files import write_files
 from vlmtsc.files import read_json
 from vlmtsc.reporting.incomplete import FAILED, failures_text, incomplete_runs, last_line
 from vlmtsc.reporting.tables import (
@@ -19,6 +18,7 @@ from vlmtsc.reporting.tables import (
     to_sortable,
 )
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_incomplete_tables")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.paper import paper_tables, read_published
 from vlmtsc.reporting.tables import COLUMN_TYPES, TEXT_COLUMNS, read_tables, to_latex, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_paper_table")
 

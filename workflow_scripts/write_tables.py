@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.csv_files import write_files
 from vlmtsc.reporting.costs import TEXT_COLUMNS as COST_TEXTS
 from vlmtsc.reporting.costs import costs_table
 from vlmtsc.reporting.html_tables import to_html
@@ -19,6 +18,7 @@ from vlmtsc.reporting.tables import (
     to_sortable,
 )
 from vlmtsc.script import run_script
+from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_tables")
 

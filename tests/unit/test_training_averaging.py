@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_training_finetune import Interruption, train, weights
+from test_training_finetune import interrupted_at, train, weights
 from tiny_llava import TinyTask, make_task
 from torch import nn
 
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.averaging import FILE, AveragingTrainer, WeightAverage
-from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.states import latest_state
 
 DECAY = 0.6
@@ -155,17 +154,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
 ) -> None:
     options = {"epochs": 3, "lora_dropout": 0.1, "batch_size": 8, "micro_batch_size": 2, **changes}
     whole = train(tiny_checkpoint, task, tmp_path / "whole", **options)
-    on_log = TrainingLog.on_log
-
-    def interrupted(self, args, state, control, logs=None, **_):
-        on_log(self, args, state, control, logs)
-        if state.global_step == 3:  # the middle of the second epoch
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingLog, "on_log", interrupted)
-        with pytest.raises(Interruption):
-            train(tiny_checkpoint, task, tmp_path / "states", **options)
+    with interrupted_at(3, monkeypatch):  # the middle of the second epoch
+        train(tiny_checkpoint, task, tmp_path / "states", **options)
     state = latest_state(tmp_path / "states", keep_best=False)
     assert state is not None
     assert (state / FILE).is_file() is ("ema_decay" in changes)

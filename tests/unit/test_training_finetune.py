@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,22 @@ class Interruption(Exception):
     """Stands for a machine that goes away."""
 
 
+@contextmanager
+def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the training in the block end when it logs this step, and see that it does."""
+    on_log = TrainingLog.on_log
+
+    def interrupted(self, args, state, control, logs=None, **_):
+        on_log(self, args, state, control, logs)
+        if state.global_step == step:
+            raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLog, "on_log", interrupted)
+        with pytest.raises(Interruption):
+            yield
+
+
 @pytest.mark.parametrize("modality", ["both", "numbers"])
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     tiny_checkpoint: Path,
@@ -250,17 +267,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     options = {"epochs": 3, "lora_dropout": 0.1, "batch_size": 8, "micro_batch_size": 2}
     whole = train(tiny_checkpoint, task, tmp_path / "whole", **options)
 
-    on_log = TrainingLog.on_log
-
-    def interrupted(self, args, state, control, logs=None, **_):
-        on_log(self, args, state, control, logs)
-        if state.global_step == 3:  # the middle of the second epoch
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingLog, "on_log", interrupted)
-        with pytest.raises(Interruption):
-            train(tiny_checkpoint, task, tmp_path / "states", **options)
+    with interrupted_at(3, monkeypatch):  # the middle of the second epoch
+        train(tiny_checkpoint, task, tmp_path / "states", **options)
     state = latest_state(tmp_path / "states", keep_best=False)
     assert state == tmp_path / "states" / "checkpoint-2"
     assert 0 < read_json(state / Stopwatch.FILE)["seconds"] < 600

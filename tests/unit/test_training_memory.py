@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training_finetune import Interruption, train, weights
+from test_training_finetune import interrupted_at, train, weights
 from test_training_loss import make_batch, make_vision
 from tiny_llava import TinyTask, make_task, recipe
 
@@ -27,7 +27,6 @@ from vlmtsc.training.activation_checkpointing import (
 )
 from vlmtsc.training.compilation import compile_layers
 from vlmtsc.training.examples import Example
-from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.trainer import answer_loss
 
@@ -200,17 +199,8 @@ def test_a_run_may_go_on_with_other_memory(
     """As one does after it has run out of memory."""
     options = {"epochs": 2, "lora_dropout": 0.1, "batch_size": 6, "micro_batch_size": 3, "ema_decay": 0.5}
     whole = train(tiny_checkpoint, task, tmp_path / "whole", **options)
-    on_log = TrainingLog.on_log
-
-    def interrupted(self, args, state, control, logs=None, **_):
-        on_log(self, args, state, control, logs)
-        if state.global_step == 3:
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingLog, "on_log", interrupted)
-        with pytest.raises(Interruption):
-            train(tiny_checkpoint, task, tmp_path / "states", **options)
+    with interrupted_at(3, monkeypatch):
+        train(tiny_checkpoint, task, tmp_path / "states", **options)
     memory = MemorySettings(activation_checkpointing="always", evaluation_batch_size=3, vision_cache_mb=0)
     resumed = train(tiny_checkpoint, task, tmp_path / "states", memory=memory, **options)
     expected, found = weights(whole.model), weights(resumed.model)
@@ -275,17 +265,8 @@ def test_a_compiled_run_goes_on_and_ends_the_same(
     options = {"epochs": 2, "batch_size": 6, "micro_batch_size": 3, "torch_compile": True}
     whole = train(tiny_checkpoint, task, tmp_path / "whole", **options)
     assert whole.record["stopped_by"] == "epochs"
-    on_log = TrainingLog.on_log
-
-    def interrupted(self, args, state, control, logs=None, **_):
-        on_log(self, args, state, control, logs)
-        if state.global_step == 3:
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingLog, "on_log", interrupted)
-        with pytest.raises(Interruption):
-            train(tiny_checkpoint, task, tmp_path / "states", **options)
+    with interrupted_at(3, monkeypatch):
+        train(tiny_checkpoint, task, tmp_path / "states", **options)
     resumed = train(tiny_checkpoint, task, tmp_path / "states", **options)
     expected, found = weights(whole.model), weights(resumed.model)
     assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()

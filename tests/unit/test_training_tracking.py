@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_training_finetune import Interruption, train
+from test_training_finetune import interrupted_at, train
 from tiny_llava import TinyTask, make_task, recipe
 from wandb.proto.wandb_internal_pb2 import Record
 from wandb.sdk.internal.datastore import DataStore
@@ -22,7 +22,6 @@ from wandb.sdk.internal.datastore import DataStore
 from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
-from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.tracking import check_trackers, followed
 
@@ -119,21 +118,12 @@ def test_both_trackers_hold_the_numbers_of_the_csv(
 def test_a_run_that_goes_on_shows_each_step_once(
     tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_log = TrainingLog.on_log
-
-    def interrupted(self, args, state, control, logs=None, **_):
-        on_log(self, args, state, control, logs)
-        if state.global_step == 5:  # the middle of the second epoch
-            raise Interruption
-
     def run():
         with tracked(tmp_path, "tensorboard") as callbacks:
             return train(tiny_checkpoint, task, tmp_path / "states", trackers=callbacks, epochs=3)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingLog, "on_log", interrupted)
-        with pytest.raises(Interruption):
-            run()
+    with interrupted_at(5, monkeypatch):  # the middle of the second epoch
+        run()
     before = scalars(tmp_path / "tensorboard" / NAME)["train/loss"]
     assert 4 in before
     done = run()

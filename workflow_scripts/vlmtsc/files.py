@@ -194,8 +194,9 @@ def fault_of_sums(folder: Path) -> str | None:
     return None
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+def sha256(path: Path | zipfile.Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits; of a file in a zip file like of any other."""
+    file: Any  # the standard library's types tell the two kinds of open files apart
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -207,8 +208,5 @@ def digest_of_files(paths: Iterable[Path | zipfile.Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        file: Any  # the standard library's types tell the two kinds of open files apart
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+        digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()

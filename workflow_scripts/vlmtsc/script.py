@@ -29,7 +29,6 @@ logger = logging.getLogger("vlmtsc")
 #: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 NO_ROOM_TEXTS = (*map(os.strerror, NO_ROOM), "PytorchStreamWriter failed")
-NO_ROOM_MESSAGE = "%s: %s%s; what was half written is removed, the same command goes on once there is room"
 
 
 @contextmanager
@@ -83,18 +82,23 @@ def run_script(main: Callable[..., Any]) -> None:
     except InputError as error:
         logger.error("%s", error)
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
-        else:
-            where = f": {error.filename}" if error.filename else ""
-            logger.error(NO_ROOM_MESSAGE, main.__name__, error.strerror, where)
-        sys.exit(1)
     except Exception as error:
-        # Libraries in other languages pass on the system's words, or PyTorch's own, in errors of their own.
-        words = next((text for text in NO_ROOM_TEXTS if text in str(error)), None)
+        words = no_room(error)
         if words is None:
             logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
         else:
-            logger.error(NO_ROOM_MESSAGE, main.__name__, words, "")
+            logger.error(
+                "%s: %s; what was half written is removed, the same command goes on once there is room",
+                main.__name__,
+                words,
+            )
         sys.exit(1)
+
+
+def no_room(error: Exception) -> str | None:
+    """Say what there is no room for, in the system's words; None if an error says something else."""
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}" if error.errno in NO_ROOM else None
+    # Libraries in other languages pass on the system's words, or PyTorch's own, in errors of their own.
+    return next((text for text in NO_ROOM_TEXTS if text in str(error)), None)

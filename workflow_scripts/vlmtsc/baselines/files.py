@@ -16,7 +16,8 @@ from vlmtsc.data.splits import PARTS
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
-from vlmtsc.files import atomic_path, write_json
+from vlmtsc.files import write_json
+from vlmtsc.table_files import write_csv
 from vlmtsc.training.record import git_revision, package_versions, peak_memory_mb
 
 #: Packages that baselines depend on.
@@ -67,8 +68,7 @@ def write_result(
     table = prediction_table(clean.case_ids[test].tolist(), result.test_scores, classes, labels)
     metrics = measure(result, labels, classes)
     validation = compute_metrics(clean.label_index[parts["validation"]], result.validation_scores, classes)
-    with atomic_path(files["predictions"]) as path:
-        table.to_csv(path, index=False)
+    write_csv(files["predictions"], table)
     write_json(files["metrics"], metrics)
     write_json(
         files["record"],

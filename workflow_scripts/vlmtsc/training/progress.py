@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,13 @@ def check_divergence(name: str, rows: list[dict[str, Any]], highest: float) -> N
     InputError
         With the step, the loss there, the last one that was not as high, and what to try.
     """
-    losses = [row for row in rows if row["loss"] is not None]
-    if len(losses) < PATIENCE or any(row["loss"] <= highest for row in losses[-PATIENCE:]):
+    newest_first = (row for row in reversed(rows) if row["loss"] is not None)
+    recent = list(islice(newest_first, PATIENCE))
+    if len(recent) < PATIENCE or any(row["loss"] <= highest for row in recent):
         return
-    before = [row for row in losses if row["loss"] <= highest]
-    last = f"{before[-1]['loss']:.4g} at step {before[-1]['step']}" if before else "none"
+    before = next((row for row in newest_first if row["loss"] <= highest), None)
+    last = "none" if before is None else f"{before['loss']:.4g} at step {before['step']}"
     raise InputError(
-        f"{name}: the training diverges: loss {losses[-1]['loss']:.4g} at step {losses[-1]['step']}, for {PATIENCE} "
+        f"{name}: the training diverges: loss {recent[0]['loss']:.4g} at step {recent[0]['step']}, for {PATIENCE} "
         f"logs above {highest:.3g}; last loss below: {last}. {HINT}"
     )

@@ -1,4 +1,4 @@
-"""Reading and writing the tables of steps."""
+"""Reading and writing the files of tables that steps make: CSV, and the forms that people read."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
         raise InputError(f"{path}: not a table ({error})") from error
 
 
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whole or not at all, without its index."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
 def write_files(folder: Path, contents: Mapping[str, pd.DataFrame | str]) -> None:
     """Write a table in its several forms, each file whole or not at all.
 
@@ -47,8 +53,8 @@ def write_files(folder: Path, contents: Mapping[str, pd.DataFrame | str]) -> Non
         A DataFrame is written as CSV without its index, a text as it is.
     """
     for name, content in contents.items():
-        with atomic_path(folder / name) as temporary:
-            if isinstance(content, str):
+        if isinstance(content, str):
+            with atomic_path(folder / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")
-            else:
-                content.to_csv(temporary, index=False)
+        else:
+            write_csv(folder / name, content)
