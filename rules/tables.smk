@@ -172,22 +172,31 @@ def show_results():
 
 def show_incomplete_results():
     """Write tables of what is there, beside the declared ones, and show them."""
-    folder, asked = f"--output={INCOMPLETE}", requested("write_ledger", "write_tables", "write_paper_table")
-    commands = []
-    if "write_ledger" in asked and (
-        there := [path for path in collected("ledger.csv") if Path(path).exists()]
-    ):
-        commands.append([file_of("write_ledger"), f"--collected={as_argument(there)}"])
-    if "write_tables" in asked:
-        INCOMPLETE.mkdir(parents=True, exist_ok=True)
-        states = INCOMPLETE / "states.json"
-        states.write_text(json.dumps(states_of_runs(), indent=1), encoding="utf-8")
-        commands.append([file_of("write_incomplete_tables"), f"--root={RESULTS}/runs", f"--states={states}"])
-    if "write_paper_table" in asked:
+    try:
+        write_incomplete_results(requested("write_ledger", "write_tables", "write_paper_table"))
+    except OSError as error:  # what has failed may have failed for want of room
+        print(f"{INCOMPLETE}: no tables of what is there ({error.strerror})", file=sys.stderr)
+
+
+def write_incomplete_results(asked):
+    """Write and show those of these rules' tables that can be made of what is there."""
+
+    def made(name, *options):
+        command = [sys.executable, file_of(name), *options, f"--output={INCOMPLETE}"]
+        return subprocess.run(command, check=False).returncode == 0
+
+    there = [path for path in collected("ledger.csv") if Path(path).exists()]
+    if "write_ledger" in asked and there:
+        made("write_ledger", f"--collected={as_argument(there)}")
+    if "write_tables" not in asked:
+        return
+    INCOMPLETE.mkdir(parents=True, exist_ok=True)
+    states = INCOMPLETE / "states.json"
+    states.write_text(json.dumps(states_of_runs(), indent=1), encoding="utf-8")
+    told = made("write_incomplete_tables", f"--root={RESULTS}/runs", f"--states={states}")
+    # The published table takes what the one before has told of the runs.
+    if "write_paper_table" in asked and told:
         runs = as_argument([str(INCOMPLETE / "runs.csv")])
         options = [f"--collected={runs}", f"--published={PUBLISHED}", *shlex.split(matrix_options())]
-        commands.append([file_of("write_paper_table"), *options])
-    for command in commands:
-        subprocess.run([sys.executable, *command, folder], check=False)
-    if "write_paper_table" in asked and (INCOMPLETE / "paper.md").exists():
-        print((INCOMPLETE / "paper.md").read_text(encoding="utf-8"))
+        if made("write_paper_table", *options):
+            print((INCOMPLETE / "paper.md").read_text(encoding="utf-8"))

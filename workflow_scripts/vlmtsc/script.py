@@ -28,7 +28,8 @@ logger = logging.getLogger("vlmtsc")
 
 #: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-NO_ROOM_TEXTS = (*map(os.strerror, NO_ROOM), "PytorchStreamWriter failed")
+#: What PyTorch's writer says where the file takes no more; it does not pass on the system's words.
+PYTORCH_STOPPED = ("PytorchStreamWriter failed", "basic_ios::clear: iostream error")
 
 
 @contextmanager
@@ -46,12 +47,22 @@ def heavy_imports() -> Iterator[None]:
         gc.enable()
 
 
+class LogFile(logging.FileHandler):
+    """A log file on a disk that may be full: what it cannot take stands on standard error all the same."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Pass over a message for which there is no room; logging itself would print a traceback for each."""
+        error = sys.exc_info()[1]
+        if not (isinstance(error, OSError) and error.errno in NO_ROOM):
+            super().handleError(record)
+
+
 def configure_logging(log: Path | None) -> None:
     """Send the library's messages to standard error and, if given, to the file `log`."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+        handlers.append(LogFile(log, mode="w", encoding="utf-8"))
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     for handler in handlers:
         handler.setFormatter(formatter)
@@ -95,10 +106,18 @@ def run_script(main: Callable[..., Any]) -> None:
         sys.exit(1)
 
 
-def no_room(error: Exception) -> str | None:
-    """Say what there is no room for, in the system's words; None if an error says something else."""
-    if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}" if error.errno in NO_ROOM else None
-    # Libraries in other languages pass on the system's words, or PyTorch's own, in errors of their own.
-    return next((text for text in NO_ROOM_TEXTS if text in str(error)), None)
+def no_room(error: BaseException | None) -> str | None:
+    """Say what there is no room for; None if an error, and what led to it, say something else.
+
+    A library that tidies up after a failed write may fail again: its last error then says nothing of the first.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        text = str(error)
+        if words := next((words for words in map(os.strerror, NO_ROOM) if words in text), None):
+            return words  # of a library in another language, in an error of its own
+        if any(words in text for words in PYTORCH_STOPPED):
+            return f"{os.strerror(errno.ENOSPC)}, it seems: PyTorch could not write a file"
+        error = error.__cause__ or error.__context__
+    return None

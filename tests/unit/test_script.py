@@ -1,0 +1,67 @@
+"""What a script says where there is no room; /dev/full takes no byte."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlmtsc import script
+
+FULL = Path("/dev/full")
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+
+
+def python() -> None:
+    FULL.write_text("text")
+
+
+def pytorch() -> None:
+    torch.save({"weights": torch.zeros(200_000)}, FULL)
+
+
+def tidied_up() -> None:
+    """As matplotlib closes a PDF whose pages it could not write."""
+    try:
+        python()
+    finally:
+        raise zlib.error("Error -2 while flushing: inconsistent stream state")
+
+
+@pytest.mark.parametrize("write", [python, pytorch, tidied_up])
+def test_a_full_disk_is_told_from_other_errors(write: Callable[[], None]) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (each library has its own)
+        write()
+    assert str(script.no_room(caught.value)).startswith(os.strerror(errno.ENOSPC))
+
+
+def test_words_of_the_system_in_errors_of_others() -> None:
+    safetensors = RuntimeError("I/O error: No space left on device (os error 28)")
+    assert script.no_room(safetensors) == "No space left on device"
+    assert script.no_room(OSError(errno.ENOSPC, "No space left on device", "a.csv")) == (
+        "No space left on device: a.csv"
+    )
+    assert script.no_room(FileNotFoundError(errno.ENOENT, "No such file", "a.csv")) is None
+    assert script.no_room(ValueError("no such key")) is None
+
+
+def test_a_log_without_room_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The fixture of captured logs needs what is changed here.
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(script.logger, name, getattr(script.logger, name))
+    monkeypatch.setattr(script.logger, "handlers", [])
+    handler = script.LogFile(FULL, mode="w", encoding="utf-8")
+    script.logger.addHandler(handler)
+    script.logger.error("a message")
+    assert "Traceback" not in capsys.readouterr().err
+    # Another error of logging is told as ever.
+    handler.emit(logging.LogRecord("vlmtsc", logging.ERROR, "file", 1, "%d", ("no number",), None))
+    assert "Traceback" in capsys.readouterr().err
