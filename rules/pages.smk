@@ -88,7 +88,10 @@ def refuse_training():
     named = "; ".join(f"{run} ({why})" for run, why in sorted(lacking.items())[:5])
     more = f"; and {len(lacking) - 5} more" if len(lacking) > 5 else ""
     command = shlex.join(
-        ["snakemake", *("all" if word == "collect_paper" else word for word in sys.argv[1:])]
+        [
+            "snakemake",
+            *("all" if word in ("collect_paper", f"{RESULTS}/paper") else word for word in sys.argv[1:]),
+        ]
     )
     raise WorkflowError(
         f"collect_paper trains nothing, but of its runs and baselines {len(lacking)} lack results: {named}{more}. "

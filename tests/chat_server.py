@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,7 +29,12 @@ def completion(text: str, finish_reason: str = "stop") -> str:
 
 
 class ChatServer:
-    """Answers with the scripted replies first, then with one text for each prompt.
+    """Answers with the scripted replies first, then with one text for each request.
+
+    Parameters
+    ----------
+    text_of : callable, optional
+        The text for a request's body; by default they are numbered.
 
     Attributes
     ----------
@@ -37,7 +43,7 @@ class ChatServer:
         When each request came (`time.monotonic`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, text_of: Callable[[dict[str, Any]], str] | None = None) -> None:
         self.received: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.times: list[float] = []
         self.script: list[Reply] = []
@@ -52,7 +58,7 @@ class ChatServer:
                 time.sleep(reply.delay)
                 content = reply.body
                 if content is None:
-                    content = completion(f"Text number {len(outer.received)}.")
+                    content = completion(text_of(body) if text_of else f"Text number {len(outer.received)}.")
                 data = content.replace("{authorization}", self.headers.get("Authorization", "")).encode()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():

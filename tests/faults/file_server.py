@@ -32,6 +32,8 @@ def sends(
         for name, value in (headers or {}).items():
             handler.send_header(name, value)
         handler.end_headers()
+        if handler.command == "HEAD":
+            return
         size = piece or max(len(content), 1)
         for start in range(0, len(content), size):
             handler.wfile.write(content[start : start + size])
@@ -72,6 +74,8 @@ class FileServer:
                 answer = outer.answers.get(self.path, sends(b"not here", status=404))
                 with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
                     answer(self)
+
+            do_HEAD = do_GET
 
             def log_message(self, *args: Any) -> None:
                 """Say nothing."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import outside
 import pytest
 from workflow_runs import CAUSES, OUTPUTS, TARGETS, TIMED, Running, complete, duration, outcome
 
@@ -32,30 +34,43 @@ CHAIN = ("download_dataset", "preprocess_dataset", "split_dataset", "describe_se
 CHAIN += ("render_scenario_plots", "build_conversations", "collect_ledger", "write_ledger", *LATE)
 
 
+def again(project: Path, rule: str) -> None:
+    """Have a rule of the tiny workflow run again."""
+    (project / CAUSES[rule]).touch()
+
+
 @pytest.mark.fault_grid(sample=2)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("rule", CAUSES)
+@pytest.mark.parametrize("rule", [*CAUSES, *outside.OUTPUTS])
 def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
     rule: str,
     number: signal.Signals,
-    disturbed: Path,
+    tmp_path: Path,
     undisturbed: Path,
     moment: random.Random,
     running: list[Running],
-    pytestconfig: pytest.Config,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = rule in (CHAIN if pytestconfig.getoption("--faults") == "all" else LATE)
-    targets = TARGETS if whole else (f"results/{(OUTPUTS | TIMED)[rule][0]}",)
+    whole = rule in (CHAIN if request.config.getoption("--faults") == "all" else LATE)
+    finished, cause, rules = undisturbed, again, {**OUTPUTS, **TIMED}
+    if rule in outside.OUTPUTS:
+        made: outside.Outside = request.getfixturevalue("outside")
+        finished, cause, rules = made.project, outside.undo, outside.OUTPUTS
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+    disturbed = shutil.copytree(finished, tmp_path / "project")
+    targets = TARGETS if whole else (f"results/{rules[rule][0]}",)
     victim, script = moment.choice(VICTIMS), SCRIPTS.get(rule, rule)
     for _ in range(ATTEMPTS):
-        (disturbed / CAUSES[rule]).touch()
+        cause(disturbed, rule)
         workflow = Running(disturbed, *targets)
         running.append(workflow)
         if workflow.until_in(script):
             break
     else:
         pytest.fail(f"{rule} was never seen at work: {workflow.text}")
-    time.sleep(moment.uniform(0, 1.2 * duration(undisturbed, rule)))
+    time.sleep(moment.uniform(0, 1.2 * duration(finished, rule)))
     workflow.send(number, victim, script)
     # Jobs that a killed Snakemake leaves behind go on beside the next run; of any other nothing is left.
     if not (victim == "snakemake" and number == signal.SIGKILL):
@@ -64,8 +79,8 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
         workflow.process.wait()
     text = complete(disturbed, *targets)
     workflow.end(script)
-    rules = (*OUTPUTS, *TIMED) if whole else (rule,)
-    assert outcome(disturbed, rules=rules) == outcome(undisturbed, rules=rules), f"{victim}: {text}"
+    compared = rules if whole else {rule: rules[rule]}
+    assert outcome(disturbed, rules=compared) == outcome(finished, rules=compared), f"{victim}: {text}"
     # A run that finds nothing to do takes no lock, and leaves the file of the dead one, which holds nobody up.
     assert "Nothing to be done" in text or not (disturbed / "results/.workflow.lock").exists()
 
@@ -91,4 +106,5 @@ def test_sigterm_while_jobs_are_selected_ends_the_run(
     workflow.process.wait(timeout=120)
     assert "Will exit after finishing currently running jobs" in workflow.text
     complete(disturbed, "write_ledger")
-    assert outcome(disturbed, rules=("write_ledger",)) == outcome(undisturbed, rules=("write_ledger",))
+    ledger = {"write_ledger": OUTPUTS["write_ledger"]}
+    assert outcome(disturbed, rules=ledger) == outcome(undisturbed, rules=ledger)

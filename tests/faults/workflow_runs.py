@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tiny_project import CONFIGURATION, DATASET
@@ -126,18 +126,21 @@ TIMED: dict[str, tuple[str, ...]] = {
 
 
 def outcome(
-    project: Path, results: str = "results", rules: Sequence[str] = (*OUTPUTS, *TIMED)
+    project: Path, results: str = "results", rules: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, bytes]:
-    """Give the content of every file that two undisturbed runs have in common: all but times and costs."""
+    """Give the content of every file that two undisturbed runs have in common: all but times and costs.
+
+    `rules` names what each rule writes, below the results folder; by default all of the tiny workflow.
+    """
     root = project / results
     content = {}
-    for place in (place for rule in rules for place in TIMED.get(rule, ())):
-        assert (root / place).exists(), f"{root / place} is missing"
-    for path in (root / place for rule in rules for place in OUTPUTS.get(rule, ())):
-        assert path.exists(), f"{path} is missing"
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and file.name != ".snakemake_timestamp":
-                content[file.relative_to(root).as_posix()] = file.read_bytes()
+    for rule, places in (OUTPUTS | TIMED if rules is None else rules).items():
+        for path in (root / place for place in places):
+            assert path.exists(), f"{path} is missing"
+            if rule not in TIMED:
+                for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                    if file.is_file() and file.name != ".snakemake_timestamp":
+                        content[file.relative_to(root).as_posix()] = file.read_bytes()
     return content
 
 
@@ -245,8 +248,8 @@ class Running:
 
     def stop(self) -> None:
         """Kill whatever is left."""
-        for script in (*OUTPUTS, *TIMED):
-            self.send(signal.SIGKILL, "job", script)
+        for script in (self.project / "workflow_scripts").glob("*.py"):
+            self.send(signal.SIGKILL, "job", script.stem)
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_parts import tower_state, write_language_model
 from tiny_llava import byte_level_tokenizer, make_task, recipe
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -21,7 +22,6 @@ from vlmtsc.model.assembly import (
 )
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.settings import AssemblySettings
-from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlmtsc.representation.prompts import chat_text
 from vlmtsc.representation.tokens import count_image_tokens, load_processor
 from vlmtsc.training.finetune import finetune
@@ -53,23 +53,17 @@ def base_tokenizer():
 @pytest.fixture(scope="module")
 def tower_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give random weights in the layout of the published file, classifier included."""
-    torch.manual_seed(0)
-    state = EfficientNetLiteModel(EfficientNetLiteConfig()).network.state_dict()
-    state |= {"_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}
     path = tmp_path_factory.mktemp("tower") / "tower.pth"
-    torch.save(state, path)
+    torch.save(tower_state(), path)
     return path
 
 
 @pytest.fixture(scope="module")
 def assembled(tmp_path_factory: pytest.TempPathFactory, tower_weights: Path) -> Path:
     folder = tmp_path_factory.mktemp("assembled")
-    with pytest.MonkeyPatch.context() as patch:
-        # Not from a GGUF file: only the default run needs one.
-        tokenizer = base_tokenizer()
-        patch.setattr(assembly, "load_language_model", lambda *_: (small_llama(tokenizer), tokenizer))
-        assemble_checkpoint(Path("none.gguf"), tower_weights, AssemblySettings(layers=2), folder)
-    return folder
+    write_language_model(folder / "model.gguf")
+    assemble_checkpoint(folder / "model.gguf", tower_weights, AssemblySettings(layers=2), folder / "model")
+    return folder / "model"
 
 
 def test_the_folder_is_an_ordinary_checkpoint(assembled: Path, tmp_path: Path) -> None:
@@ -88,6 +82,13 @@ def test_the_folder_is_an_ordinary_checkpoint(assembled: Path, tmp_path: Path) -
     assert torch.isfinite(first).all()
     assert not torch.allclose(first, other)
     assert "/" not in model.config.text_config._name_or_path
+
+
+def test_the_same_parts_make_the_same_files(assembled: Path, tower_weights: Path, tmp_path: Path) -> None:
+    settings = AssemblySettings(layers=2)
+    assemble_checkpoint(assembled.parent / "model.gguf", tower_weights, settings, tmp_path / "again")
+    again = {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+    assert again == {path.name: path.read_bytes() for path in assembled.iterdir()}
 
 
 def test_the_chat_template_writes_the_projects_own_text(assembled: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from huggingface_hub.errors import (
@@ -15,9 +19,10 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import httpx
 
-from download_model import PATTERNS, download_model
+from download_model import download_model
 from download_model_parts import download_model_parts
 from vlmtsc.errors import InputError
+from vlmtsc.model.hub import PATTERNS
 from vlmtsc.model.settings import HubSettings, PartsSettings
 
 SETTINGS = HubSettings("someone/llava", "a" * 40)
@@ -50,23 +55,24 @@ def test_each_failure_is_one_line(
     with pytest.raises(InputError, match=message) as caught:
         download_model(SETTINGS, tmp_path / "models" / "tiny")
     assert f"someone/llava at {'a' * 40}" in str(caught.value)
-    assert list((tmp_path / "models").iterdir()) == []
+    assert not (tmp_path / "models").exists()
 
 
-def fake_snapshot(names: list[str], asked: dict[str, object]):
-    def snapshot_download(repository: str, *, local_dir: Path, **options: object) -> None:
+def fake_snapshot(folder: Path, names: list[str], asked: dict[str, object]) -> Callable[..., str]:
+    def snapshot_download(repository: str, **options: object) -> str:
         asked.update(options | {"repository": repository})
-        Path(local_dir).mkdir(parents=True)
+        folder.mkdir()
         for name in names:
-            (Path(local_dir) / name).write_text('{"model_type": "llava"}')
+            (folder / name).write_text('{"model_type": "llava"}')
+        return str(folder)
 
     return snapshot_download
 
 
-def test_a_snapshot_at_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_cannot_run_code_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
     names = ["config.json", "model.safetensors", "processor_config.json"]
-    snapshot = fake_snapshot(names, asked)
+    snapshot = fake_snapshot(tmp_path / "cache", [*names, "code.py"], asked)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     download_model(SETTINGS, tmp_path / "tiny")
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == names
@@ -90,10 +96,23 @@ def test_a_snapshot_at_the_pinned_revision(tmp_path: Path, monkeypatch: pytest.M
 def test_an_incomplete_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], message: str
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fake_snapshot(names, {}))
+    snapshot = fake_snapshot(tmp_path / "cache", names, {})
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     with pytest.raises(InputError, match=f"at {'a' * 40} is not a complete checkpoint: .*{message}"):
         download_model(SETTINGS, tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists()
+
+
+def test_where_links_are_forbidden_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["config.json", "model.safetensors", "processor_config.json"]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fake_snapshot(tmp_path / "cache", names, {}))
+    monkeypatch.setattr("os.link", Mock(side_effect=OSError(errno.EXDEV, os.strerror(errno.EXDEV))))
+    with caplog.at_level("INFO"):
+        download_model(SETTINGS, tmp_path / "tiny")
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == names
+    assert "model.safetensors: copied, since it cannot be linked" in caplog.text
 
 
 @pytest.fixture

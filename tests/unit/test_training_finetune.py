@@ -22,8 +22,9 @@ from vlmtsc.reporting.tables import RECORD, run_row
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune, image_paths
-from vlmtsc.training.progress import COLUMNS, Stopwatch, TrainingLog
+from vlmtsc.training.progress import COLUMNS, TrainingLog
 from vlmtsc.training.settings import MemorySettings
+from vlmtsc.training.state_files import Stopwatch
 from vlmtsc.training.states import latest_state
 
 #: Room for little, as there is little.

@@ -89,7 +89,7 @@ def test_a_state_that_is_not_whole_is_thrown_away(
     assert not (states / "checkpoint-10").exists()
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "rng_state.pth"])
 def test_a_flipped_bit_of_a_state_is_seen(states: Path, name: str) -> None:
     flip(states / "checkpoint-10" / name)
     assert latest_state(states, keep_best=False) == states / "checkpoint-2"

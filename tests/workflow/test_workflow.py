@@ -211,9 +211,11 @@ def test_a_raised_cap_asks_for_nothing_again(project: Path, snakemake: Snakemake
     def again(*assignments: str) -> bool:
         done = snakemake(project, *DRY, "--config", *assignments, "--", target)
         assert done.returncode == 0, done.stderr
-        return "request_descriptions" in job_counts(done.stdout + done.stderr)
+        counts = job_counts(done.stdout + done.stderr)
+        return bool({"request_descriptions", "download_dataset"} & set(counts))
 
     assert not again("describe={max_requests: 5, attempts: 2, cache: elsewhere}")
+    assert not again("download={wheels: elsewhere}")
     assert again("describe={temperature: 0.5}")
 
 

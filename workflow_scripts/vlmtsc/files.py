@@ -173,10 +173,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not a JSON file ({error})") from error
 
 
-def write_sums(folder: Path) -> None:
-    """Write the SHA-256 of each file of a folder into its ``SHA256SUMS``, as ``sha256sum --check`` takes them."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
-    (folder / SUMS).write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files), encoding="utf-8")
+def write_sums(folder: Path, pattern: str = "*") -> None:
+    """Write the SHA-256 of each file of a folder into its ``SHA256SUMS``, as ``sha256sum --check`` takes them.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str, default "*"
+        Which files, as in a shell.
+    """
+    files = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != SUMS)
+    with atomic_path(folder / SUMS) as temporary:
+        temporary.write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files), encoding="utf-8")
 
 
 def fault_of_sums(folder: Path) -> str | None:

@@ -232,10 +232,12 @@ def assemble_checkpoint(
     tower = load_vision_tower(tower_weights, settings.vision_strides)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     tokenizer.pad_token = tokenizer.unk_token  # not the end token, which training has to see
+    known = min(language_model.config.vocab_size, len(tokenizer) - 1)
     language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with torch.no_grad():  # the row of <image> is never read, but must not be random
+    # The row of <image> is never read, and those of other tokens that loading the tokenizer may add were never trained.
+    with torch.no_grad():
         embeddings = language_model.get_input_embeddings().weight
-        embeddings[-1] = embeddings[:-1].mean(0)
+        embeddings[known:] = embeddings[:known].mean(0)
     processor = make_processor(tokenizer, tower.config)
 
     config = LlavaConfig(

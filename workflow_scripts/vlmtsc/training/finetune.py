@@ -28,7 +28,7 @@ from vlmtsc.training.averaging import AveragingTrainer
 from vlmtsc.training.compilation import compile_layers
 from vlmtsc.training.examples import Example, make_examples
 from vlmtsc.training.processes import Processes, join_processes
-from vlmtsc.training.progress import Stopwatch, TrainingLog
+from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import (
     git_revision,
     hardware,
@@ -38,6 +38,7 @@ from vlmtsc.training.record import (
 )
 from vlmtsc.training.schedule import Schedule, plan_schedule
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
+from vlmtsc.training.state_files import StateSums, Stopwatch
 from vlmtsc.training.states import agreed_state, fault_of_file
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience_in_epochs
 from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
@@ -199,6 +200,7 @@ def finetune(
         callbacks=[
             log,
             stopwatch,
+            StateSums(),
             *_early_stopping(settings, examples[1], schedule.steps_per_epoch),
             *trackers,
         ],

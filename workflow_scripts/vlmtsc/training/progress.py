@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -117,38 +115,6 @@ class TrainingLog(TrainerCallback):
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
-
-
-class Stopwatch(TrainerCallback):
-    """Measures what a run takes by the clock, with what was spent before it was interrupted.
-
-    Each state of the run says what had been spent until then. What came after the last of them is lost with it.
-    """
-
-    FILE = "seconds.json"
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._before = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """What the run has taken until now."""
-        return self._before + time.monotonic() - self._started
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Put the time beside the state."""
-        if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-            write_json(folder / self.FILE, {"seconds": round(self.seconds, 1)})
-
-    def restore(self, folder: Path) -> None:
-        """Take over what a state says; nothing if the run ended between the state and its time."""
-        file = folder / self.FILE
-        if file.is_file():
-            self._before = float(read_json(file)["seconds"])
 
 
 def check_finite(name: str, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:

@@ -24,8 +24,8 @@ NEEDED = (STATE, "adapter_model.safetensors", "optimizer.pt", "scheduler.pt")
 def fault_of_file(path: Path) -> str | None:
     """Say what is wrong with a file of a state or an adapter; None if nothing is.
 
-    JSON is parsed, safetensors have to be as long as their header says, and PyTorch's files, which are zip files, hold
-    a checksum of each tensor. Nothing is unpickled.
+    JSON is parsed, safetensors have to be as long as their header says (their bytes are checked by ``SHA256SUMS``), and
+    PyTorch's files, which are zip files, hold a checksum of each tensor. Nothing is unpickled.
     """
     try:
         if path.suffix == ".json":
