@@ -15,6 +15,8 @@ from tiny_llava import TinyTask, make_task, recipe
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vlmtsc.evaluation import scoring
+from vlmtsc.evaluation.answer_tree import AnswerTree, make_trees
 from vlmtsc.evaluation.prefill import left_padded
 from vlmtsc.evaluation.scoring import distinguishing_tokens, score_examples, shared_prefix
 from vlmtsc.model.adapter import add_adapter
@@ -71,10 +73,16 @@ def make_case(checkpoint: Path, folder: Path, attention: str = "eager", **option
     )
 
 
-@pytest.fixture(scope="module", params=["tiny_checkpoint", "llama_checkpoint"])
+@pytest.fixture(
+    scope="module",
+    params=[("tiny_checkpoint", "eager"), ("llama_checkpoint", "eager"), ("tiny_checkpoint", "sdpa")],
+    ids="-".join,
+)
 def twelve(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Give twelve classes, of answers "1" to "12"."""
-    return make_case(request.getfixturevalue(request.param), tmp_path_factory.mktemp("plots"), n_classes=12)
+    checkpoint, attention = request.param
+    folder = tmp_path_factory.mktemp("plots")
+    return make_case(request.getfixturevalue(checkpoint), folder, attention, n_classes=12)
 
 
 def reference(case: Case, answers: list[list[int]]) -> np.ndarray:
@@ -100,6 +108,33 @@ def test_whole_labels_equal_a_slow_reference(twelve: Case) -> None:
     expected = reference(twelve, distinguishing_tokens(twelve.answers))
     np.testing.assert_allclose(twelve.scores(8), expected, **TOLERANCE)
     assert expected.std(axis=1).min() > 0.1
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_trees_of_any_size_give_the_same_scores(
+    twelve: Case, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    whole = twelve.scores(8)
+    monkeypatch.setattr(scoring, "ROWS", rows)  # one answer in a pass, or five nodes
+    np.testing.assert_allclose(twelve.scores(8), whole, **TOLERANCE)
+
+
+def test_a_kernel_that_takes_no_mask_reads_one_answer_at_a_time(
+    twelve: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = twelve.scores(8)
+    masks = []
+    score_tree = scoring.score_tree
+
+    def other_kernel(model: object, prefilled: object, tree: AnswerTree, attention: str) -> torch.Tensor:
+        masks.append(tree.is_path)
+        return score_tree(model, prefilled, tree, attention)
+
+    monkeypatch.setattr(scoring, "score_tree", other_kernel)
+    monkeypatch.setattr(scoring, "WITH_MASKS", ())
+    np.testing.assert_allclose(twelve.scores(8), whole, **TOLERANCE)
+    assert all(masks)
+    assert len(masks) == 12 * 2
 
 
 def test_batches_equal_one_by_one(twelve: Case) -> None:
@@ -132,17 +167,29 @@ def test_single_token_labels_in_one_pass(
     np.testing.assert_allclose(case.scores(8), case.scores(1), **TOLERANCE)
 
 
-def test_one_pass_for_single_tokens_and_one_more_for_each_longer_label(
+def test_one_pass_for_single_tokens_and_one_more_for_a_tree_of_longer_labels(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     passes = []
-    for n_classes in (4, 12):
+    for n_classes in (4, 12, 40):
         case = make_case(tiny_checkpoint, tmp_path / f"{n_classes}", modality="plot", n_classes=n_classes)
         calls = []
         case.model.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         dataclasses.replace(case, examples=case.examples[:4]).scores(4)
         passes.append(len(calls))
-    assert passes == [1, 13]
+    assert passes == [1, 2, 2]
+
+
+def test_two_thousand_classes(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    case = make_case(tiny_checkpoint, tmp_path / "plots", "sdpa", n_classes=2000, modality="numbers")
+    case = dataclasses.replace(case, examples=case.examples[:3])
+    scores = case.scores(2)
+    assert scores.shape == (3, 2000)
+    assert (np.exp(scores).sum(axis=1) <= 1).all()
+    some = [0, 9, 99, 109, 999, 1998, 1999]
+    answers = distinguishing_tokens(case.answers)
+    expected = reference(case, [answers[column] for column in some])
+    np.testing.assert_allclose(scores[:, some], expected, **TOLERANCE)
 
 
 class LiveMemory(TorchDispatchMode):
@@ -233,6 +280,27 @@ def test_what_is_scored_is_free_of_prefixes(bodies: list[list[int]]) -> None:
         any(len(tokens) == len(prefix) + 1 for tokens in kept)
         or len({tokens[len(prefix)] for tokens in kept}) > 1
     )
+
+
+@given(st.lists(label, min_size=1, max_size=8, unique_by=tuple), st.integers(1, 6))
+def test_trees_hold_each_longer_answer_once(rests: list[list[int]], most_nodes: int) -> None:
+    trees = list(make_trees(rests, most_nodes))
+    held = [answer for tree in trees for answer in tree.answers]
+    assert sorted(held) == [answer for answer, rest in enumerate(rests) if len(rest) > 1]
+    for tree in trees:
+        assert len(tree.tokens) <= most_nodes or len(tree.answers) == 1
+        paths: list[tuple[int, ...]] = []
+        for token, parent, depth in zip(tree.tokens, tree.parents, tree.depths, strict=True):
+            paths.append((*(paths[parent] if parent >= 0 else ()), token))
+            assert len(paths[-1]) == depth + 1
+        assert len({*paths}) == len(paths)
+        for place, answer in enumerate(tree.answers):
+            steps = [(paths[node], token) for where, node, token in tree.read if where == place]
+            rest = tuple(rests[answer])
+            assert steps == [(rest[:length], rest[length]) for length in range(1, len(rest))]
+        for node, seen in enumerate(tree.sight()):
+            leading = [paths[other] for other in seen.nonzero().flatten().tolist()]
+            assert sorted(leading) == [paths[node][:length] for length in range(1, len(paths[node]) + 1)]
 
 
 def test_left_padding_counts_positions_from_each_start() -> None:

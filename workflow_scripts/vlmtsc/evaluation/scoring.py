@@ -10,11 +10,17 @@ import torch
 from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerBase
 
+from vlmtsc.evaluation.answer_tree import AnswerTree, make_trees
 from vlmtsc.evaluation.prefill import Prefilled, prefill
 from vlmtsc.model.checkpoint import autocast, inner_model
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, answer_tokens
+
+#: Rows of logits that one pass over answers computes at most: a row is as long as the vocabulary, in float64.
+ROWS = 512
+#: Kernels of attention that take any mask; others take no mask but that of padding.
+WITH_MASKS = ("eager", "sdpa")
 
 
 def scored_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[list[int]]:
@@ -99,25 +105,47 @@ def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[i
     for position, token in enumerate(prefilled.prefix):
         shared += likelihoods[:, position, token]
     scores = torch.stack([shared + likelihoods[:, -1, rest[0]] for rest in rests], dim=1)
-    mask, cache = prefilled.attention_mask, prefilled.cache
-    for column, rest in enumerate(rests):
-        if len(rest) == 1:
-            continue
-        if cache is None:
-            raise ValueError("answers of several tokens need prompts with a cache; allowed: keep_cache=True")
-        steps = torch.arange(1, len(rest), device=scores.device)
-        continued = model(
-            input_ids=torch.tensor([list(rest[:-1])] * n_cases, device=scores.device),
-            attention_mask=torch.cat([mask, mask.new_ones(n_cases, len(rest) - 1)], dim=1),
-            position_ids=prefilled.last_position + steps,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        following = log_softmax(continued.logits.double(), dim=-1)
-        for position, token in enumerate(rest[1:]):
-            scores[:, column] += following[:, position, token]
-        cache.crop(1 - len(rest))  # drops what this answer added
+    if all(len(rest) == 1 for rest in rests):
+        return scores
+    attention = inner_model(model).config.get_text_config()._attn_implementation
+    most_nodes = max(1, ROWS // n_cases) if attention in WITH_MASKS else 1
+    for tree in make_trees(rests, most_nodes):
+        scores[:, tree.answers] += score_tree(model, prefilled, tree, attention)
     return scores
+
+
+def score_tree(model: Any, prefilled: Prefilled, tree: AnswerTree, attention: str) -> torch.Tensor:
+    """Return the log-likelihood of the later tokens of a tree's answers, in one pass.
+
+    Returns
+    -------
+    torch.Tensor
+        float64, shape (batch, answers of the tree).
+    """
+    cache, padding = prefilled.cache, prefilled.attention_mask
+    if cache is None:
+        raise ValueError("answers of several tokens need prompts with a cache; allowed: keep_cache=True")
+    device, n_cases, n_nodes = padding.device, len(padding), len(tree.tokens)
+    mask = torch.cat([padding, padding.new_ones(n_cases, n_nodes)], dim=1)
+    if not tree.is_path:
+        before = padding.bool()[:, None, None, :].expand(-1, 1, n_nodes, -1)
+        among = tree.sight().to(device).expand(n_cases, 1, -1, -1)
+        mask = torch.cat([before, among], dim=-1)
+        if attention == "eager":  # which adds the mask to the products
+            lowest = torch.finfo(torch.float32).min
+            mask = torch.zeros(mask.shape, device=device).masked_fill(~mask, lowest)
+    output = model(
+        input_ids=torch.tensor([tree.tokens] * n_cases, device=device),
+        attention_mask=mask,
+        position_ids=prefilled.last_position + 1 + torch.tensor(tree.depths, device=device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    cache.crop(-n_nodes)  # drops what this tree added
+    likelihoods = log_softmax(output.logits.double(), dim=-1)
+    places, nodes, tokens = (torch.tensor(column, device=device) for column in zip(*tree.read, strict=True))
+    found = likelihoods[:, nodes, tokens]
+    return found.new_zeros(n_cases, len(tree.answers)).index_add_(1, places, found)
 
 
 def score_examples(
@@ -134,8 +162,8 @@ def score_examples(
 ) -> np.ndarray:
     """Score all classes for all cases, longest cases first so that a batch wastes little on padding.
 
-    Each prompt is computed once. Answers that differ only in their last token need no further pass; for others
-    the prompt's cache is shared.
+    Each prompt is computed once. Answers that differ only in their last token need no further pass; others share the
+    prompt's cache, what they begin with, and the passes (`vlmtsc.evaluation.answer_tree`).
 
     Parameters
     ----------
