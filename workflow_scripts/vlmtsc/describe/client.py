@@ -20,6 +20,7 @@ from vlmtsc.describe.chat_request import as_paragraph, request_digest
 from vlmtsc.describe.settings import KEY_VARIABLE, URL_VARIABLE, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
+from vlmtsc.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ FIRST_WAIT = 1.0
 LONGEST_WAIT = 600.0
 #: Statuses that may go away by themselves.
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-_PROGRESS_SECONDS = 30.0
 
 
 class TransientError(Exception):
@@ -208,7 +208,7 @@ class DescriberClient:
             "%s: %d requests, %d answered before; asking %s, %g requests a minute at most",
             name, len(wanted), len(wanted) - len(missing), self._endpoint.host, self._limits.requests_per_minute,
         )  # fmt: skip
-        told = started = time.monotonic()
+        progress = Progress(logger, name, len(missing), "answers")
         for done, digest in enumerate(missing):
             allowance = _Allowance(left, len(missing) - done, self._limits.max_requests, name)
             answer = self._ask_one(session, wanted[digest], allowance, name)
@@ -216,12 +216,8 @@ class DescriberClient:
             # The request beside the answer, so that the cache can be read, checked and moved.
             write_json(self._path(digest), {"request": wanted[digest], "answer": answer})
             found[digest] = answer
-            now = time.monotonic()
-            if now - told >= _PROGRESS_SECONDS:
-                told = now
-                rest = (len(missing) - done - 1) * (now - started) / (done + 1)
-                logger.info("%s: %d of %d, %.0f s left", name, done + 1, len(missing), rest)
-        logger.info("%s: %d answers in %.0f s", name, len(missing), time.monotonic() - started)
+            progress.tell(done + 1)
+        logger.info("%s: %d answers in %.0f s", name, len(missing), progress.seconds)
 
     def _ask_one(
         self, session: requests.Session, body: dict[str, Any], allowance: _Allowance, name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +15,11 @@ from vlmtsc.evaluation.answer_tree import AnswerTree, make_trees
 from vlmtsc.evaluation.prefill import Prefilled, prefill
 from vlmtsc.model.checkpoint import autocast, inner_model
 from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.progress import Progress
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.examples import Example, answer_tokens
+
+logger = logging.getLogger(__name__)
 
 #: Rows of logits that one pass over answers computes at most: a row is as long as the vocabulary, in float64.
 ROWS = 512
@@ -187,6 +191,7 @@ def score_examples(
     prefix = shared_prefix(answers)
     rests = [list(answer[len(prefix) :]) for answer in answers]
     keep_cache = then is not None or any(len(rest) > 1 for rest in rests)
+    progress = Progress(logger, "scoring", len(examples), "cases")
     order = sorted(range(len(examples)), key=lambda index: -examples[index].tokens)
     scores = np.empty((len(examples), len(answers)))
     was_training = model.training
@@ -200,6 +205,7 @@ def score_examples(
             scores[chunk] = score_prefilled(model, prefilled, rests).cpu().numpy()
             if then is not None:
                 then(chunk, prefilled)
+            progress.tell(start + len(chunk))
             del prefilled  # or the next batch would have its cache beside it in memory
     model.train(was_training)
     return scores
