@@ -37,7 +37,7 @@ rule fit_baseline:
 rule fit_probe:
     input:
         unpack(probed_input),
-        model=checkpoint_of_model,
+        model=checkpoint_of_model(),
         series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
         split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
     output:
@@ -50,6 +50,7 @@ rule fit_probe:
         f"{RESULTS}/benchmarks/fit_probe/{{model}}/{{dataset}}/{{protocol}}/{{baseline}}.tsv"
     wildcard_constraints:
         baseline=one_of(*PROBES),
+        model=one_of(*CONFIGURATION.models),
     conda:
         "../envs/environment.yaml"
     threads: model_resource("threads")

@@ -58,7 +58,9 @@ def one_of(*names):
 
 
 wildcard_constraints:
-    dataset=one_of(*CONFIGURATION.dataset_table, *CONFIGURATION.datasets),
+    # Any name; `own_files` refuses an unknown one. Snakemake reads the constraints anew for each file of each job, and
+    # the names of all datasets would be most of what it reads.
+    dataset="[^/]+",
     protocol="official|pooled",
     plot=one_of(*CONFIGURATION.plot_table),
     model=one_of(*CONFIGURATION.model_table),

@@ -4,7 +4,7 @@
 
 rule evaluate_controls:
     input:
-        model=checkpoint_of_model,
+        model=checkpoint_of_model(),
         adapter=f"{RUN_FOLDER}/adapter",
         parameters=f"{RUN_FOLDER}/parameters.json",
         test=f"{CONVERSATIONS}/test.json",
@@ -16,6 +16,8 @@ rule evaluate_controls:
         f"{RESULTS}/logs/evaluate_controls/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_controls/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models),
     conda:
         "../envs/environment.yaml"
     threads: model_resource("threads")

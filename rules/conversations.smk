@@ -6,7 +6,7 @@ rule build_conversations:
     input:
         series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
         split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
-        model=checkpoint_of_model,
+        model=checkpoint_of_model(),
         descriptions=descriptions_of_scenario("question"),
         rationales=descriptions_of_scenario("target"),
     output:

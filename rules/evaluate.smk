@@ -3,7 +3,7 @@
 
 rule evaluate_model:
     input:
-        model=checkpoint_of_model,
+        model=checkpoint_of_model(),
         adapter=f"{RUN_FOLDER}/adapter",
         parameters=f"{RUN_FOLDER}/parameters.json",
         test=f"{CONVERSATIONS}/test.json",
@@ -18,6 +18,8 @@ rule evaluate_model:
         f"{RESULTS}/logs/evaluate_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models),
     conda:
         "../envs/environment.yaml"
     threads: model_resource("threads")

@@ -4,7 +4,7 @@ RUN_FOLDER = f"{RESULTS}/runs/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/se
 
 rule finetune_model:
     input:
-        model=checkpoint_of_model,
+        model=checkpoint_of_model(),
         train=f"{CONVERSATIONS}/train.json",
         validation=f"{CONVERSATIONS}/validation.json",
         representation=f"{CONVERSATIONS}/representation.json",
@@ -18,6 +18,8 @@ rule finetune_model:
         f"{RESULTS}/logs/finetune_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/finetune_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models),
     conda:
         "../envs/environment.yaml"
     threads: model_resource("threads")
@@ -41,7 +43,7 @@ rule finetune_model:
         checkpoints=checkpoints_of_run,
         shared=f"{RESULTS}/shared_runs",
         tracking=f"{RESULTS}/tracking",
-        launch=launch_option,
+        launch=launch_option(),
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:

@@ -1,15 +1,9 @@
 """What jobs are given, as functions of their wildcards. Functions only."""
 
-import inspect
 from dataclasses import asdict
 from functools import cache
 
-
-def for_many_jobs(function):
-    """Keep the signature of a function that Snakemake calls for each of thousands of jobs. It looks the signature up at
-    each call, which costs several times what our functions do."""
-    function.__signature__ = inspect.signature(function)
-    return function
+from vlmtsc.schema import unknown
 
 
 def of_runs(name):
@@ -17,11 +11,15 @@ def of_runs(name):
     return [f"{RESULTS}/{run.folder}/{name}" for run in RUNS]
 
 
-@for_many_jobs
-def checkpoint_of_model(wildcards):
+def checkpoint_of_model():
     """Checkpoint folder of a model: the user's own, or one that a rule makes."""
-    source = CONFIGURATION.model_table[wildcards.model]["source"]
-    return source["folder"]["path"] if "folder" in source else f"{RESULTS}/models/{wildcards.model}"
+    own = {
+        model: CONFIGURATION.model_settings(model)["folder"]["path"]
+        for model in CONFIGURATION.models_from("folder")
+    }
+    if not own:  # no function, which Snakemake would call for each job
+        return f"{RESULTS}/models/{{model}}"
+    return for_many_jobs(lambda wildcards: own.get(wildcards.model) or f"{RESULTS}/models/{wildcards.model}")
 
 
 # Asked for by several functions of each job.
@@ -46,6 +44,9 @@ def plot_argument(wildcards):
 
 def own_files(wildcards):
     """The user's own files of a dataset that comes from a folder: an edit of them starts over."""
+    known = {*CONFIGURATION.dataset_table, *CONFIGURATION.datasets}
+    if wildcards.dataset not in known:
+        raise WorkflowError(unknown("dataset", wildcards.dataset, known))
     settings = CONFIGURATION.download_settings(wildcards.dataset)
     if settings["sources"][:1] != ["folder"]:
         return []
@@ -82,8 +83,8 @@ def growing(mem_mb):
 
 
 def model_resource(name, needs=CONFIGURATION.model_resources):
-    """What the jobs of a model need, from the table of models."""
-    values = {model: needs(model)[name] for model in CONFIGURATION.model_table}
+    """What the jobs of a model need, from the table of models. Of the selected ones: their rules know no other."""
+    values = {model: needs(model)[name] for model in CONFIGURATION.models}
     if len({*values.values()}) == 1:  # no function, which Snakemake would call for each job
         return values.popitem()[1]
     return for_many_jobs(lambda wildcards: values[wildcards.model])
@@ -94,14 +95,18 @@ def option_of(name):
     return for_many_jobs(lambda wildcards, input: option(name, getattr(input, name)))
 
 
-@for_many_jobs
-def launch_option(wildcards):
+def launch_option():
     """How a fine-tuning is divided among processes; nothing if it is not."""
-    launch = CONFIGURATION.launch_settings(wildcards.model)
-    if launch is None:
-        return ""
-    folder = Path(os.path.relpath(ROOT / launch.configurations)).as_posix()
-    return option("launch", as_argument({**asdict(launch), "configurations": folder}))
+
+    def find(wildcards):
+        launch = CONFIGURATION.launch_settings(wildcards.model)
+        if launch is None:
+            return ""
+        folder = Path(os.path.relpath(ROOT / launch.configurations)).as_posix()
+        return option("launch", as_argument({**asdict(launch), "configurations": folder}))
+
+    # No function without need, which Snakemake would call for each job.
+    return for_many_jobs(find) if any(map(CONFIGURATION.launch_settings, CONFIGURATION.model_table)) else ""
 
 
 @for_many_jobs
@@ -120,4 +125,6 @@ def settings_of_run(wildcards):
 @for_many_jobs
 def checkpoints_of_run(wildcards, output):
     """Where a run keeps what it goes on from: outside the declared outputs, which Snakemake removes when a job fails."""
-    return f"{RESULTS}/checkpoints/{Path(output.run_record).parent.relative_to(RESULTS)}"
+    # In text, since paths as objects cost ten times as much.
+    model, dataset, protocol, scenario, seed = output.run_record.split("/")[-6:-1]
+    return f"{RESULTS}/checkpoints/runs/{model}/{dataset}/{protocol}/{scenario}/{seed}"

@@ -55,7 +55,7 @@ rule digest_model:
         mem_mb=growing(500),
         runtime=30,
     params:
-        checkpoint=checkpoint_of_model,
+        checkpoint=checkpoint_of_model(),
         script=path_of("digest_model"),
         code=code_of("digest_model"),
     shell:

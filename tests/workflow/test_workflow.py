@@ -99,13 +99,43 @@ def test_the_archive_shares_what_its_runs_have_in_common(project: Path, snakemak
     counts = job_counts(done.stdout + done.stderr)
     archive = load_configuration_files([project / "config/archive.yaml"], ROOT)
     plots = {archive.scenario_settings(name)["plot"] for name in archive.scenarios} - {"none"}
+    # Plots of downsampled series belong to a scenario.
+    own = [
+        name for name in archive.scenarios if archive.scenario_settings(name)["plot"] == "line_downsampled"
+    ]
     runs = 2 * len(archive.scenarios) * len(archive.seeds)
     assert counts["finetune_model"] == counts["evaluate_model"] == runs
     assert counts["build_conversations"] == 2 * len(archive.scenarios)
-    assert counts["render_plots"] == 2 * len(plots)
+    assert counts["render_plots"] == 2 * len(plots - {"line_downsampled"})
+    assert counts["render_scenario_plots"] == 2 * len(own)
     assert counts["download_dataset"] == counts["split_dataset"] == 2
     assert counts["assemble_model"] == 1
     assert counts["draw_gallery"] == counts["draw_downsampling"] == counts["write_wrong_cases"] == 2
+
+
+def test_the_archive_has_all_scenarios_but_those_with_restored_faults() -> None:
+    archive = load_configuration_files([ROOT / "config/archive.yaml"], ROOT)
+    assert [name for name, row in archive.scenario_table.items() if row["compat"] == ["none"]] == list(
+        archive.scenarios
+    )
+
+
+@pytest.mark.parametrize("quiet", [(), ("rules",)])
+def test_a_dry_run_finds_a_fault_in_a_command(
+    project: Path, snakemake: SnakemakeRunner, quiet: tuple[str, ...]
+) -> None:
+    rule = project / "rules/finetune.smk"
+    rule.write_text(rule.read_text().replace("{params.launch}", "{params.lunch}"))
+    quietly = ("--quiet", *quiet) if quiet else ()
+    done = snakemake(project, "all", "--dry-run", *quietly, "--config", *ONE)
+    assert done.returncode != 0
+    assert "lunch" in done.stdout + done.stderr
+
+
+def test_an_unknown_dataset_is_refused_with_a_close_match(project: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(project, "results/datasets/GunPonit/series.npz", "--dry-run")
+    assert done.returncode != 0
+    assert "unknown dataset 'GunPonit'; did you mean 'GunPoint'?" in done.stdout + done.stderr
 
 
 def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner) -> None:

@@ -1,0 +1,44 @@
+"""What makes plans of many thousand jobs cheap: answers of Snakemake (9.27.1) that cannot change are kept, and what nobody
+sees is not written. Nothing here decides what a job is, needs or runs. Functions only; docs/scale.md says what they are worth.
+"""
+
+import atexit
+import inspect
+from functools import lru_cache
+
+from snakemake.common import overwrite_function_params
+from snakemake.jobs import Job
+from snakemake.output_index import OutputIndex
+from snakemake.resources import Resource
+from snakemake.settings.types import Quietness
+
+
+def for_many_jobs(function):
+    """Keep the parameters of a function that Snakemake calls for each of thousands of jobs. It looks its signature up at
+    each call, which costs several times what our functions do."""
+    overwrite_function_params(function, inspect.signature(function).parameters)
+    return function
+
+
+def told_if_heard(tell):
+    """What tells of a job, less what nobody sees: in a dry run that is quiet about rules. The command is made all the same,
+    with parameters and resources, so that a fault in one of them is found."""
+
+    def log_info(job, *arguments, **options):
+        settings = job.dag.workflow.output_settings
+        quiet = {Quietness.ALL, Quietness.RULES} & {*(settings.quiet or ())}
+        if job.dag.workflow.dryrun and quiet and not settings.log_handler_settings:
+            job.shellcmd  # made, not shown
+        else:
+            tell(job, *arguments, **options)
+
+    return log_info
+
+
+Job.log_info = told_if_heard(Job.log_info)
+# Asked twice for each resource of each job: whatever is given, `*args` and `**kwargs`.
+overwrite_function_params(Resource.evaluate, inspect.signature(Resource("", 0).evaluate).parameters)
+# Which rules make a file: asked by each job that reads it, by those of one dataset soon after each other.
+OutputIndex.match_producers = lru_cache(20_000)(OutputIndex.match_producers)
+# At the end the process gives its memory back as a whole, without looking for garbage in it.
+atexit.register(gc.freeze)
