@@ -25,6 +25,8 @@ from vlmtsc.reporting.tables import DONE, choose_scenarios, percent
 MAJORITY = "majority class"
 PANELS_PER_ROW = 4
 MAX_ANNOTATED_CLASSES = 10
+# with more, cells are pixels in a PDF too: as shapes, those of 2,000 classes would take gigabytes
+MAX_VECTOR_CLASSES = 100
 # characters; longer class names are written upwards below a confusion matrix
 MAX_UPRIGHT_LABEL = 3
 # inches
@@ -144,6 +146,7 @@ def draw_cells(
         norm=scale,
         edgecolors="white",
         linewidth=1 if n_columns <= MAX_ANNOTATED_CLASSES else 0,
+        rasterized=n_columns > MAX_VECTOR_CLASSES,
     )
     colours = mpl.colormaps[SEQUENTIAL](scale(values))
     for row, column in np.argwhere(texts != ""):
