@@ -63,7 +63,7 @@ test: environment ## run every test
 test-faults: environment ## the whole grid of injected faults, of which make test runs a sample (about an hour)
 	@$(RUN) python -m pytest tests/faults --faults=all $(ARGS)
 
-test-slurm: environment ## start a SLURM of one node and run the tiny workflow on it; as root, installs SLURM first
+test-slurm: environment ## start a SLURM of two nodes and run the tiny workflow on it; as root, installs SLURM first
 	@sh tests/slurm/install.sh
 	@$(RUN) python -m pytest tests/slurm
 

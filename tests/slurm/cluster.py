@@ -1,23 +1,30 @@
-"""A SLURM cluster of one node for tests: loopback only, all its files in one folder, two GPUs that are none.
+"""A SLURM cluster of two nodes for tests: loopback only, all its files in one folder, two GPUs a node that are none.
 
-There is no accounting database. The stand-in for sacct answers from the queue, where finished jobs stay for an hour.
+Both nodes are this machine: two daemons, each with a port, folder and log of its own.
+
+There is no accounting database, unless slurm.accounting adds one. The stand-in for sacct answers from the queue, where
+finished jobs stay for an hour.
 """
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 PROGRAMS = ("slurmctld", "slurmd", "munged", "srun", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
-CPUS = 8
+NODES = ("node1", "node2")
+#: Of each node.
+CPUS = 4
+MEMORY_MB = 8000
 
 CONFIGURATION = """\
 ClusterName=vlmtsc
@@ -25,17 +32,16 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={controller}
-SlurmdPort={node}
 SrunPortRange={first}-{last}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 # A requeued job waits as long as a credential lives, two minutes by default.
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 # Unlike linuxproc, it also finds what a killed shell has left behind.
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
@@ -54,16 +60,21 @@ MessageTimeout=5
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=16000 Gres=gpu:2 State=UNKNOWN
-PartitionName=test Nodes={host} Default=YES MaxTime=60 DefMemPerCPU=500 State=UP
+{accounting}
+{nodes}
+PartitionName=test Nodes=ALL Default=YES MaxTime=60 DefMemPerCPU=500 State=UP
 """
+
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+    "CPUs={cpus} RealMemory={memory} Gres=gpu:2 State=UNKNOWN"
+)
 
 # SLURM's commands know this cluster even where a job's environment has lost SLURM_CONF.
 WRAPPER = '#!/bin/sh\nSLURM_CONF={configuration} exec {program} "$@"\n'
 
 # Asked for the jobs of a name (`--name`), sacct lists them; any other question has an empty answer.
-ACCOUNTING = """\
+SACCT = """\
 #!/bin/sh
 name=
 while [ $# -gt 0 ]; do
@@ -122,6 +133,7 @@ class Job:
     memory: str
     gres: str
     restarts: int
+    nodes: int
 
     @property
     def name(self) -> str:
@@ -138,30 +150,46 @@ class Cluster:
         New folder; every user has to be able to enter it, since munge insists.
     """
 
+    #: Options of Snakemake that this kind of cluster needs.
+    options: tuple[str, ...] = ("--slurm-status-command", "squeue")
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.commands = folder / "bin"
+        self.user = getpass.getuser()
         self._configuration = folder / "slurm.conf"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Write the configuration and start munge, controller and node."""
-        for name in ("state", "spool", "bin"):
+        for name in ("state", "bin", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True)
         host = socket.gethostname().partition(".")[0]
-        user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         port = free_ports(50)
-        ports = {"controller": port, "node": port + 1, "first": port + 2, "last": port + 49}
-        text = CONFIGURATION.format(host=host, user=user, folder=self.folder, cpus=CPUS, **ports)
+        size = {"cpus": CPUS, "memory": MEMORY_MB}
+        nodes = [
+            NODE.format(name=name, host=host, port=port + number, **size)
+            for number, name in enumerate(NODES, start=1)
+        ]
+        database = port + 1 + len(NODES)
+        ports = {"controller": port, "first": database + 1, "last": port + 49}
+        text = CONFIGURATION.format(
+            host=host,
+            user=self.user,
+            folder=self.folder,
+            nodes="\n".join(nodes),
+            accounting=self.accounting(database),
+            **ports,
+        )
         self._configuration.write_text(text)
         # A count alone leaves the node invalid; any device files will do.
-        gpus = [f"NodeName={host} Name=gpu File={file}\n" for file in ("/dev/null", "/dev/zero")]
+        gpus = [
+            f"NodeName={node} Name=gpu File={file}\n" for node in NODES for file in ("/dev/null", "/dev/zero")
+        ]
         (self.folder / "gres.conf").write_text("".join(gpus))
         for name in PROGRAMS[3:]:
-            program = shutil.which(name, path=SEARCHED)
-            self._write_command(name, WRAPPER.format(configuration=self._configuration, program=program))
-        self._write_command("sacct", ACCOUNTING.format(squeue=self.commands / "squeue"))
+            self._wrap(name)
         (self.folder / "munge.key").write_bytes(os.urandom(128))
         (self.folder / "munge.key").chmod(0o600)
         paths = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid"}
@@ -169,24 +197,45 @@ class Cluster:
         options = [f"--{option}={self.folder / name}" for option, name in paths.items()]
         self._launch("munged", "--foreground", "--force", "--num-threads=1", *options)
         wait_for((self.folder / "munge.socket").exists, "munge", 20)
+        self.start_accounting()
         self.start_controller()
-        self._launch("slurmd", "-D", "-f", str(self._configuration))
-        wait_for(lambda: self.ask("sinfo", "-h", "-o", "%T").strip() == "idle", "an idle node", 60)
+        for node in NODES:
+            self._launch("slurmd", "-D", "-N", node, "-f", str(self._configuration), called=node)
+        idle = ["idle"] * len(NODES)
+        wait_for(lambda: self.ask("sinfo", "-h", "-N", "-o", "%T").split() == idle, "idle nodes", 60)
+
+    def accounting(self, port: int) -> str:
+        """Return what the configuration says of accounting; a database may have that port."""
+        return "AccountingStorageType=accounting_storage/none"
+
+    def start_accounting(self) -> None:
+        """Start what `sacct` needs. It comes after munge and before the controller."""
+        self._write_command("sacct", SACCT.format(squeue=self.commands / "squeue"))
+
+    def _wrap(self, name: str) -> None:
+        program = shutil.which(name, path=SEARCHED)
+        self._write_command(name, WRAPPER.format(configuration=self._configuration, program=program))
 
     def _write_command(self, name: str, text: str) -> None:
         (self.commands / name).write_text(text)
         (self.commands / name).chmod(0o755)
 
-    def _launch(self, name: str, *arguments: str) -> None:
+    def _launch(
+        self,
+        name: str,
+        *arguments: str,
+        called: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         # Under its plain name: called slurmd-wlm it would not find its own parts.
         program = shutil.which(name, path=SEARCHED)
-        with (self.folder / f"{name}.output").open("ab") as output:
-            self._daemons[name] = subprocess.Popen(
+        with (self.folder / f"{called or name}.output").open("ab") as output:
+            self._daemons[called or name] = subprocess.Popen(
                 [str(program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "SLURM_CONF": str(self._configuration)},
+                env={**os.environ, "SLURM_CONF": str(self._configuration), **(environment or {})},
                 start_new_session=True,
             )
 
@@ -236,7 +285,7 @@ class Cluster:
                 self.ask("scancel", *numbers)
                 wait_for(lambda: not self.ask("squeue", "-h").strip(), "the jobs' end", 60)
         finally:
-            for name in ("slurmd", "slurmctld", "munged"):
+            for name in (*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"):
                 self._end(name)
 
     def ask(self, command: str, *arguments: str) -> str:
@@ -260,6 +309,7 @@ class Cluster:
                 memory=fields.get("MinMemoryNode", ""),
                 gres=fields.get("TresPerJob", ""),
                 restarts=int(fields["Restarts"]),
+                nodes=int(fields["NumNodes"].partition("-")[0]),
             )
         return found
 
@@ -269,3 +319,8 @@ class Cluster:
             if job.state == "RUNNING" and job.rule.startswith(rule):
                 return job.number
         return None
+
+    def with_steps_on(self, node: str) -> set[str]:
+        """Return the numbers of the jobs of which a node's daemon has started a step."""
+        log = (self.folder / f"slurmd-{node}.log").read_text()
+        return set(re.findall(r"launch task StepId=(\d+)\.\d+ ", log))

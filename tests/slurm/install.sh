@@ -1,12 +1,22 @@
 #!/bin/sh
 # Install what tests/slurm needs: SLURM's daemons and munge, from Debian's or Ubuntu's packages. Nothing is started.
+# With the argument `accounting` also what tests/slurm/test_accounting.py needs: slurmdbd and MariaDB (200 MB).
 # Exit status 1, with the reason in one line, where that cannot be done.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 packages="slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
+programs="slurmctld slurmd srun munged"
+case ${1:-} in
+    "") ;;
+    accounting)
+        packages="$packages slurmdbd mariadb-server"
+        programs="$programs slurmdbd mariadbd mariadb-install-db"
+        ;;
+    *) echo "$1; allowed: accounting, or nothing" >&2; exit 1 ;;
+esac
 
 complete() {
-    for program in slurmctld slurmd srun munged; do
+    for program in $programs; do
         command -v "$program" > /dev/null || return 1
     done
 }

@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import SnakemakeRunner
-from slurm.cluster import Cluster, Job, wait_for, why_not
+from slurm.cluster import NODES, Cluster, Job, why_not
+from slurm.sessions import ONE_ATTEMPT, Session, running_cluster, start, started, use_up_memory
 from tiny_project import CONFIGURATION, DATASET, tiny_project
 
 pytestmark = pytest.mark.slurm
@@ -29,10 +26,6 @@ pytestmark = pytest.mark.slurm
 SCENARIOS = ("plot", "numbers")
 #: Long enough to be caught in the middle.
 RECIPE = {"epochs": 60}
-#: The profile as it is, but for what a test has no time for.
-PROFILE = ("--workflow-profile", "profiles/slurm", "--configfile", CONFIGURATION)
-QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--slurm-status-command", "squeue")
-ONE_ATTEMPT = ("--retries", "0")
 OUTAGE_SECONDS = 25
 
 
@@ -51,64 +44,14 @@ def states(project: Path, scenario: str) -> list[Path]:
     return [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
 
 
-@dataclass
-class Session:
-    """One run of Snakemake on the login node."""
-
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    def finish(self, seconds: float = 1800) -> str:
-        """Wait for its end; return what it printed."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise AssertionError(self.output.read_text()) from None
-        return self.output.read_text()
-
-    @property
-    def text(self) -> str:
-        return self.output.read_text()
-
-    def submitted(self) -> list[str]:
-        """List the numbers of the SLURM jobs that it submitted."""
-        return re.findall(r"submitted with SLURM jobid (\d+)", self.text)
-
-
-def start(cluster: Cluster, project: Path, name: str, *arguments: str) -> Session:
-    """Start Snakemake through the profile."""
-    output = project / f"{name}.txt"
-    command = [sys.executable, "-m", "snakemake", *PROFILE, *QUICK, *arguments]
-    return Session(cluster.log_in(command, project, output), output)
-
-
-def started(session: Session, condition: Callable[[], object], what: str) -> None:
-    """Wait for something that happens while a session runs; say what it printed if it ends before."""
-
-    def check() -> bool:
-        assert session.process.poll() is None, f"ended before {what}:\n{session.text}"
-        return bool(condition())
-
-    wait_for(check, what, 900)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Give a running cluster; what it started is stopped at the end."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    # Not in pytest's own folder, which others may not enter.
-    folder = Path(tempfile.mkdtemp(prefix="vlmtsc-slurm-"))
-    folder.chmod(0o711)
-    running = Cluster(folder)
-    try:
-        running.start()
+    with running_cluster() as running:
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +226,25 @@ def test_no_path_is_run_on_the_way_to_a_node(orphaned: Orphaned, project: Path) 
     assert list(project.parent.rglob("pwned")) == []
 
 
+def test_a_job_without_enough_memory_passes_with_more(
+    cluster: Cluster, project: Path, orphaned: Orphaned
+) -> None:
+    script = project / "workflow_scripts/write_ledger.py"
+    original = script.read_text()
+    use_up_memory(script, 600)
+    session = start(cluster, project, "memory", "--until", "write_ledger")
+    output = session.finish()
+    script.write_text(original)
+    assert session.process.returncode == 0, output
+    first, second = (cluster.jobs()[number] for number in session.submitted())
+    assert (first.name, first.memory, first.state) == ("write_ledger", "500M", "FAILED")
+    assert (second.name, second.memory, second.state) == ("write_ledger", "1000M", "COMPLETED")
+    log = project / f".snakemake/slurm_logs/rule_write_ledger/{first.number}.log"
+    assert str(log) in output
+    assert re.search(r"exceeded memory limit \(\d+ > 524288000\), being killed", log.read_text())
+    assert (project / "results/tables/ledger.csv").is_file()
+
+
 def test_a_failing_job_is_reported_with_its_log(cluster: Cluster, project: Path, orphaned: Orphaned) -> None:
     changes = ("scenarios=[numbers]", "finetune={learning_rate: 1e30, max_grad_norm: 1e30}")
     session = start(
@@ -297,22 +259,53 @@ def test_a_failing_job_is_reported_with_its_log(cluster: Cluster, project: Path,
     assert [str(log) in output for log in logs] == [True]
 
 
-def test_a_job_with_two_gpus_trains_in_two_processes(cluster: Cluster, project: Path) -> None:
-    """The last test: the project's model is another one from here on."""
+@dataclass
+class Divided:
+    """A training in two processes: its job, and the losses."""
+
+    job: Job
+    log: pd.DataFrame
+
+
+def train_in_two(
+    cluster: Cluster, project: Path, name: str, launch: dict[str, object], **resources: int
+) -> Divided:
+    """Train the project's model, which is another one from then on, in two processes."""
     table = project / "config/tiny_models.yaml"
     models = json.loads(table.read_text())
-    models["tiny"]["resources"] |= {"gpu": 2, "threads": 2, "mem_mb": 6000}
-    models["tiny"]["launch"] = {"strategy": "ddp"}
+    models["tiny"] |= {"launch": launch, "resources": models["tiny"]["resources"] | resources}
     table.write_text(json.dumps(models))
     changes = ("scenarios=[numbers]", "finetune={epochs: 2, batch_size: 8, micro_batch_size: 2}")
-    session = start(cluster, project, "pair", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
+    session = start(cluster, project, name, *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
     output = session.finish()
     assert session.process.returncode == 0, output
     job = cluster.jobs()[session.submitted()[-1]]
-    assert (job.name, job.state, job.gres) == ("finetune_model", "COMPLETED", "gres:gpu:2")
+    assert (job.name, job.state) == ("finetune_model", "COMPLETED")
     record = json.loads((run_folder(project, "numbers") / "run_record.json").read_text())
     assert record["processes"] == 2
     # Batches of 8 cases, as in one process.
     cases = record["train_samples"] / record["epochs_done"]
     assert record["steps"] == 2 * math.ceil(cases / 8)
     assert "2 processes, config/accelerate/ddp.yaml" in finetuning_log(project, "numbers")
+    return Divided(job, pd.read_csv(run_folder(project, "numbers") / "training_log.csv"))
+
+
+@pytest.fixture(scope="module")
+def pair(cluster: Cluster, project: Path, orphaned: Orphaned) -> Divided:
+    """Train with two GPUs of one node."""
+    return train_in_two(cluster, project, "pair", {"strategy": "ddp"}, gpu=2, threads=2, mem_mb=6000)
+
+
+def test_a_job_with_two_gpus_trains_in_two_processes(cluster: Cluster, pair: Divided) -> None:
+    assert (pair.job.nodes, pair.job.gres) == (1, "gres:gpu:2")
+    assert [pair.job.number in cluster.with_steps_on(node) for node in NODES].count(True) == 1
+
+
+def test_a_job_on_two_nodes_trains_like_one_on_one_node(
+    cluster: Cluster, project: Path, pair: Divided
+) -> None:
+    launch = {"strategy": "ddp", "nodes": 2}
+    nodes = train_in_two(cluster, project, "nodes", launch, gpu=1, threads=1, mem_mb=3000)
+    assert (nodes.job.nodes, nodes.job.gres) == (2, "gres:gpu:2")
+    assert all(nodes.job.number in cluster.with_steps_on(node) for node in NODES)
+    pd.testing.assert_frame_equal(nodes.log, pair.log, rtol=1e-5)
