@@ -17,6 +17,7 @@ from print_summary import print_summary
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.reporting.figures import draw_confusion_matrices
 from vlmtsc.reporting.style import line_looks, wrapped
 from vlmtsc.reporting.tables import (
     COLUMN_TYPES,
@@ -365,3 +366,11 @@ def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> N
     pd.read_csv(path).iloc[1:].to_csv(path, index=False)
     with pytest.raises(InputError, match="scored on different cases"):
         collect(tmp_path, "GunPoint", ["plot/seed-1", "plot/seed-2"])
+
+
+def test_a_confusion_matrix_of_many_classes_is_small_in_print(tmp_path: Path) -> None:
+    names = [str(number) for number in range(300)]
+    counts = pd.DataFrame({"true": names, "predicted": names[::-1], "count": 1})
+    counts = counts.assign(model="m", dataset="d", protocol="pooled", scenario="plot", seed=0)
+    draw_confusion_matrices(counts).savefig(tmp_path / "figure.pdf")
+    assert (tmp_path / "figure.pdf").stat().st_size < 100_000  # as shapes, ten times as much
