@@ -21,16 +21,18 @@ def for_many_jobs(function):
 
 
 def told_if_heard(tell):
-    """What tells of a job, less what nobody sees: in a dry run that is quiet about rules. The command is made all the same,
-    with parameters and resources, so that a fault in one of them is found."""
+    """What tells of a job, less what nobody sees: in a dry run that is quiet about rules. A rule's first command is made all
+    the same, so that a fault in it is found. Parameters are made for every job, before anything is told of it."""
+    made = set()
 
     def log_info(job, *arguments, **options):
         settings = job.dag.workflow.output_settings
         quiet = {Quietness.ALL, Quietness.RULES} & {*(settings.quiet or ())}
-        if job.dag.workflow.dryrun and quiet and not settings.log_handler_settings:
-            job.shellcmd  # made, not shown
-        else:
+        if not job.dag.workflow.dryrun or not quiet or settings.log_handler_settings:
             tell(job, *arguments, **options)
+        elif job.rule.name not in made:
+            made.add(job.rule.name)
+            job.shellcmd  # made, not shown
 
     return log_info
 
