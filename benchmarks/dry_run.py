@@ -32,7 +32,9 @@ def dry_run(datasets: list[str], folder: Path) -> dict[str, float]:
         "snakemake",
         "--dry-run",
         "--quiet",
-        "all",
+        "host",
+        "rules",
+        "reason",
         "--configfile",
         CONFIGURATION,
     ]

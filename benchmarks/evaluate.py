@@ -123,15 +123,15 @@ def measure_trees(material: Material, cases: int, classes: int, rounds: int) -> 
     model, precision = our_model(material, "fp32"), "fp32"
     found = {}
 
-    def score(side: str, rows: int) -> float:
+    def score(side: str, logit_bytes: int) -> float:
         def run() -> None:
-            with patch.object(scoring, "ROWS", rows):
+            with patch.object(scoring, "LOGIT_BYTES", logit_bytes):
                 found[side] = our_scores(model, many, precision, range(cases))
 
         return cpu_seconds(run) / cases
 
     seconds = interleaved(
-        {"ours": lambda: score("ours", scoring.ROWS), "other": lambda: score("other", 1)}, rounds
+        {"ours": lambda: score("ours", scoring.LOGIT_BYTES), "other": lambda: score("other", 0)}, rounds
     )
     worst = np.abs(found["ours"] - found["other"]).max()
     if worst > TOLERANCES[precision]:

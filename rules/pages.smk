@@ -16,10 +16,11 @@ UNTOLD = ("tracking", "plots", "history")
 
 def resolved_configuration():
     """The configuration, and the rows that it names of the tables of models, scenarios and plots, without what changes no
-    result: memory, trackers, the store of plots, how often a describer is asked."""
+    result: memory, trackers, the store of plots and of packages, how often a describer is asked."""
     scenarios = dict.fromkeys(run.scenario for run in RUNS)
     plots = dict.fromkeys(filter(None, map(CONFIGURATION.shown_plot, scenarios)))
     options = {key: value for key, value in CONFIGURATION.options.items() if key not in UNTOLD}
+    options["download"] = {key: value for key, value in options["download"].items() if key != "wheels"}
     models = {name: dict(CONFIGURATION.model_table[name]) for name in FIRST_RUN}
     return {
         "options": options | {"describe": CONFIGURATION.endpoint_settings()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
@@ -78,17 +79,22 @@ def tower_state() -> dict[str, torch.Tensor]:
     return state | {"_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}
 
 
+def make_wheel(files: Mapping[str, bytes]) -> bytes:
+    """Return a wheel of the package `tiny-parts` that holds these files."""
+    about = "tiny_parts-1.0.dist-info"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny-parts\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return content.getvalue()
+
+
 def parts_wheel(folder: Path) -> bytes:
     """Return a wheel that holds both parts; `folder` takes what is written on the way."""
     write_language_model(folder / "model.gguf")
     tower = io.BytesIO()
     torch.save(tower_state(), tower)
-    about = "tiny_parts-1.0.dist-info"
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.write(folder / "model.gguf", LANGUAGE_MODEL)
-        archive.writestr(VISION_TOWER, tower.getvalue())
-        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny-parts\nVersion: 1.0\n")
-        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{about}/RECORD", "")
-    return content.getvalue()
+    return make_wheel({LANGUAGE_MODEL: (folder / "model.gguf").read_bytes(), VISION_TOWER: tower.getvalue()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.model.hub import fetch_checkpoint, where
+from vlmtsc.model.hub import describe, fetch_checkpoint
 from vlmtsc.model.settings import HubSettings
 from vlmtsc.script import run_script
 
@@ -25,7 +25,7 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
         File for messages.
     """
     fetch_checkpoint(settings, output)
-    logger.info("%s: %s", output, where(settings))
+    logger.info("%s: %s", output, describe(settings))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import fault_sample
 import pytest
+from further_rules import Further, make_further, servers
 from model_parts import parts_wheel
-from outside import Outside, make_outside, servers
 from tiny_project import tiny_project
 from workflow_runs import BASELINES, SCENARIO, SCENARIO_ROW, TARGETS, Running, run
 
@@ -36,17 +36,17 @@ def undisturbed(configured: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def outside(
+def further(
     undisturbed: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Outside]:
+) -> Iterator[Further]:
     """Give the same of the rules that the tiny workflow does not ask for."""
     wheel = parts_wheel(tmp_path_factory.mktemp("parts"))
-    folder = tmp_path_factory.mktemp("outside") / "project"
+    folder = tmp_path_factory.mktemp("further") / "project"
     with servers(tiny_checkpoint, wheel) as variables:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
-            made = make_outside(undisturbed, folder, variables, wheel)
+            made = make_further(undisturbed, folder, variables, wheel)
         yield made
 
 

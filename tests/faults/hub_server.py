@@ -23,6 +23,11 @@ def git_digest(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
+def hub_headers(digest: str) -> dict[str, str]:
+    """Return what a hub tells of a file of this digest."""
+    return {"ETag": f'"{digest}"', "X-Repo-Commit": REVISION}
+
+
 def hub_answers(checkpoint: Path) -> dict[str, Answer]:
     """Return what a hub answers that has the files of a checkpoint folder."""
     answers: dict[str, Answer] = {}
@@ -35,8 +40,7 @@ def hub_answers(checkpoint: Path) -> dict[str, Answer]:
             digest = hashlib.sha256(content).hexdigest()
             entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 130}
         entries.append(entry)
-        headers = {"ETag": f'"{digest}"', "X-Repo-Commit": REVISION}
-        answers[place_of(path.name)] = sends(content, headers=headers)
+        answers[place_of(path.name)] = sends(content, headers=hub_headers(digest))
     answers[TREE] = sends(json.dumps(entries).encode(), kind="application/json")
     return answers
 

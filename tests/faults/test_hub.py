@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from file_server import Answer, FileServer, says_nothing, sends
-from hub_server import REPOSITORY, REVISION, TREE, hub_answers, place_of, start_hub
+from hub_server import REPOSITORY, REVISION, TREE, hub_answers, hub_headers, place_of, start_hub
 
-WEIGHTS = place_of("model.safetensors")
+WEIGHTS, CONFIGURATION = place_of("model.safetensors"), place_of("config.json")
 HTML = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n"
 
 
@@ -62,6 +62,8 @@ def test_a_checkpoint_is_downloaded_once_for_all_projects(
     model = tmp_path / "models/tiny"
     assert contents(model) == contents(tiny_checkpoint)
     assert (model / "model.safetensors").stat().st_nlink == 2  # no second copy
+    # A configuration may be corrected by hand, which must not change what other projects get.
+    assert (model / "config.json").stat().st_nlink == 1
     server.asked.clear()
     shutil.rmtree(model)
     server.close()
@@ -73,10 +75,10 @@ def test_a_checkpoint_is_downloaded_once_for_all_projects(
 
 def instead_of(content: bytes, sent: bytes, announced: int | None = None) -> Answer:
     """Send something else under the digest of the weights."""
-    digest = hashlib.sha256(content).hexdigest()
-    return sends(sent, announced=announced, headers={"ETag": f'"{digest}"', "X-Repo-Commit": REVISION})
+    return sends(sent, announced=announced, headers=hub_headers(hashlib.sha256(content).hexdigest()))
 
 
+DAMAGED = r"model\.safetensors is damaged.*; removed; the same command"
 #: Where something goes wrong, how, by what the file holds, and what is said.
 FAULTS: dict[str, tuple[str, Callable[[bytes], Answer], str]] = {
     "no repository": (TREE, lambda _: sends(b"no", status=404), "could not be downloaded .*404"),
@@ -95,9 +97,26 @@ FAULTS: dict[str, tuple[str, Callable[[bytes], Answer], str]] = {
         "could not be downloaded .*(timed out|disconnected)",
     ),
     "cut off": (WEIGHTS, lambda good: instead_of(good, good[:-9], len(good)), "could not be downloaded"),
-    "too short": (WEIGHTS, lambda good: instead_of(good, good[:-9]), "model.safetensors is damaged"),
-    "HTML for weights": (WEIGHTS, lambda good: instead_of(good, HTML), "model.safetensors is damaged"),
-    "other bytes": (WEIGHTS, lambda good: instead_of(good, good[::-1]), "model.safetensors is damaged"),
+    "too short": (
+        WEIGHTS,
+        lambda good: instead_of(good, good[:-9]),
+        DAMAGED,
+    ),
+    "HTML for weights": (
+        WEIGHTS,
+        lambda good: instead_of(good, HTML),
+        DAMAGED,
+    ),
+    "other configuration": (
+        CONFIGURATION,
+        lambda _: sends(b"{", headers=hub_headers("0" * 40)),
+        "config.json is damaged: its digest is",
+    ),
+    "other bytes": (
+        WEIGHTS,
+        lambda good: instead_of(good, good[::-1]),
+        DAMAGED,
+    ),
 }
 
 

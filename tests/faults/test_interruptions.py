@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-import outside
+import further_rules
 import pytest
 from workflow_runs import CAUSES, OUTPUTS, TARGETS, TIMED, Running, complete, duration, outcome
 
@@ -41,7 +41,7 @@ def again(project: Path, rule: str) -> None:
 
 @pytest.mark.fault_grid(sample=2)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("rule", [*CAUSES, *outside.OUTPUTS])
+@pytest.mark.parametrize("rule", [*CAUSES, *further_rules.OUTPUTS])
 def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
     rule: str,
     number: signal.Signals,
@@ -54,9 +54,9 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
 ) -> None:
     whole = rule in (CHAIN if request.config.getoption("--faults") == "all" else LATE)
     finished, cause, rules = undisturbed, again, {**OUTPUTS, **TIMED}
-    if rule in outside.OUTPUTS:
-        made: outside.Outside = request.getfixturevalue("outside")
-        finished, cause, rules = made.project, outside.undo, outside.OUTPUTS
+    if rule in further_rules.OUTPUTS:
+        made: further_rules.Further = request.getfixturevalue("further")
+        finished, cause, rules = made.project, further_rules.undo, further_rules.OUTPUTS
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
     disturbed = shutil.copytree(finished, tmp_path / "project")

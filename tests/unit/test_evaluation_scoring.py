@@ -48,8 +48,7 @@ class Case:
             image_indices=[index % len(self.task.records["train"]) for index in range(len(self.examples))],
             pad_token_id=self.processor.tokenizer.pad_token_id,
             batch_size=batch_size,
-            precision="fp32",
-            **options,
+            **({"precision": "fp32"} | options),
         )
 
 
@@ -110,13 +109,29 @@ def test_whole_labels_equal_a_slow_reference(twelve: Case) -> None:
     assert expected.std(axis=1).min() > 0.1
 
 
-@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("nodes", [1, 5])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", TOLERANCE), ("bf16", {"atol": 0.1})])
 def test_trees_of_any_size_give_the_same_scores(
-    twelve: Case, monkeypatch: pytest.MonkeyPatch, rows: int
+    twelve: Case, monkeypatch: pytest.MonkeyPatch, nodes: int, precision: str, tolerance: dict[str, float]
+) -> None:
+    whole = twelve.scores(8, precision=precision)
+    row = len(twelve.processor.tokenizer) * 8
+    monkeypatch.setattr(scoring, "LOGIT_BYTES", 8 * nodes * row)
+    np.testing.assert_allclose(twelve.scores(8, precision=precision), whole, **tolerance)
+
+
+def test_a_model_with_a_window_reads_one_answer_at_a_time(
+    twelve: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = twelve.scores(8)
-    monkeypatch.setattr(scoring, "ROWS", rows)  # one answer in a pass, or five nodes
+    asked = []
+    monkeypatch.setattr(scoring, "make_trees", lambda *given: asked.append(given[1]) or make_trees(*given))
+    twelve.scores(8)
+    config = twelve.model.get_base_model().config.get_text_config()
+    monkeypatch.setattr(config, "sliding_window", 4096, raising=False)
     np.testing.assert_allclose(twelve.scores(8), whole, **TOLERANCE)
+    assert asked[0] > 11
+    assert asked[-1] == 1
 
 
 def test_a_kernel_that_takes_no_mask_reads_one_answer_at_a_time(
@@ -295,10 +310,10 @@ def test_trees_hold_each_longer_answer_once(rests: list[list[int]], most_nodes: 
             assert len(paths[-1]) == depth + 1
         assert len({*paths}) == len(paths)
         for place, answer in enumerate(tree.answers):
-            steps = [(paths[node], token) for where, node, token in tree.read if where == place]
+            steps = [(paths[node], token) for where, node, token in tree.targets if where == place]
             rest = tuple(rests[answer])
             assert steps == [(rest[:length], rest[length]) for length in range(1, len(rest))]
-        for node, seen in enumerate(tree.sight()):
+        for node, seen in enumerate(tree.attention_mask()):
             leading = [paths[other] for other in seen.nonzero().flatten().tolist()]
             assert sorted(leading) == [paths[node][:length] for length in range(1, len(paths[node]) + 1)]
 

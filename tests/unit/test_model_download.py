@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -18,6 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import httpx
+from model_parts import LANGUAGE_MODEL, VISION_TOWER, WHEEL, make_wheel
 
 from download_model import download_model
 from download_model_parts import download_model_parts
@@ -71,7 +71,7 @@ def fake_snapshot(folder: Path, names: list[str], asked: dict[str, object]) -> C
 
 def test_only_what_cannot_run_code_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
-    names = ["config.json", "model.safetensors", "processor_config.json"]
+    names = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json"]
     snapshot = fake_snapshot(tmp_path / "cache", [*names, "code.py"], asked)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     download_model(SETTINGS, tmp_path / "tiny")
@@ -80,6 +80,7 @@ def test_only_what_cannot_run_code_is_asked_for(tmp_path: Path, monkeypatch: pyt
         "repository": "someone/llava",
         "revision": "a" * 40,
         "allow_patterns": list(PATTERNS),
+        "ignore_patterns": ["*/*"],
     }
     assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in PATTERNS)
 
@@ -91,6 +92,7 @@ def test_only_what_cannot_run_code_is_asked_for(tmp_path: Path, monkeypatch: pyt
         (["config.json"], "no weights"),
         (["config.json", "model.bin"], r"only model\.bin, which is never unpickled"),
         (["config.json", "model.safetensors"], r"no processor_config\.json"),
+        (["config.json", "model.safetensors", "processor_config.json"], r"no tokenizer\.json"),
     ],
 )
 def test_an_incomplete_checkpoint(
@@ -106,7 +108,7 @@ def test_an_incomplete_checkpoint(
 def test_where_links_are_forbidden_files_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = ["config.json", "model.safetensors", "processor_config.json"]
+    names = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json"]
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake_snapshot(tmp_path / "cache", names, {}))
     monkeypatch.setattr("os.link", Mock(side_effect=OSError(errno.EXDEV, os.strerror(errno.EXDEV))))
     with caplog.at_level("INFO"):
@@ -118,15 +120,9 @@ def test_where_links_are_forbidden_files_are_copied(
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a pip hash file of one wheel, in the only folder that pip looks into."""
-    wheel = tmp_path / "index" / "tiny_parts-1.0-py3-none-any.whl"
+    wheel = tmp_path / "index" / WHEEL
     wheel.parent.mkdir()
-    about = "tiny_parts-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_parts/model.gguf", b"GGUF")
-        archive.writestr("tiny_parts/tower.pth", b"weights")
-        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny-parts\nVersion: 1.0\n")
-        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{about}/RECORD", "")
+    wheel.write_bytes(make_wheel({LANGUAGE_MODEL: b"GGUF", VISION_TOWER: b"weights"}))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")

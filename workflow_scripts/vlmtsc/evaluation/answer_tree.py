@@ -19,7 +19,7 @@ import torch
 
 @dataclass(frozen=True)
 class AnswerTree:
-    """The beginnings of some answers that something follows.
+    """The beginnings of some answers that something follows, each once.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class AnswerTree:
         Which answers these are.
     tokens, parents, depths : list of int
         Of each node: its token, the node before it (-1 for the first token of an answer) and how many nodes lead to it.
-    read : list of (answer, node, token)
+    targets : list of (place, node, token)
         The likelihood of `token` after `node` belongs to the answer at this place of `answers`.
     """
 
@@ -35,14 +35,14 @@ class AnswerTree:
     tokens: list[int]
     parents: list[int]
     depths: list[int]
-    read: list[tuple[int, int, int]]
+    targets: list[tuple[int, int, int]]
 
     @property
     def is_path(self) -> bool:
         """Whether each node follows the one before it, as in ordinary text."""
         return self.parents == list(range(-1, len(self.parents) - 1))
 
-    def sight(self) -> torch.Tensor:
+    def attention_mask(self) -> torch.Tensor:
         """Return which nodes each node sees: itself and those that lead to it.
 
         Returns
@@ -58,34 +58,50 @@ class AnswerTree:
 
 
 def make_tree(rests: Sequence[Sequence[int]], answers: Sequence[int]) -> AnswerTree:
-    """Make the tree of some answers, each of two tokens or more.
+    """Make the tree of some answers.
 
     Parameters
     ----------
     rests : sequence of sequence of int
         Tokens of all answers.
     answers : sequence of int
-        Which of them the tree holds.
+        Which of them the tree holds; each of two tokens or more.
+
+    Returns
+    -------
+    AnswerTree
     """
     nodes: dict[tuple[int, ...], int] = {}
-    tree = AnswerTree(list(answers), [], [], [], [])
+    targets = []
     for place, answer in enumerate(answers):
         rest = tuple(rests[answer])
         for length in range(1, len(rest)):
-            beginning = rest[:length]
-            if beginning not in nodes:
-                nodes[beginning] = len(nodes)
-                tree.tokens.append(beginning[-1])
-                tree.parents.append(nodes.get(beginning[:-1], -1))
-                tree.depths.append(length - 1)
-            tree.read.append((place, nodes[beginning], rest[length]))
-    return tree
+            node = nodes.setdefault(rest[:length], len(nodes))
+            targets.append((place, node, rest[length]))
+    return AnswerTree(
+        answers=list(answers),
+        tokens=[beginning[-1] for beginning in nodes],
+        parents=[nodes.get(beginning[:-1], -1) for beginning in nodes],
+        depths=[len(beginning) - 1 for beginning in nodes],
+        targets=targets,
+    )
 
 
 def make_trees(rests: Sequence[Sequence[int]], most_nodes: int) -> Iterator[AnswerTree]:
-    """Divide the answers of two tokens or more into trees of at most `most_nodes` nodes, or of one answer.
+    """Divide the answers of two tokens or more into trees.
 
     Neighbours in the order of their tokens, which share most, stay together.
+
+    Parameters
+    ----------
+    rests : sequence of sequence of int
+        Tokens of all answers.
+    most_nodes : int
+        Nodes of a tree at most; one of a single answer may have more.
+
+    Yields
+    ------
+    AnswerTree
     """
     longer = sorted(
         (answer for answer, rest in enumerate(rests) if len(rest) > 1), key=lambda a: tuple(rests[a])

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerBase
 
 from vlmtsc.evaluation.answer_tree import AnswerTree, make_trees
@@ -21,8 +20,8 @@ from vlmtsc.training.examples import Example, answer_tokens
 
 logger = logging.getLogger(__name__)
 
-#: Rows of logits that one pass over answers computes at most: a row is as long as the vocabulary, in float64.
-ROWS = 512
+#: What the logits of one pass over a tree of answers may take in float64, unless a single answer takes more.
+LOGIT_BYTES = 2**28
 #: Kernels of attention that take any mask; others take no mask but that of padding.
 WITH_MASKS = ("eager", "sdpa")
 
@@ -111,8 +110,11 @@ def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[i
     scores = torch.stack([shared + likelihoods[:, -1, rest[0]] for rest in rests], dim=1)
     if all(len(rest) == 1 for rest in rests):
         return scores
-    attention = inner_model(model).config.get_text_config()._attn_implementation
-    most_nodes = max(1, ROWS // n_cases) if attention in WITH_MASKS else 1
+    text = inner_model(model).config.get_text_config()
+    attention = text._attn_implementation
+    # A cache with a window drops what is older, and cannot take back more than the window holds.
+    trees = attention in WITH_MASKS and getattr(text, "sliding_window", None) is None
+    most_nodes = LOGIT_BYTES // (likelihoods.shape[-1] * likelihoods.itemsize * n_cases) if trees else 1
     for tree in make_trees(rests, most_nodes):
         scores[:, tree.answers] += score_tree(model, prefilled, tree, attention)
     return scores
@@ -121,10 +123,24 @@ def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[i
 def score_tree(model: Any, prefilled: Prefilled, tree: AnswerTree, attention: str) -> torch.Tensor:
     """Return the log-likelihood of the later tokens of a tree's answers, in one pass.
 
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration or PeftModel
+    prefilled : Prefilled
+        Its cache is afterwards as it was before.
+    tree : AnswerTree
+    attention : str
+        Kernel of the language model's attention.
+
     Returns
     -------
     torch.Tensor
         float64, shape (batch, answers of the tree).
+
+    Raises
+    ------
+    ValueError
+        If the prompts were read without a cache.
     """
     cache, padding = prefilled.cache, prefilled.attention_mask
     if cache is None:
@@ -133,7 +149,7 @@ def score_tree(model: Any, prefilled: Prefilled, tree: AnswerTree, attention: st
     mask = torch.cat([padding, padding.new_ones(n_cases, n_nodes)], dim=1)
     if not tree.is_path:
         before = padding.bool()[:, None, None, :].expand(-1, 1, n_nodes, -1)
-        among = tree.sight().to(device).expand(n_cases, 1, -1, -1)
+        among = tree.attention_mask().to(device).expand(n_cases, 1, -1, -1)
         mask = torch.cat([before, among], dim=-1)
         if attention == "eager":  # which adds the mask to the products
             lowest = torch.finfo(torch.float32).min
@@ -146,9 +162,11 @@ def score_tree(model: Any, prefilled: Prefilled, tree: AnswerTree, attention: st
         use_cache=True,
     )
     cache.crop(-n_nodes)  # drops what this tree added
-    likelihoods = log_softmax(output.logits.double(), dim=-1)
-    places, nodes, tokens = (torch.tensor(column, device=device) for column in zip(*tree.read, strict=True))
-    found = likelihoods[:, nodes, tokens]
+    logits = output.logits.double()
+    places, nodes, tokens = (
+        torch.tensor(column, device=device) for column in zip(*tree.targets, strict=True)
+    )
+    found = logits[:, nodes, tokens] - logits.logsumexp(dim=-1)[:, nodes]
     return found.new_zeros(n_cases, len(tree.answers)).index_add_(1, places, found)
 
 

@@ -45,7 +45,7 @@ def check_files(folder: Path) -> None:
 
 
 def check_processor_files(folder: Path) -> None:
-    """Check that a checkpoint folder holds its processor.
+    """Check that a checkpoint folder holds its processor, tokenizer included.
 
     Raises
     ------
@@ -56,6 +56,10 @@ def check_processor_files(folder: Path) -> None:
         raise InputError(
             f"{folder}: no processor_config.json and no preprocessor_config.json; allowed: a checkpoint with its "
             "processor, as the repositories llava-hf/* hold it (LLaVA's own repositories have none)"
+        )
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise InputError(
+            f"{folder}: no tokenizer.json and no tokenizer.model; allowed: a checkpoint with its tokenizer"
         )
 
 

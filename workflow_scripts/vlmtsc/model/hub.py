@@ -25,8 +25,9 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
     """Put a checkpoint of the hub into a folder.
 
     It is downloaded into the cache of the machine's user (``HF_HOME``), which other projects share: what is there is
-    not downloaded again, also not what an interrupted call has left, and with ``HF_HUB_OFFLINE=1`` nothing is asked.
-    The folder's files are hard links into the cache where that is possible, and copies elsewhere.
+    not downloaded again, also not the whole files that an interrupted call has left, and with ``HF_HUB_OFFLINE=1``
+    nothing is asked. Weights are hard links into the cache where that is possible. All else is copied, since a
+    configuration may be corrected by hand.
 
     Parameters
     ----------
@@ -41,22 +42,31 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
         If the hub cannot or will not give it, a file is damaged, or it is no complete LLaVA checkpoint.
     """
     snapshot = download_snapshot(settings)
+    files = sorted(path for pattern in PATTERNS for path in snapshot.glob(pattern))
+    for path in files:
+        if fault := fault_of_download(path):
+            raise InputError(f"{describe(settings)}: {fault}; {remove_from_cache(path)}")
     try:
         check_files(snapshot)
         check_processor_files(snapshot)
     except InputError as error:
-        raise InputError(f"{where(settings)} is not a complete checkpoint: {error}") from error
-    with atomic_path(output) as folder:
-        folder.mkdir()
-        for path in sorted(path for pattern in PATTERNS for path in snapshot.glob(pattern)):
-            if fault := fault_of_download(path):
-                path.resolve().unlink()
-                path.unlink()
-                raise InputError(f"{where(settings)}: {fault}; removed, the same command downloads it again")
-            link_or_copy(path.resolve(), folder / path.name)
+        raise InputError(f"{describe(settings)} is not a complete checkpoint: {error}") from error
+    try:
+        with atomic_path(output) as folder:
+            folder.mkdir()
+            for path in files:
+                if path.suffix == ".safetensors":
+                    link_or_copy(path.resolve(), folder / path.name)
+                else:
+                    shutil.copyfile(path, folder / path.name)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{describe(settings)}: {error.filename} has gone from the cache meanwhile; the same command fetches it "
+            "again"
+        ) from error
 
 
-def where(settings: HubSettings) -> str:
+def describe(settings: HubSettings) -> str:
     """Name a checkpoint in messages."""
     return f"{settings.repository} at {settings.revision}"
 
@@ -75,18 +85,23 @@ def download_snapshot(settings: HubSettings) -> Path:
 
     try:
         return Path(
-            snapshot_download(settings.repository, revision=settings.revision, allow_patterns=list(PATTERNS))
+            snapshot_download(
+                settings.repository,
+                revision=settings.revision,
+                allow_patterns=list(PATTERNS),
+                ignore_patterns=["*/*"],  # the patterns above also match what lies in folders
+            )
         )
     except GatedRepoError as error:
         raise InputError(
-            f"{where(settings)}: access is restricted; accept its licence on the hub and set HF_TOKEN "
+            f"{describe(settings)}: access is restricted; accept its licence on the hub and set HF_TOKEN "
             f"({one_line(error)})"
         ) from error
-    # ValueError: an answer that is no JSON.
-    except (httpx.HTTPError, OSError, ValueError) as error:
+    # ValueError: an answer that is no JSON. RuntimeError: the hub's own transport of large files.
+    except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{where(settings)}: could not be downloaded ({one_line(error)}). On a machine without the hub, give the "
-            "model a folder in config/models.yaml: source: {folder: {path: ...}}"
+            f"{describe(settings)}: could not be downloaded ({one_line(error)}). On a machine without the hub, give "
+            "the model a folder in config/models.yaml: source: {folder: {path: ...}}"
         ) from error
 
 
@@ -119,6 +134,16 @@ def fault_of_download(path: Path) -> str | None:
     if found == digest:
         return None
     return f"{path.name} is damaged: its digest is {found}, and that of the hub's file {digest} ({path})"
+
+
+def remove_from_cache(path: Path) -> str:
+    """Remove a file of a snapshot, so that it is downloaded again; return what came of it, for a message."""
+    try:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"it cannot be removed ({error.strerror}): remove it, and the same command downloads it again"
+    return "removed; the same command downloads it again, where the hub can be reached"
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -1,4 +1,7 @@
-"""Rules that the tiny workflow does not ask for: those of networks, and those of tables that need more than a run."""
+"""Rules that the tiny workflow does not ask for: those of networks, and those of tables that need more than a run.
+
+They have run in a project of their own, `Further`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 import pandas as pd
 from chat_server import ChatServer
 from file_server import FileServer, sends
-from hub_server import REPOSITORY, REVISION, place_of, start_hub
+from hub_server import REPOSITORY, REVISION, hub_headers, place_of, start_hub
 from model_parts import LANGUAGE_MODEL, REQUIREMENT, VISION_TOWER, WHEEL
 from tiny_project import CONFIGURATION, DATASET
 from workflow_runs import RUN, SCENARIO, run
@@ -54,7 +57,7 @@ REMOVED = {
 
 
 @dataclass(frozen=True)
-class Outside:
+class Further:
     """A project in which these rules have run, and the servers that they asked.
 
     Attributes
@@ -81,9 +84,8 @@ def servers(checkpoint: Path, wheel: bytes) -> Iterator[dict[str, str]]:
     """
     hub, index, chat = start_hub(checkpoint), FileServer(), ChatServer(describe)
     content = (checkpoint / "model.safetensors").read_bytes()
-    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": REVISION}
     hub.answers[place_of("model.safetensors")] = sends(
-        content, headers=headers, piece=len(content) // 9, pause=0.05
+        content, headers=hub_headers(hashlib.sha256(content).hexdigest()), piece=len(content) // 9, pause=0.05
     )
     page = f'<!DOCTYPE html><html><body><a href="/{WHEEL}">{WHEEL}</a></body></html>'.encode()
     index.answers["/simple/tiny-parts/"] = sends(page, kind="text/html")
@@ -136,7 +138,7 @@ def add_datasets(methods: Path) -> None:
     pd.concat([table, *others]).to_csv(methods, index=False)
 
 
-def make_outside(undisturbed: Path, folder: Path, variables: Mapping[str, str], wheel: bytes) -> Outside:
+def make_further(undisturbed: Path, folder: Path, variables: Mapping[str, str], wheel: bytes) -> Further:
     """Copy a finished tiny project and have these rules run in it; the variables have to be set."""
     project = shutil.copytree(undisturbed, folder)
     configure(project, wheel)
@@ -146,7 +148,7 @@ def make_outside(undisturbed: Path, folder: Path, variables: Mapping[str, str], 
             add_datasets(project / METHODS)
         done = run(project, *(f"results/{OUTPUTS[rule][0]}" for rule in asked))
         assert done.returncode == 0, done.stdout + done.stderr
-    return Outside(project, variables)
+    return Further(project, variables)
 
 
 def undo(project: Path, rule: str) -> None:
