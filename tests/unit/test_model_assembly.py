@@ -91,6 +91,29 @@ def test_the_same_parts_make_the_same_files(assembled: Path, tower_weights: Path
     assert again == {path.name: path.read_bytes() for path in assembled.iterdir()}
 
 
+def test_the_number_of_processors_does_not_matter(
+    assembled: Path, tower_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noted(*arguments: object) -> None:
+        threads.append(torch.get_num_threads())
+        initialise_projector(*arguments)
+
+    monkeypatch.setattr(assembly, "initialise_projector", noted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        settings = AssemblySettings(layers=2)
+        assemble_checkpoint(assembled.parent / "model.gguf", tower_weights, settings, tmp_path / "again")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1]
+    weights = "model.safetensors"
+    assert (tmp_path / "again" / weights).read_bytes() == (assembled / weights).read_bytes()
+
+
 def test_the_chat_template_writes_the_projects_own_text(assembled: Path) -> None:
     processor = load_processor(assembled)
     user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Class: "}]}

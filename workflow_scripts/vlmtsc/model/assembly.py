@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -208,10 +209,22 @@ def initialise_projector(
         second.weight.mul_(embedding_scale / second(hidden).pow(2).mean().sqrt())
 
 
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Compute with one thread: sums over several are rounded otherwise, and two machines would get different models."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@single_thread()
 def assemble_checkpoint(
     gguf: Path, tower_weights: Path, settings: AssemblySettings, output: Path
 ) -> LlavaForConditionalGeneration:
-    """Build a LLaVA checkpoint folder from its parts.
+    """Build a LLaVA checkpoint folder from its parts, the same whatever number of processors there is.
 
     Parameters
     ----------
