@@ -1,9 +1,17 @@
 """What jobs are given, as functions of their wildcards. Functions only."""
 
+import inspect
 from dataclasses import asdict
 from functools import cache
 
 from vlmtsc.schema import unknown
+
+
+def for_many_jobs(function):
+    """Keep the signature of a function that Snakemake calls for each of thousands of jobs. It looks the signature up at
+    each call, which costs several times what our functions do."""
+    function.__signature__ = inspect.signature(function)
+    return function
 
 
 def of_runs(name):
@@ -123,8 +131,9 @@ def settings_of_run(wildcards):
 
 
 @for_many_jobs
-def checkpoints_of_run(wildcards, output):
+def checkpoints_of_run(wildcards):
     """Where a run keeps what it goes on from: outside the declared outputs, which Snakemake removes when a job fails."""
-    # In text, since paths as objects cost ten times as much.
-    model, dataset, protocol, scenario, seed = output.run_record.split("/")[-6:-1]
-    return f"{RESULTS}/checkpoints/runs/{model}/{dataset}/{protocol}/{scenario}/{seed}"
+    return (
+        f"{RESULTS}/checkpoints/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/{wildcards.scenario}/"
+        f"seed-{wildcards.seed}"
+    )

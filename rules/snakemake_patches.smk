@@ -15,13 +15,6 @@ from snakemake.settings.types import Quietness
 PATCHED_VERSION = "9.27.1"
 
 
-def for_many_jobs(function):
-    """Keep the signature of a function that Snakemake calls for each of thousands of jobs. It looks the signature up at
-    each call, which costs several times what our functions do."""
-    function.__signature__ = inspect.signature(function)
-    return function
-
-
 def without_hidden_messages(tell):
     """What tells of a job, less what a dry run that is quiet about rules does not show. A rule's first command is made all
     the same, so that a fault in it is found. Parameters are made for every job, before anything is told of it.

@@ -222,7 +222,7 @@ def cut_tokenizer(folder: Path) -> None:
         (remove_shard, r"1 of 2 files of weights are missing \(model-00002-of-00002"),
         (only_a_pickle, "only pytorch_model.bin, which is never unpickled; allowed: model.safetensors"),
         (remove_processor, r"no processor_config\.json and no preprocessor_config\.json; allowed"),
-        (cut_tokenizer, "cannot be read"),
+        (cut_tokenizer, "its processor or tokenizer cannot be read"),
         (remove_tokenizer, r"no tokenizer\.json and no tokenizer\.model; allowed"),
     ],
 )
