@@ -21,6 +21,7 @@ from vlmtsc.code_digest import code_digest
 from vlmtsc.configuration import Run, load_configuration
 from vlmtsc.errors import InputError
 from vlmtsc.files import hold_folder, release_folder
+from vlmtsc.paths import BASELINE, PROBE, RUN, Paths
 
 # What a plan is made of stays until the end; looking for garbage in it takes a tenth of a large dry run.
 gc.set_threshold(200_000, 100, 100)
@@ -41,6 +42,7 @@ def checked_configuration():
 
 CONFIGURATION = checked_configuration()
 RESULTS = CONFIGURATION.results
+PATHS = Paths(RESULTS)
 RUNS = CONFIGURATION.runs()
 HELD = []
 # Relative to the working directory: a move of the project changes no command.
