@@ -6,8 +6,6 @@ TORCH_INDEX ?=
 # Passed on to snakemake, for example ARGS="--config datasets=[GunPoint]".
 ARGS ?=
 CORES ?= all
-# make plan: other results folders that it learns from.
-HISTORY ?=
 # make paper-embedded: what of the matrix to run. Empty means all; what is not run is shown as such.
 SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
@@ -67,9 +65,9 @@ test-slurm: environment ## start a SLURM of two nodes and run the tiny workflow 
 	@sh tests/slurm/install.sh
 	@$(RUN) python -m pytest tests/slurm
 
-plan: environment ## what would run, and how long it will take (CORES=2; HISTORY=folder: results of earlier runs to learn from)
+plan: environment ## list the jobs and the runs that a configuration asks for, with samples, tokens and time
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
-	@$(RUN) python workflow_scripts/plan_runs.py $(if $(HISTORY),--history $(HISTORY)) --cores $(CORES) $(ARGS)
+	@$(RUN) python workflow_scripts/plan_runs.py $(ARGS)
 
 rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
 	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph

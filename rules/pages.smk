@@ -11,7 +11,7 @@ for run in RUNS:
 
 
 # What changes no result: telling it would make the pages anew for nothing.
-UNTOLD = ("tracking", "plots", "history")
+UNTOLD = ("tracking", "plots")
 
 
 def resolved_configuration():

@@ -89,8 +89,8 @@ def gaps_of_runs():
 def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
-    tables += ["costs.md", "predicted_time.md", "evidence.md"]
-    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png", "predicted_time.png"]
+    tables += ["costs.md", "evidence.md"]
+    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
     figures += ["modality_ablation.png", "accuracy_by_context.png", "calibration.png", "accuracy_by_cost.png"]
     if CONFIGURATION.options["evaluate"]["controls"]:
         tables += ["controls.md"]

@@ -50,7 +50,6 @@ def expected_outputs() -> set[str]:
         "controls",
         "methods",
         "comparisons",
-        "predicted_time",
         "reliability",
     )
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
@@ -78,7 +77,7 @@ def expected_outputs() -> set[str]:
     names |= {f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")}
     names |= {
         f"tables/{table}.{kind}"
-        for table in ("ledger", "controls", "comparisons", "predicted_time", "evidence")
+        for table in ("ledger", "controls", "comparisons", "evidence")
         for kind in ("csv", "md", "html")
     }
     names |= {"tables/methods.csv", "tables/rankings.csv"}
@@ -89,7 +88,6 @@ def expected_outputs() -> set[str]:
         "training_curves",
         "confusion_matrices",
         "controls",
-        "predicted_time",
         *evidence,
     ):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
@@ -132,8 +130,6 @@ def test_exactly_these_outputs(finished: Path) -> None:
         "write_methods_text/all",
         "write_headline/all",
         "write_comparisons/all",
-        f"predict_time/{run}",
-        "report_predicted_time/all",
         "write_evidence/all",
         "write_ledger/all",
         "write_tables/all",
@@ -203,22 +199,7 @@ def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakema
     # Tables of what is there no longer wait for controls.
     rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
     pages = {"write_provenance", "write_methods_text"}  # which tell what was asked
-    assert rules == {"report_predicted_time", "write_evidence", "write_headline", *pages, "all"}
-
-
-def test_time_is_predicted_before_and_compared_after(finished: Path, snakemake: SnakemakeRunner) -> None:
-    stored = pd.read_csv(finished / f"results/tables/by_dataset/tiny/{DATASET}/pooled/predicted_time.csv")
-    assert stored["scenario"].tolist() == list(SCENARIOS)
-    outcome = pd.read_csv(finished / "results/tables/predicted_time.csv")
-    assert outcome["ratio"].tolist() == pytest.approx(
-        (outcome["measured_seconds"] / outcome["predicted_seconds"]).tolist(), nan_ok=True
-    )
-    # A run may be done before the last conversations are, and so before it is predicted; its table says so.
-    assert set(outcome["state"]) <= {"predicted", "done before"}
-    assert "predicted" in set(outcome["state"])
-    changes = ("history=[elsewhere]", "evaluate={temperature: true}")
-    done = snakemake(finished, *DRY, "--config", *changes)
-    assert "Nothing to be done" in done.stdout + done.stderr
+    assert rules == {"write_evidence", "write_headline", *pages, "all"}
 
 
 def test_the_summary_and_the_report_show_the_table(finished: Path) -> None:
@@ -274,8 +255,6 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "write_headline",
         "write_tables",
         "draw_figures",
-        "predict_time",
-        "report_predicted_time",
         "write_evidence",
         "draw_evidence",
         "write_wrong_cases",

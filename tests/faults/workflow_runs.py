@@ -47,7 +47,6 @@ CAUSES = {
     "write_paper_table": f"results/{TABLES}/runs.csv",
     "draw_figures": f"results/{TABLES}/training.csv",
     "draw_evidence": f"results/{TABLES}/reliability.csv",
-    "predict_time": f"results/{TABLES}/ledger.csv",
     "evaluate_controls": f"results/{RUN}/predictions.csv",
     "collect_controls": f"results/{RUN}/controls.csv",
     "report_controls": f"results/{TABLES}/controls.csv",
@@ -58,7 +57,6 @@ CAUSES = {
     "write_comparisons": f"results/{TABLES}/comparisons.csv",
     "export_results": f"results/{BASELINE}/majority/predictions.csv",
     "write_evidence": f"results/{TABLES}/controls.csv",
-    "report_predicted_time": f"results/{TABLES}/predicted_time.csv",
     "draw_gallery": f"results/datasets/{DATASET}/pooled/split.npz",
     "draw_downsampling": f"results/{CONVERSATIONS}/representation.json",
     "write_wrong_cases": f"results/{RUN}/predictions.csv",
@@ -116,8 +114,6 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 }
 #: The same of rules whose files hold times or dates: that they are there again is all that can be asked of them.
 TIMED: dict[str, tuple[str, ...]] = {
-    "predict_time": (f"{TABLES}/predicted_time.csv",),
-    "report_predicted_time": ("tables/predicted_time.csv", "figures/predicted_time.png"),
     "write_baselines_table": tuple(f"tables/baselines.{kind}" for kind in ("csv", "md", "tex", "html")),
     "export_results": ("export",),
     "collect_provenance": (f"{TABLES}/provenance.json",),

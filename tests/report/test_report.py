@@ -91,7 +91,7 @@ def test_every_figure_and_page_of_the_results_is_in_the_report(opened: Browser, 
         "modality_ablation",
         "calibration",
     )
-    figures += ("accuracy_by_context", "accuracy_by_cost", "predicted_time", "gallery", "downsampling")
+    figures += ("accuracy_by_context", "accuracy_by_cost", "gallery", "downsampling")
     assert {f"{name}.png" for name in figures} <= {Path(name).name for name in names}
     pages = (
         "accuracy",
@@ -104,7 +104,7 @@ def test_every_figure_and_page_of_the_results_is_in_the_report(opened: Browser, 
         "ledger",
         "methods",
     )
-    pages += ("provenance", "predicted_time", "wrong_cases")
+    pages += ("provenance", "wrong_cases")
     assert {f"{name}.html" for name in pages} <= {Path(name).name for name in names}
 
 

@@ -157,7 +157,7 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         + ["evaluate_model", "evaluate_controls"] * 2
         + ["write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
         + ["controls_collect_controls", "report_controls"]
-        + ["predict_collect_ledger_predict_time", "report_predicted_time", "write_evidence"]
+        + ["ledger_collect_ledger", "write_evidence"]
         + ["compare_compare_methods", "comparisons_write_comparisons_write_headline", "draw_evidence"]
         + ["gallery_draw_gallery", "downsampling_draw_downsampling", "cases_write_wrong_cases"]
         + ["provenance_collect_provenance", "pages_write_methods_text_write_provenance"]

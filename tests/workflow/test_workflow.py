@@ -57,8 +57,6 @@ def expected_counts(path: Path) -> dict[str, int]:
         "report_controls": 1,
         "collect_ledger": models * datasets,
         "write_ledger": 1,
-        "predict_time": models * datasets,
-        "report_predicted_time": 1,
         "write_evidence": 1,
         "collect_runs": models * datasets,
         "write_tables": 1,
@@ -323,7 +321,7 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
         "write_ledger",
     }
     tables |= {"collect_controls", "report_controls", "compare_methods", "write_comparisons"}
-    tables |= {"predict_time", "report_predicted_time", "write_evidence"}
+    tables |= {"write_evidence"}
     tables |= {"draw_gallery", "draw_downsampling", "write_wrong_cases"}
     tables |= {
         "collect_provenance",

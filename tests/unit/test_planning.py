@@ -1,0 +1,142 @@
+"""Estimates of the plan: set sizes, epochs, throughput of earlier runs, and statements where nothing is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plan_runs import main
+from vlmtsc.configuration import load_configuration_files
+from vlmtsc.planning import Budget, planned_epochs, read_budget, set_sizes, step_seconds, throughputs
+
+ROOT = Path(__file__).parents[2]
+MODEL = load_configuration_files([], ROOT).models[0]
+
+
+def write_conversations(results: Path, dataset: str, scenario: str, cases: int, mean: int) -> None:
+    """Write the budget of built conversations: `cases` for training, a third of it for validation and test."""
+    sizes = {"train": cases, "validation": cases // 3, "test": cases // 3}
+    sets = {name: {"cases": count, "total": mean * count} for name, count in sizes.items()}
+    path = results / f"conversations/{MODEL}/{dataset}/pooled/{scenario}/budget.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"tokens": sets}))
+
+
+def write_run(results: Path, dataset: str, scenario: str, seconds: float, shared: str | None = None) -> Path:
+    """Write a finished run of two epochs that took `seconds` to train, and a tenth each to evaluate and to control."""
+    place = f"{MODEL}/{dataset}/pooled/{scenario}/seed-0"
+    folder = results / "runs" / place
+    folder.mkdir(parents=True)
+    record = {"wall_seconds": seconds, "epochs_done": 2.0, "seed": 0, "shared_with": shared}
+    (folder / "run_record.json").write_text(json.dumps(record))
+    (folder / "metrics.json").write_text("{}")
+    (folder / "controls.csv").write_text("control\n")
+    for step in ("evaluate_model", "evaluate_controls"):
+        path = results / "benchmarks" / step / f"{place}.tsv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"s\th:m:s\n{seconds / 10}\t0:00:01\n")
+    return folder
+
+
+def test_set_sizes_are_those_of_the_splits() -> None:
+    row = {"train_size": 67, "test_size": 1029}  # ItalyPowerDemand
+    assert set_sizes(row, "pooled", 0.3) == {"train": 657, "validation": 219, "test": 220}
+    assert set_sizes(row, "official", 0.25) == {"train": 50, "validation": 17, "test": 1029}
+    assert set_sizes({}, "pooled", 0.25) is None
+
+
+def test_the_token_budget_bounds_the_epochs() -> None:
+    assert planned_epochs(100, {"epochs": 20, "token_budget": 500}) == 5
+    assert planned_epochs(100, {"epochs": 20, "token_budget": 0}) == 20
+    assert planned_epochs(100, {"epochs": 2, "token_budget": 500}) == 2
+
+
+def test_work_counts_every_pass() -> None:
+    budget = Budget({"train": 10, "validation": 5, "test": 4}, {"train": 100, "validation": 50, "test": 40})
+    # Two and a half epochs, three validations.
+    assert budget.work(2.5, temperature=True) == {
+        "finetune_model": 400,
+        "evaluate_model": 90,
+        "evaluate_controls": 4,
+    }
+    assert budget.work(1, temperature=False)["evaluate_model"] == 40
+
+
+def test_throughput_is_work_over_seconds_of_finished_runs(tmp_path: Path) -> None:
+    assert throughputs(str(tmp_path)) == {}
+    write_conversations(tmp_path, "Coffee", "numbers", 60, 100)
+    write_conversations(tmp_path, "Beef", "numbers", 30, 100)
+    write_run(tmp_path, "Coffee", "numbers", 20.0)  # 2 x (6000 + 2000) tokens
+    write_run(tmp_path, "Beef", "numbers", 30.0)  # 2 x (3000 + 1000) tokens
+    write_run(tmp_path, "Beef", "shared", 1.0, shared="another run")
+    write_run(tmp_path, "Ham", "numbers", 1.0)  # no conversations
+    assert throughputs(str(tmp_path)) == {
+        (MODEL, "finetune_model"): 24_000 / 50,
+        (MODEL, "evaluate_model"): 3_000 / 5,
+        (MODEL, "evaluate_controls"): 30 / 5,
+    }
+    unmeasured = next((tmp_path / "benchmarks/evaluate_controls").rglob("*.tsv"))
+    for content in ("s\nNA\n", "s\n", ""):
+        unmeasured.write_text(content)
+        assert step_seconds(unmeasured) is None
+    assert step_seconds(tmp_path / "missing.tsv") is None
+    assert read_budget(tmp_path / "missing.json") is None
+
+
+def plan(
+    capsys: pytest.CaptureFixture[str], results: Path, *options: str
+) -> tuple[dict[str, list[str]], str]:
+    """Run the command; return its table's cells after the scenario, by scenario, and the whole output."""
+    main(["--cores", "2", "--config", f"results={results}", "evaluate={controls: true}", *options])
+    output = capsys.readouterr().out
+    rows = [line.split() for line in output.splitlines()]
+    return {row[2]: row[3:] for row in rows if row[0] == MODEL}, output
+
+
+def test_the_plan_of_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("datasets=[GunPoint]", "scenarios=[numbers]", "finetune={epochs: 3, token_budget: 0}")
+    rows, output = plan(capsys, tmp_path, *options)
+    context = load_configuration_files([], ROOT).scenario_table["numbers"]["context_length"]
+    # 120 of 200 cases are for training; a prompt fills the context at most.
+    tokens = 3 * 120 * min(context, 700 + 8 * 150)
+    assert rows["numbers"] == ["0", "not", "run", "3", "360", str(tokens), "?"]
+    assert output.count("?") == 2
+    assert "Tokens of 1 runs: upper estimate" in output
+    assert f"Time unknown, since the results folder has no finished run of the model: {MODEL}." in output
+
+
+def test_the_plan_uses_budgets_and_finished_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_conversations(tmp_path, "GunPoint", "plot", 120, 50)
+    write_conversations(tmp_path, "GunPoint", "numbers", 120, 100)
+    finished = write_run(tmp_path, "GunPoint", "plot", 160.0)  # 2 x (6000 + 2000) tokens: 100 tokens/s
+    options = ("datasets=[GunPoint]", "scenarios=[plot,numbers]", "finetune={epochs: 3, token_budget: 24000}")
+    options += ("evaluate={temperature: false, controls: true}",)
+    rows, output = plan(capsys, tmp_path, *options)
+    assert rows["plot"] == ["0", "done"]
+    # Two epochs of 12,000 tokens and two validations of 4,000 at 100/s, 4,000 test tokens at 125/s, controls 16 s.
+    assert rows["numbers"] == ["0", "not", "run", "3", "240", "24000", f"{368 / 60:.1f}"]
+    assert output.splitlines()[3].split() == ["total", "1", "to", "run", "3", "240", "24000", "6.1"]
+    assert "upper estimate" not in output
+    # Downstream steps rerun too, training does not.
+    (finished / "metrics.json").unlink()
+    rows, _ = plan(capsys, tmp_path, *options)
+    assert rows["plot"] == ["0", "not", "run", "2", "0", "0", f"{32 / 60:.1f}"]
+
+
+def test_a_dataset_without_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "own"
+    (folder / "Mine").mkdir(parents=True)
+    for name in ("Mine_TRAIN.tsv", "Mine_TEST.tsv"):
+        (folder / "Mine" / name).write_text("1\t0.5\t0.6\n")
+    rows, output = plan(
+        capsys, tmp_path / "results", "datasets=[Mine]", "scenarios=[plot]", f"folder={folder}"
+    )
+    assert rows["plot"][3:] == ["3", "?", "?", "?"]
+    assert "the dataset table has no sizes: Mine." in output
+
+
+def test_a_wrong_option_is_named() -> None:
+    with pytest.raises(SystemExit, match="found 'datasets'; allowed: key=value"):
+        main(["--config", "datasets"])

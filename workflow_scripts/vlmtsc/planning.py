@@ -1,0 +1,266 @@
+"""Estimate the jobs, samples, tokens and time of the configured runs from budgets and from earlier runs."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vlmtsc.configuration import Configuration, Run
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths
+
+#: Steps of a run in their order, and the file that each one completes.
+STEPS = {
+    "finetune_model": "run_record.json",
+    "evaluate_model": "metrics.json",
+    "evaluate_controls": "controls.csv",
+}
+#: Upper estimate of a prompt's tokens before conversations exist: image, text and statistics; each value.
+TOKENS_PER_CASE, TOKENS_PER_VALUE = 700, 8
+COLUMNS = ("model", "dataset", "scenario", "seed", "state", "jobs", "samples", "tokens", "minutes")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Cases and tokens of one pass over each set.
+
+    Attributes
+    ----------
+    cases : dict of str to int
+        By set: train, validation, test.
+    tokens : dict of str to float
+        Image tokens included.
+    built : bool
+        Whether the conversations exist; otherwise the tokens are an upper estimate.
+    """
+
+    cases: dict[str, int]
+    tokens: dict[str, float]
+    built: bool = True
+
+    def work(self, epochs: float, temperature: bool) -> dict[str, float]:
+        """Units of work of each step: tokens of all passes; test cases for the controls.
+
+        Training passes the validation set at the end of each epoch, evaluation passes it to fit a temperature.
+        """
+        validation = self.tokens["validation"]
+        return {
+            "finetune_model": self.tokens["train"] * epochs + validation * math.ceil(round(epochs, 3)),
+            "evaluate_model": self.tokens["test"] + (validation if temperature else 0),
+            "evaluate_controls": float(self.cases["test"]),
+        }
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run and what is left to do of it.
+
+    Attributes
+    ----------
+    run : Run
+    missing : tuple of str
+        Steps to do; empty for a finished run.
+    budget : Budget or None
+        None for a dataset of unknown size.
+    epochs : float
+        At most: early stopping may end training earlier.
+    seconds : float or None
+        Of the missing steps; None if the throughput of one of them is unknown.
+    """
+
+    run: Run
+    missing: tuple[str, ...]
+    budget: Budget | None
+    epochs: float
+    seconds: float | None
+
+    def training(self, of: Mapping[str, float]) -> float:
+        """Cases or tokens shown in training, if that is still to do."""
+        return of["train"] * self.epochs if "finetune_model" in self.missing else 0.0
+
+
+def set_sizes(row: Mapping[str, Any], protocol: str, validation_share: float) -> dict[str, int] | None:
+    """Sizes of train, validation and test set, rounded as scikit-learn's ``train_test_split`` does.
+
+    Parameters
+    ----------
+    row : mapping
+        Row of the dataset table.
+    protocol : {"official", "pooled"}
+    validation_share : float
+        Share of the official training set that becomes the validation set.
+
+    Returns
+    -------
+    dict of str to int, or None
+        None if the row has no sizes.
+    """
+    if "train_size" not in row or "test_size" not in row:
+        return None
+    train, test = int(row["train_size"]), int(row["test_size"])
+    if protocol == "pooled":  # 60/20/20
+        total = train + test
+        test = math.ceil(total / 5)
+        train, validation_share = total - test, 0.25
+    validation = math.ceil(train * validation_share)
+    return {"train": train - validation, "validation": validation, "test": test}
+
+
+def planned_epochs(tokens: float, recipe: Mapping[str, Any]) -> float:
+    """Epochs of a training at most, given the tokens of one epoch and the recipe's token budget (0: unbounded)."""
+    epochs = float(recipe["epochs"])
+    budget = float(recipe.get("token_budget") or 0)
+    return min(epochs, budget / max(1.0, tokens)) if budget else epochs
+
+
+def read_budget(path: Path) -> Budget | None:
+    """Read a scenario's ``budget.json``; None if its conversations do not exist."""
+    if not path.exists():
+        return None
+    sets = read_json(path)["tokens"]
+    cases = {name: int(counts["cases"]) for name, counts in sets.items()}
+    return Budget(cases, {name: float(counts["total"]) for name, counts in sets.items()})
+
+
+def step_seconds(path: Path) -> float | None:
+    """Seconds in a benchmark file of Snakemake; None if they were not measured."""
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file, delimiter="\t"), {})
+    try:
+        seconds = float(row.get("s") or "nan")
+    except ValueError:
+        return None
+    return seconds if seconds > 0 else None
+
+
+def throughputs(results: str) -> dict[tuple[str, str], float]:
+    """Units of work per second (`Budget.work`) of the finished runs in a results folder.
+
+    Runs that reused another run's training do not count.
+
+    Returns
+    -------
+    dict of (model, step) to float
+        Sum of work over sum of seconds.
+    """
+    paths = Paths(results)
+    sums: dict[tuple[str, str], list[float]] = {}
+    for file in sorted(Path(results, "runs").glob("*/*/*/*/seed-*/run_record.json")):
+        record = read_json(file)
+        model, dataset, protocol, scenario, _ = file.relative_to(Path(results, "runs")).parts[:5]
+        run = Run(model, dataset, protocol, scenario, int(record["seed"]))
+        budget = read_budget(Path(paths.conversations(run), "budget.json"))
+        if budget is None or record.get("shared_with"):
+            continue
+        metrics = file.with_name("metrics.json")
+        temperature = metrics.exists() and "temperature_cases" in read_json(metrics)
+        work = budget.work(float(record["epochs_done"]), temperature)
+        job = f"{model}/{dataset}/{protocol}/{scenario}/seed-{run.seed}"
+        for step in STEPS:
+            seconds = step_seconds(Path(paths.benchmark(step, job)))
+            if step == "finetune_model":  # the record also counts the time before an interruption
+                seconds = float(record["wall_seconds"])
+            if seconds:
+                done = sums.setdefault((model, step), [0.0, 0.0])
+                done[0] += work[step]
+                done[1] += seconds
+    return {key: work / seconds for key, (work, seconds) in sums.items()}
+
+
+def plan_runs(configuration: Configuration) -> list[PlannedRun]:
+    """List the configured runs with what is left to do."""
+    paths, options = Paths(configuration.results), configuration.options
+    speeds = throughputs(configuration.results)
+    steps = list(STEPS) if options["evaluate"]["controls"] else list(STEPS)[:2]
+
+    @cache
+    def budget_of(model: str, dataset: str, protocol: str, scenario: str) -> Budget | None:
+        built = read_budget(
+            Path(paths.conversations(Run(model, dataset, protocol, scenario, 0)), "budget.json")
+        )
+        row = configuration.dataset_table.get(dataset, {})
+        sizes = set_sizes(row, protocol, options["split"]["validation_share"])
+        if built or sizes is None:
+            return built
+        context = int(configuration.scenario_table[scenario]["context_length"])
+        values = int(row.get("length") or 0) * int(row.get("channels") or 0)
+        tokens = min(context, TOKENS_PER_CASE + TOKENS_PER_VALUE * values) if values else context
+        return Budget(sizes, {name: float(tokens * count) for name, count in sizes.items()}, built=False)
+
+    planned = []
+    for run in configuration.runs():
+        missing = [step for step in steps if not Path(paths.run(run), STEPS[step]).exists()]
+        missing = steps[steps.index(missing[0]) :] if missing else []  # downstream steps rerun too
+        budget = budget_of(run.model, run.dataset, run.protocol, run.scenario)
+        epochs, seconds = 0.0, None
+        if budget is not None:
+            recipe = configuration.finetune_settings(run.model, run.scenario, run.seed)
+            epochs = planned_epochs(budget.tokens["train"], recipe)
+            work = budget.work(epochs, bool(options["evaluate"]["temperature"]))
+            if all((run.model, step) in speeds for step in missing):
+                seconds = sum(work[step] / speeds[run.model, step] for step in missing)
+        planned.append(PlannedRun(run, tuple(missing), budget, epochs, seconds))
+    return planned
+
+
+def plan_table(planned: Sequence[PlannedRun]) -> str:
+    """Lay out the runs, the sum of what is left, and what is not known."""
+    todo = [entry for entry in planned if entry.missing]
+    sized = [entry for entry in todo if entry.budget]
+    timed = [entry for entry in todo if entry.seconds is not None]
+    counts = [sum(len(entry.missing) for entry in todo)]
+    counts += [
+        round(sum(entry.training(getattr(entry.budget, of)) for entry in sized)) for of in ("cases", "tokens")
+    ]
+    minutes = f"{sum(entry.seconds or 0.0 for entry in timed) / 60:.1f}" if timed or not todo else "?"
+    total = ["total", "", "", "", f"{len(todo)} to run", *map(str, counts), minutes]
+    rows = [[*COLUMNS], *map(_row, planned), total]
+    return "\n".join([_aligned(rows), *_notes(todo)])
+
+
+def _row(entry: PlannedRun) -> list[str]:
+    run = [entry.run.model, entry.run.dataset, entry.run.scenario, str(entry.run.seed)]
+    if not entry.missing:
+        return [*run, "done", "", "", "", ""]
+    counts = ["?", "?"]
+    if entry.budget:
+        counts = [f"{entry.training(of):.0f}" for of in (entry.budget.cases, entry.budget.tokens)]
+    minutes = "?" if entry.seconds is None else f"{entry.seconds / 60:.1f}"
+    return [*run, "not run", str(len(entry.missing)), *counts, minutes]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows in columns, numbers at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first_number = COLUMNS.index("jobs")
+    cells = (
+        [
+            cell.rjust(width) if number >= first_number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    )
+    return "\n".join("  ".join(row).rstrip() for row in cells)
+
+
+def _notes(todo: Sequence[PlannedRun]) -> Iterable[str]:
+    """State what the figures rest on and what is unknown."""
+    if not todo:
+        return
+    yield "Samples and tokens are those of training, at most: early stopping may end it."
+    estimated = sum(entry.budget is not None and not entry.budget.built for entry in todo)
+    if estimated:
+        yield f"Tokens of {estimated} runs: upper estimate, since their conversations do not exist yet."
+    if unknown := sorted({entry.run.dataset for entry in todo if entry.budget is None}):
+        yield f"Samples, tokens and time unknown, since the dataset table has no sizes: {', '.join(unknown)}."
+    if untimed := sorted({entry.run.model for entry in todo if entry.budget and entry.seconds is None}):
+        yield f"Time unknown, since the results folder has no finished run of the model: {', '.join(untimed)}."
+    if any(entry.seconds is not None for entry in todo):
+        yield "Minutes are those of these jobs one after the other, from the throughput of finished runs."

@@ -1,1 +1,0 @@
-"""What a configuration would run, and what it will cost, learnt from earlier runs."""
