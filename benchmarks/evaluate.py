@@ -20,10 +20,11 @@ from finetune import BATCH, Material, read_material, recipe_of
 from measuring import ROOT, Row, cpu_seconds, interleaved, load, parse, report
 from transformers import LlavaForConditionalGeneration
 
-from vlmtsc.evaluation import scoring
-from vlmtsc.evaluation.scoring import score_examples, scored_tokens
+from vlmtsc import scoring
+from vlmtsc.examples import scored_tokens
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+from vlmtsc.scoring import score_examples
 from vlmtsc.training.settings import MemorySettings
 
 #: Log-likelihoods may differ by this many nats in bfloat16, and by this many in float32.

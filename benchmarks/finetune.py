@@ -28,6 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from vlmtsc.configuration import load_configuration_files
+from vlmtsc.examples import Collator, ExampleSet, image_paths, index_images, make_examples
 from vlmtsc.files import read_json
 from vlmtsc.model.adapter import add_adapter, lora_config, parameter_groups
 from vlmtsc.model.checkpoint import load_checkpoint
@@ -35,12 +36,10 @@ from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
 from vlmtsc.reporting.costs import training_flops
 from vlmtsc.representation.representation import Representation
-from vlmtsc.training.examples import Collator, make_examples
-from vlmtsc.training.finetune import image_paths, index_images
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
-from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
+from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 #: By our precision, the share of the first loss by which losses may differ from the other side's, which are float32's.
 #: AdamW's first steps follow the signs of gradients, and bfloat16 turns those of the smallest ones.
@@ -57,7 +56,7 @@ class Material:
     checkpoint: Path
     processor: Any
     representation: Representation
-    part: Part
+    part: ExampleSet
     paths: list[Path]
     settings: FinetuneSettings
 

@@ -34,16 +34,16 @@ from transformers import (
 )
 from transformers.trainer_utils import IntervalStrategy
 
+from vlmtsc.examples import Collator, Example, ExampleSet
 from vlmtsc.model.adapter import add_adapter, lora_config
 from vlmtsc.model.checkpoint import autocast, compute_device, store
 from vlmtsc.model.projection import project_in_forward
 from vlmtsc.model.vision_features import encode_pixels
 from vlmtsc.reporting.costs import peak_rate
-from vlmtsc.training.examples import Collator, Example
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings
-from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
+from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 #: Supervised tokens of a sample: a class and the end token.
 ANSWER = 3
@@ -179,7 +179,7 @@ def our_side(size: str, settings: FinetuneSettings, material: tuple[list[Example
     store(base, settings.precision, device)
     project_in_forward(base)
     model = add_adapter(base, settings)
-    part = Part(examples, range(len(examples)))
+    part = ExampleSet(examples, range(len(examples)))
     tower = Tower(base, images, settings.precision)
 
     def make(steps: int, folder: Path) -> Trainer:
@@ -204,7 +204,7 @@ def plain_side(size: str, settings: FinetuneSettings, material: tuple[list[Examp
     base = build(configuration(size), device)
     set_seed(settings.seed)
     model = get_peft_model(base, lora_config(settings))
-    part = Part(examples, range(len(examples)))
+    part = ExampleSet(examples, range(len(examples)))
     collator = Collator(base.config.pad_token_id)
 
     def collate(features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -17,7 +17,15 @@ from evaluate_model import evaluate_model
 from finetune_model import RunName, finetune_model
 from predict_series import predict_series
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.scoring import distinguishing_tokens, score_examples, scored_tokens
+from vlmtsc.examples import (
+    IGNORED,
+    Collator,
+    answer_tokens,
+    distinguishing_tokens,
+    make_examples,
+    make_questions,
+    scored_tokens,
+)
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
@@ -25,7 +33,7 @@ from vlmtsc.model.vision_features import VisionFeatures, load_pixels, pad_to_squ
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import PlotSettings
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import IGNORED, Collator, answer_tokens, make_examples, make_questions
+from vlmtsc.scoring import score_examples
 from vlmtsc.training.trainer import answer_loss
 
 

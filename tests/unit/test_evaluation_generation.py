@@ -22,12 +22,12 @@ from vlmtsc.evaluation.generation import (
     until,
 )
 from vlmtsc.evaluation.predictor import Predictor
-from vlmtsc.evaluation.prefill import prefill
+from vlmtsc.examples import answer_tokens
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import load_pixels
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import answer_tokens
+from vlmtsc.scoring import prefill
 
 
 def make_predictor(checkpoint: Path, folder: Path, **options: object) -> tuple[Predictor, TinyTask]:

@@ -16,11 +16,11 @@ from tiny_llava import TinyTask, make_task, recipe
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
+from vlmtsc.examples import make_examples
 from vlmtsc.model.adapter import add_adapter, load_adapter, parameter_groups, save_adapter
 from vlmtsc.model.checkpoint import choose_attention, count_parameters, inner_model, load_checkpoint
 from vlmtsc.model.vision_features import load_pixels
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import make_examples
 
 LINEARS = [f"self_attn.{name}_proj" for name in "qkvo"] + [
     f"mlp.{name}_proj" for name in ("gate", "up", "down")

@@ -11,11 +11,11 @@ from tiny_llava import TinyTask, make_task, recipe
 
 import render_plots
 from vlmtsc.errors import InputError
+from vlmtsc.examples import image_paths
 from vlmtsc.model.vision_features import load_pixels
 from vlmtsc.representation.plot_store import ARCHIVE, plots_in
 from vlmtsc.representation.settings import PlotSettings
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.finetune import image_paths
 from vlmtsc.training.sharing import training_digest
 
 

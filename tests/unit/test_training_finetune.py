@@ -16,12 +16,13 @@ from tiny_llava import TinyTask, make_task, recipe
 from transformers import TrainerCallback
 
 from vlmtsc.errors import InputError
+from vlmtsc.examples import image_paths
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.reporting.tables import RECORD, run_row
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
-from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune, image_paths
+from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune
 from vlmtsc.training.progress import COLUMNS, TrainingLog
 from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.state_files import Stopwatch
@@ -381,8 +382,8 @@ def test_a_loss_that_is_no_number_from_the_start(
 
 
 def test_images_without_a_folder_of_plots(tiny_checkpoint: Path, both: TinyTask, tmp_path: Path) -> None:
+    from vlmtsc.examples import make_examples
     from vlmtsc.representation.tokens import load_processor
-    from vlmtsc.training.examples import make_examples
 
     tokenizer = load_processor(tiny_checkpoint).tokenizer
     examples = make_examples(both.records["train"], both.representation, tokenizer)

@@ -10,11 +10,11 @@ import torch
 from tiny_llava import TinyTask, make_task, recipe
 from torch.nn.functional import cross_entropy
 
+from vlmtsc.examples import IGNORED, Collator, make_examples
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import IGNORED, Collator, make_examples
 from vlmtsc.training.trainer import answer_loss
 
 

@@ -12,6 +12,7 @@ from test_training_loss import make_batch, make_vision
 from tiny_llava import TinyTask, make_task, recipe
 
 from vlmtsc.errors import InputError
+from vlmtsc.examples import Example
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures
@@ -26,7 +27,6 @@ from vlmtsc.training.activation_checkpointing import (
     set_activation_checkpointing,
 )
 from vlmtsc.training.compilation import compile_layers
-from vlmtsc.training.examples import Example
 from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.trainer import answer_loss
 

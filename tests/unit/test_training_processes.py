@@ -20,9 +20,10 @@ from two_processes import Training, run_together
 
 from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
+from vlmtsc.examples import PADDING
 from vlmtsc.files import read_json
 from vlmtsc.training.launch import LaunchSettings
-from vlmtsc.training.processes import PADDING, PaddedSampler, Processes, divide_work
+from vlmtsc.training.processes import PaddedSampler, Processes, divide_work
 from vlmtsc.training.settings import MemorySettings
 
 ROOT = Path(__file__).parents[2]

@@ -13,13 +13,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from vlmtsc.baselines.logistic import reduced_features
 from vlmtsc.errors import InputError
+from vlmtsc.examples import make_questions
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.settings import plot_file_name
-from vlmtsc.training.examples import make_questions
 
 logger = logging.getLogger(__name__)
 

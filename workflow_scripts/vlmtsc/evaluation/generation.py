@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from vlmtsc.evaluation.prefill import Prefilled
+from vlmtsc.examples import answer_tokens
 from vlmtsc.representation.representation import Representation
-from vlmtsc.training.examples import answer_tokens
+from vlmtsc.scoring import Prefilled
 
 #: Tokens that generation may go on beyond the longest answer: enough to see that it is none.
 BEYOND_LONGEST = 4

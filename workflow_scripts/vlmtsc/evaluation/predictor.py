@@ -12,16 +12,14 @@ import torch
 from peft import PeftModel
 
 from vlmtsc.evaluation.generation import INVALID, generate_greedily, generation_limits, read_answer
-from vlmtsc.evaluation.prefill import Prefilled
-from vlmtsc.evaluation.scoring import score_examples, scored_tokens
+from vlmtsc.examples import Example, image_paths, index_images, make_questions, scored_tokens
 from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.plot_store import PlotPath
 from vlmtsc.representation.representation import Representation
-from vlmtsc.training.examples import Example, make_questions
-from vlmtsc.training.finetune import image_paths, index_images
+from vlmtsc.scoring import Prefilled, score_examples
 from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 
 

@@ -81,7 +81,7 @@ def make_conversations(
     Notes
     -----
     With the switch `first_case_factor` the factor is the original's, and a longer case counts as the tokens that
-    are left of it: `vlmtsc.training.examples` cuts it.
+    are left of it: `vlmtsc.examples` cuts it.
     """
     if scenario.restores("merged_labels"):
         series = merge_labels(series)

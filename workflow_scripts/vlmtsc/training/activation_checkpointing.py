@@ -10,8 +10,8 @@ import torch
 from peft import PeftModel
 
 from vlmtsc.errors import InputError
+from vlmtsc.examples import Example
 from vlmtsc.model.checkpoint import inner_model
-from vlmtsc.training.examples import Example
 from vlmtsc.training.trainer import AnswerTrainer
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vlmtsc.errors import InputError
-from vlmtsc.training.trainer import AnswerTrainer, Part
+from vlmtsc.examples import ExampleSet
+from vlmtsc.training.trainer import AnswerTrainer
 
 #: The average beside a Trainer's state.
 FILE = "weight_average.safetensors"
@@ -121,7 +122,7 @@ class AveragingTrainer(AnswerTrainer):
         return result
 
     def evaluate(
-        self, eval_dataset: Part | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+        self, eval_dataset: ExampleSet | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Score the validation part with the averaged weights."""
         if self._done:  # they are the model's weights by now

@@ -15,18 +15,16 @@ from transformers import TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.scoring import scored_tokens
+from vlmtsc.examples import Example, image_paths, index_images, make_examples, scored_tokens
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
-from vlmtsc.representation.plot_store import PlotPath, plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.training.activation_checkpointing import HINT, fit_to_memory
 from vlmtsc.training.averaging import AveragingTrainer
 from vlmtsc.training.compilation import compile_layers
-from vlmtsc.training.examples import Example, make_examples
 from vlmtsc.training.processes import Processes, join_processes
 from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import (
@@ -41,7 +39,7 @@ from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.state_files import StateSums, Stopwatch
 from vlmtsc.training.states import agreed_state, fault_of_file
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience_in_epochs
-from vlmtsc.training.trainer import AnswerTrainer, Part, training_arguments
+from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -66,35 +64,6 @@ class Finetuned:
     log: TrainingLog
     record: dict[str, Any]
     processes: Processes
-
-
-def image_paths(parts: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
-    """List the plots of all parts, in order.
-
-    Raises
-    ------
-    InputError
-        If examples have images but there is no folder of plots.
-    """
-    names = [example.image for part in parts for example in part if example.image is not None]
-    if names and plots is None:
-        raise InputError(f"conversations with images ({names[0]}, ...), but no folder of plots was given")
-    if plots is None:
-        return []
-    place = plots_in(plots)
-    return [place / name for name in names]
-
-
-def index_images(parts: Sequence[Sequence[Example]]) -> list[Part]:
-    """Give each example the position of its plot in the list of `image_paths`."""
-    indexed, position = [], 0
-    for examples in parts:
-        indices = []
-        for example in examples:
-            indices.append(-1 if example.image is None else position)
-            position += example.image is not None
-        indexed.append(Part(examples, indices))
-    return indexed
 
 
 def padded_images(train: Sequence[Example], representation: Representation) -> range:

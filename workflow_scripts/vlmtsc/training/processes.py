@@ -13,8 +13,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 
-#: Position of an example that only makes up the numbers.
-PADDING = -1
+from vlmtsc.examples import PADDING
 
 
 @dataclass(frozen=True)

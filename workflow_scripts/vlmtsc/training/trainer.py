@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +16,17 @@ from torch.utils.data import RandomSampler, Sampler
 from transformers import Trainer, TrainerControl, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from vlmtsc.evaluation.scoring import score_examples
+from vlmtsc.examples import IGNORED, Collator, ExampleSet
 from vlmtsc.model.adapter import parameter_groups
 from vlmtsc.model.answer_rows import only_rows
 from vlmtsc.model.checkpoint import autocast
 from vlmtsc.model.vision_features import VisionFeatures
-from vlmtsc.training.examples import IGNORED, Collator, Example
-from vlmtsc.training.processes import PADDING, PaddedSampler, Processes, divide_work, gather_scores
+from vlmtsc.scoring import score_examples
+from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 from vlmtsc.training.settings import FinetuneSettings
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Part:
-    """The examples of one part of a split, and where their plots are.
-
-    Attributes
-    ----------
-    examples : sequence of Example
-    image_indices : sequence of int
-        Position of each example's plot in the run's `VisionFeatures`; -1 without an image.
-    """
-
-    examples: Sequence[Example]
-    image_indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        if index == PADDING:
-            first = self.examples[0]
-            example = Example(first.prompt + first.answer, [], first.label_index, first.image)
-            return {"example": example, "image_index": self.image_indices[0]}
-        return {"example": self.examples[index], "image_index": self.image_indices[index]}
 
 
 def training_arguments(
@@ -126,7 +100,7 @@ class AnswerTrainer(Trainer):
     processes : Processes
         Those that train together.
     **kwargs
-        As for `transformers.Trainer`; both datasets are a `Part`.
+        As for `transformers.Trainer`; both datasets are a `ExampleSet`.
     """
 
     optimizer: torch.optim.Optimizer | None
@@ -150,7 +124,7 @@ class AnswerTrainer(Trainer):
         self.evaluation_batch_size = evaluation_batch_size
         self.processes = processes
 
-    def _get_train_sampler(self, train_dataset: Part | None = None) -> Sampler | None:
+    def _get_train_sampler(self, train_dataset: ExampleSet | None = None) -> Sampler | None:
         """Give the order of an epoch's cases, the same in all processes and as in one alone."""
         order = super()._get_train_sampler(train_dataset)
         if self.processes.count == 1:
@@ -201,7 +175,7 @@ class AnswerTrainer(Trainer):
         return (loss, {}) if return_outputs else loss
 
     def evaluate(
-        self, eval_dataset: Part | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+        self, eval_dataset: ExampleSet | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Score the validation part; no logits are gathered, so memory does not grow with it."""
         part = eval_dataset or self.eval_dataset
@@ -218,7 +192,7 @@ class AnswerTrainer(Trainer):
         )
         return metrics
 
-    def _scores(self, part: Part) -> np.ndarray:
+    def _scores(self, part: ExampleSet) -> np.ndarray:
         """Score the classes of all cases, each process its share of them; shape (n_cases, n_classes)."""
         shares = divide_work([example.tokens for example in part.examples], self.processes)
         share = shares[self.processes.rank] if self.processes.count > 1 else range(len(part))

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tiny_llava import IMAGE_TOKENS, TinyTask, llama_tokenizer, make_task
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import (
+from vlmtsc.examples import (
     IGNORED,
     Collator,
     answer_tokens,
@@ -21,6 +20,7 @@ from vlmtsc.training.examples import (
     make_examples,
     make_questions,
 )
+from vlmtsc.representation.tokens import load_processor
 
 
 @pytest.fixture(scope="module", params=["tiny_checkpoint", "llama_checkpoint"])

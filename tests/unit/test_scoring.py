@@ -15,15 +15,13 @@ from tiny_llava import TinyTask, make_task, recipe
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vlmtsc.evaluation import scoring
-from vlmtsc.evaluation.answer_tree import AnswerTree, make_trees
-from vlmtsc.evaluation.prefill import left_padded
-from vlmtsc.evaluation.scoring import distinguishing_tokens, score_examples, shared_prefix
+from vlmtsc import scoring
+from vlmtsc.examples import answer_tokens, distinguishing_tokens, make_examples
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
 from vlmtsc.representation.tokens import load_processor
-from vlmtsc.training.examples import answer_tokens, make_examples
+from vlmtsc.scoring import AnswerTree, left_padded, make_trees, score_examples, shared_prefix
 
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-5}
 

@@ -1,0 +1,344 @@
+"""Cases as token sequences: prompt, answer and the plot that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from vlmtsc.errors import InputError
+from vlmtsc.representation.conversations import record_text
+from vlmtsc.representation.plot_store import PlotPath, plots_in
+from vlmtsc.representation.prompts import IMAGE_TOKEN
+from vlmtsc.representation.representation import Representation
+
+#: Target of a position without loss (PyTorch's cross-entropy).
+IGNORED = -100
+#: Index of an unsupervised example that fills up the last batch of several processes.
+PADDING = -1
+
+
+@dataclass(frozen=True)
+class Example:
+    """One case as tokens.
+
+    Attributes
+    ----------
+    prompt : list of int
+        Up to and including ``ASSISTANT:``, with one placeholder token for each image token.
+    answer : list of int
+        The supervised tokens: answer, rationale if the scenario has one, and end token.
+    label_index : int
+        Class index; -1 if unknown.
+    image : str or None
+        File name of the plot.
+    """
+
+    prompt: list[int]
+    answer: list[int]
+    label_index: int
+    image: str | None
+
+    @property
+    def tokens(self) -> int:
+        """Length of the whole sequence."""
+        return len(self.prompt) + len(self.answer)
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """Examples of one set of a split, with the positions of their plots.
+
+    Attributes
+    ----------
+    examples : sequence of Example
+    image_indices : sequence of int
+        Position of each example's plot in the list of `image_paths`; -1 without an image.
+    """
+
+    examples: Sequence[Example]
+    image_indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index == PADDING:
+            first = self.examples[0]
+            example = Example(first.prompt + first.answer, [], first.label_index, first.image)
+            return {"example": example, "image_index": self.image_indices[0]}
+        return {"example": self.examples[index], "image_index": self.image_indices[index]}
+
+
+def image_paths(sets: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
+    """List the plots of all sets, in order.
+
+    Raises
+    ------
+    InputError
+        If examples have images but `plots`, the folder of plots, is None.
+    """
+    names = [example.image for examples in sets for example in examples if example.image is not None]
+    if names and plots is None:
+        raise InputError(f"conversations with images ({names[0]}, ...), but no folder of plots was given")
+    if plots is None:
+        return []
+    store = plots_in(plots)
+    return [store / name for name in names]
+
+
+def index_images(sets: Sequence[Sequence[Example]]) -> list[ExampleSet]:
+    """Pair the examples of each set with the positions of their plots in the list of `image_paths`."""
+    indexed, position = [], 0
+    for examples in sets:
+        indices = []
+        for example in examples:
+            indices.append(-1 if example.image is None else position)
+            position += example.image is not None
+        indexed.append(ExampleSet(examples, indices))
+    return indexed
+
+
+def answer_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[list[int]]:
+    """Return the tokens of each class's answer after a prompt, including the token that ends it.
+
+    That is the end token, or the full stop between answer and rationale. An answer is tokenised after
+    ``ASSISTANT:`` and cut out, since tokenisation depends on the preceding text.
+
+    Raises
+    ------
+    InputError
+        If the prompt's own tokens depend on the answer, or two answers have the same tokens.
+    """
+    question = "Class:"
+    prompt = tokenizer(representation.text(question))["input_ids"]
+    answers = []
+    for text in representation.label_texts:
+        whole = tokenizer(representation.ended_answer(question, text))["input_ids"]
+        if whole[: len(prompt)] != prompt:
+            raise InputError(
+                f"tokenizer: the answer {text!r} merges with the prompt; allowed: a clean boundary"
+            )
+        answers.append(whole[len(prompt) :])
+    if len({tuple(answer) for answer in answers}) < len(answers):
+        raise InputError(f"tokenizer: answers {list(representation.label_texts)} share their tokens")
+    return answers
+
+
+def scored_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[list[int]]:
+    """Return the tokens by which each class is scored: its answer, or the part that distinguishes it.
+
+    With the switch `single_token_score`, the single token of `original_tokens`.
+    """
+    if representation.scenario.restores("single_token_score"):
+        return original_tokens(tokenizer, len(representation.classes))
+    return distinguishing_tokens(answer_tokens(tokenizer, representation))
+
+
+def original_tokens(tokenizer: PreTrainedTokenizerBase, n_classes: int) -> list[list[int]]:
+    """Return the one token by which the original scores each class: "1", "2", ..., right after ``ASSISTANT:``.
+
+    It differs from the token trained there, which begins with a blank. A number that is not in the vocabulary, as
+    from 10 on, becomes the unknown token, or the number's first token if the tokenizer has none; such classes cannot
+    be told apart. Log-likelihoods differ from the original's logits by a constant for each case, so order and softmax
+    are the same.
+    """
+    tokens = []
+    for number in range(1, n_classes + 1):
+        token = tokenizer.convert_tokens_to_ids(str(number))
+        if token is None:
+            token = tokenizer(str(number), add_special_tokens=False)["input_ids"][0]
+        tokens.append([token])
+    return tokens
+
+
+def distinguishing_tokens(answers: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Drop the end token of all answers unless one answer is the beginning of another.
+
+    With answers such as "1" and "12", the likelihoods add up to at most one only with the end token.
+
+    Parameters
+    ----------
+    answers : sequence of sequence of int
+        Tokens of each class's answer, the end token (or the full stop before a rationale) last.
+    """
+    bodies = [tuple(answer[:-1]) for answer in answers]
+    prefixes = {body[:length] for body in bodies for length in range(len(body))}
+    return [list(answer) for answer in (answers if prefixes & set(bodies) else bodies)]
+
+
+def make_examples(
+    records: Sequence[Mapping[str, Any]], representation: Representation, tokenizer: PreTrainedTokenizerBase
+) -> list[Example]:
+    """Tokenise whole conversations and split each into prompt and answer.
+
+    Nothing is truncated, except with the switch `first_case_factor` (`truncate`).
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        Conversations of one set.
+    representation : Representation
+        The one stored with the conversations.
+    tokenizer : PreTrainedTokenizerBase
+
+    Raises
+    ------
+    InputError
+        If the answer's tokens are not where they belong, a sequence has another length than was budgeted, or the
+        image placeholder is missing.
+    """
+    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    answers = answer_tokens(tokenizer, representation)
+    sequences = _tokenise(records, representation, tokenizer, with_answer=True)
+    # The supervised part is the answer alone, or everything after the prompt.
+    prompts: Sequence[Sequence[int] | None] = [None] * len(records)
+    if representation.scenario.has_rationale_target:
+        prompts = _tokenise(records, representation, tokenizer, with_answer=False)
+    examples = []
+    for record, tokens, prompt in zip(records, sequences, prompts, strict=True):
+        answer = answers[record["label_index"]]
+        start = len(tokens) - len(answer) if prompt is None else len(prompt)
+        kept = truncate(tokens, placeholder, record["id"], representation)
+        if tokens[start : start + len(answer)] != answer or len(kept) != record["tokens"]:
+            raise InputError(
+                f"conversation {record['id']}: {len(kept)} tokens; allowed: the {record['tokens']} that "
+                "were budgeted, with the answer's behind the prompt's. Are the conversations another model's?"
+            )
+        examples.append(Example(kept[:start], kept[start:], record["label_index"], record.get("image")))
+    return examples
+
+
+def make_questions(
+    records: Sequence[Mapping[str, Any]],
+    representation: Representation,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    slack: int = 0,
+) -> list[Example]:
+    """Tokenise conversations up to the answer; answers are ignored, and the label is -1.
+
+    Nothing is truncated, except with the switch `first_case_factor` (`truncate`).
+
+    Parameters
+    ----------
+    records : sequence of mapping
+    representation : Representation
+    tokenizer : PreTrainedTokenizerBase
+    slack : int
+        Tokens by which question and longest answer may exceed the scenario's context.
+
+    Raises
+    ------
+    InputError
+        If a question leaves no room for the longest answer, or the image placeholder is missing.
+    """
+    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    longest = max(map(len, answer_tokens(tokenizer, representation)))
+    context = representation.scenario.context_length + slack
+    questions = []
+    sequences = _tokenise(records, representation, tokenizer, with_answer=False)
+    for record, tokens in zip(records, sequences, strict=True):
+        prompt = truncate(tokens, placeholder, record["id"], representation)
+        if len(prompt) + longest > context and not representation.scenario.restores("first_case_factor"):
+            raise InputError(
+                f"series {record['id']}: {len(prompt)} tokens and up to {longest} of an answer; allowed: {context}"
+            )
+        questions.append(Example(prompt, [], -1, record.get("image")))
+    return questions
+
+
+def _tokenise(
+    records: Sequence[Mapping[str, Any]],
+    representation: Representation,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    with_answer: bool,
+) -> list[list[int]]:
+    """Return the tokens of each record, image placeholders expanded."""
+    if not records:
+        return []
+    texts = [record_text(record, representation, with_answer=with_answer) for record in records]
+    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    count = representation.image_tokens
+    return [expand_placeholder(tokens, placeholder, count) for tokens in tokenizer(texts)["input_ids"]]
+
+
+def expand_placeholder(tokens: Sequence[int], placeholder: int, image_tokens: int) -> list[int]:
+    """Repeat the image placeholder once for each image token.
+
+    Raises
+    ------
+    InputError
+        If there is not exactly one placeholder where there is an image, and none where there is none.
+    """
+    tokens = list(tokens)
+    found = tokens.count(placeholder)
+    if found != (1 if image_tokens else 0):
+        raise InputError(f"prompt with {found} image placeholders; allowed: {1 if image_tokens else 0}")
+    if not image_tokens:
+        return tokens
+    position = tokens.index(placeholder)
+    return [*tokens[:position], *[placeholder] * image_tokens, *tokens[position + 1 :]]
+
+
+def truncate(tokens: list[int], placeholder: int, identity: str, representation: Representation) -> list[int]:
+    """Cut a case to the context with the switch `first_case_factor`; otherwise return it whole.
+
+    The cut may remove the answer and the question.
+
+    Raises
+    ------
+    InputError
+        If the cut would be within the image.
+    """
+    context = representation.scenario.context_length
+    if not representation.scenario.restores("first_case_factor") or len(tokens) <= context:
+        return tokens
+    kept = tokens[:context]
+    if kept.count(placeholder) < representation.image_tokens:
+        raise InputError(
+            f"conversation {identity}: context_length={context} ends within the image; allowed: at least "
+            f"{len(tokens) - tokens[::-1].index(placeholder)}"
+        )
+    return kept
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes a right-padded training batch.
+
+    Attributes
+    ----------
+    pad_token_id : int
+    """
+
+    pad_token_id: int
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Pad items of an `ExampleSet` to the longest.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            int64: input_ids, attention_mask, labels (`IGNORED` outside the answer), each of shape
+            (batch, length), and image_index of shape (batch,).
+        """
+        shape = (len(features), max(feature["example"].tokens for feature in features))
+        batch = {
+            "input_ids": torch.full(shape, self.pad_token_id),
+            "attention_mask": torch.zeros(shape, dtype=torch.int64),
+            "labels": torch.full(shape, IGNORED),
+            "image_index": torch.tensor([feature["image_index"] for feature in features]),
+        }
+        for row, feature in enumerate(features):
+            example = feature["example"]
+            sequence = torch.tensor(example.prompt + example.answer)
+            batch["input_ids"][row, : len(sequence)] = sequence
+            batch["attention_mask"][row, : len(sequence)] = 1
+            batch["labels"][row, len(example.prompt) : len(sequence)] = sequence[len(example.prompt) :]
+        return batch
