@@ -1,32 +1,36 @@
-# make results | paper-embedded | paper | baselines | evidence | ledger | corrections | bench | test | test-faults | test-slurm | plan | publish | lint | lock | clean   (make help explains)
+# make results | paper-embedded | paper | baselines | evidence | ledger | corrections | bench | test | plan | lint   (make help explains)
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
 TORCH_INDEX ?=
-# Passed on to snakemake, for example ARGS="--config datasets=[GunPoint]".
+# Options for snakemake, for example ARGS="--config datasets=[GunPoint]"; its results folder, if ARGS names another one.
 ARGS ?=
 CORES ?= all
-# make paper-embedded: what of the matrix to run. Empty means all; what is not run is shown as such.
+RESULTS ?= results
+# make paper-embedded, paper: the part of the matrix to run (empty: all), and further configuration, also of evidence, in place
+# of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 SCENARIOS ?= plot, numbers, BASELINE_2048
 DATASETS ?=
-# Its further configuration, and that of make evidence, in place of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 CONFIG ?=
-# make evidence: the simple methods.
+# make paper: the configuration whose finished runs it collects.
+PAPER ?= config/paper-embedded.yaml
 BASELINES ?= majority, euclidean_1nn, dtw_1nn, minirocket, multirocket_hydra, fcn, logistic_tower, logistic_language
-# make publish-evidence: where the tables are, which section of the README they go to, and what made them.
-RESULTS ?= results
+# make publish-evidence: the README's section, and the command that it names.
 SECTION ?= evidence
 EVIDENCE_COMMAND ?= make evidence
 export EVIDENCE_COMMAND
-# make paper: the configuration whose finished runs it takes; SCENARIOS, DATASETS and CONFIG as for make paper-embedded.
-PAPER ?= config/paper-embedded.yaml
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-SNAKEMAKE := $(RUN) snakemake
+SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
+SCRIPT := $(RUN) python workflow_scripts
+# Not of a dry run, after which there is nothing to report.
+REPORT = $(if $(filter -n --dry-run,$(ARGS)),,--report $(RESULTS)/report.html --report-after-run --report-stylesheet rules/report/report.css)
+ONLY := --config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG)
+CODE := workflow_scripts tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help environment results ledger baselines evidence paper-embedded paper test test-faults test-slurm plan rulegraph publish publish-paper publish-evidence corrections bench lint format representations reference lock clean
+.PHONY: $(shell grep -oE '^[a-z-]+:' $(MAKEFILE_LIST) | tr -d :)
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 22
@@ -34,26 +38,59 @@ help: ## show this
 environment: ## make or update .venv from envs/requirements.lock
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/install.sh $(VENV)
 
-results: environment ## run the workflow; ends with the table and where everything is
-	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+results: environment ## run the workflow; prints the table and where everything is, writes the report
+	@$(SNAKEMAKE) $(REPORT) $(ARGS)
 
-ledger: environment ## what each scenario costs in tokens and keeps of a series; trains nothing
-	@$(SNAKEMAKE) ledger --cores $(CORES) $(ARGS)
+ledger: environment ## token usage of each scenario; trains nothing
+	@$(SNAKEMAKE) ledger $(ARGS)
 
-baselines: environment ## simple methods on the same split, fine-tunes nothing (ARGS="--config baselines=[dtw_1nn, minirocket]")
-	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) -- baselines
+baselines: environment ## baselines on the same split; fine-tunes nothing (ARGS="--config baselines=[dtw_1nn, minirocket]")
+	@$(SNAKEMAKE) $(ARGS) -- baselines
 
-paper-embedded: environment ## the paper's table on the embedded model (SCENARIOS="plot, numbers", DATASETS=)
-	@$(SNAKEMAKE) all paper --cores $(CORES) --configfile config/paper-embedded.yaml \
-		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
+paper-embedded: environment ## the paper's table with the embedded model (SCENARIOS="plot, numbers" DATASETS=)
+	@$(SNAKEMAKE) all paper --configfile config/paper-embedded.yaml $(REPORT) $(ONLY) $(ARGS)
 
-evidence: environment ## the runs, simple methods, controls, ranks, and what that is evidence of (CONFIG="seeds=[0,1,2]")
+evidence: environment ## runs, baselines, controls, ranks, and the comparison of the best ones (CONFIG="seeds=[0,1,2]")
 	@$(if $(findstring --config ,$(ARGS)),$(error make evidence: --config goes into CONFIG, not into ARGS))
-	@$(SNAKEMAKE) all baselines evidence --cores $(CORES) $(ARGS) --config 'baselines=[$(BASELINES)]' $(CONFIG)
+	@$(SNAKEMAKE) all baselines evidence $(REPORT) $(ARGS) --config 'baselines=[$(BASELINES)]' $(CONFIG)
 
-paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER=config/config.yaml SCENARIOS=)
-	@$(SNAKEMAKE) collect_paper --cores $(CORES) --configfile $(PAPER) \
-		--config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG) $(ARGS)
+paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER= SCENARIOS=)
+	@$(SNAKEMAKE) collect_paper --configfile $(PAPER) $(ONLY) $(ARGS)
+
+corrections: environment ## measure the effect of each fault of the original, into docs/corrections.md
+	@$(SNAKEMAKE) --configfile config/corrections.yaml $(ARGS) -- corrections
+	@$(SCRIPT)/publish_corrections.py --results results --page docs/corrections.md
+
+plan: environment ## list the jobs, and the configured runs with samples, tokens and time
+	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
+	@$(SCRIPT)/plan_runs.py $(ARGS)
+
+publish: environment ## put the table and figure of the finished default run into the README
+	@$(SCRIPT)/publish_results.py --results results --readme README.md --figures docs/results
+
+publish-paper: environment ## put the table of make paper-embedded into the README
+	@$(SCRIPT)/publish_paper.py --results results --readme README.md \
+		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"$(if $(CONFIG), CONFIG="$(CONFIG)")'
+
+publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence)
+	@$(SCRIPT)/publish_evidence.py --results $(RESULTS) --readme README.md --figures docs/results --section $(SECTION) \
+		--command "$$EVIDENCE_COMMAND"
+
+rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
+	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
+	@$(SCRIPT)/write_rule_graph.py --graph .rulegraph --readme README.md
+	@rm .rulegraph
+
+representations: environment ## draw the figures of docs/representation.md
+	@$(SCRIPT)/draw_representations.py
+
+reference: environment ## write config/README.md from the schemas
+	@$(SCRIPT)/write_configuration_reference.py
+
+bench: environment ## measure speed against the obvious implementations, into docs/performance.md (BENCH="render finetune")
+	@$(SNAKEMAKE) -- results/models/embedded results/plots/ItalyPowerDemand/line \
+		results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
+	@$(RUN) python benchmarks/run_all.py $(BENCH)
 
 test: environment ## run every test
 	@$(RUN) python -m pytest
@@ -65,57 +102,19 @@ test-slurm: environment ## start a SLURM of two nodes and run the tiny workflow 
 	@sh tests/slurm/install.sh
 	@$(RUN) python -m pytest tests/slurm
 
-plan: environment ## list the jobs and the runs that a configuration asks for, with samples, tokens and time
-	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
-	@$(RUN) python workflow_scripts/plan_runs.py $(ARGS)
-
-rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
-	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
-	@$(RUN) python workflow_scripts/write_rule_graph.py --graph .rulegraph --readme README.md
-	@rm .rulegraph
-
-publish: environment ## put the table and figure of the finished default run into the README
-	@$(RUN) python workflow_scripts/publish_results.py --results results --readme README.md --figures docs/results
-
-corrections: environment ## measure what each fault of the original is worth, into docs/corrections.md
-	@$(SNAKEMAKE) --cores $(CORES) --configfile config/corrections.yaml $(ARGS) -- corrections
-	@$(RUN) python workflow_scripts/publish_corrections.py --results results --page docs/corrections.md
-
-publish-paper: environment ## put the paper's table, as make paper-embedded left it, into the README
-	@$(RUN) python workflow_scripts/publish_paper.py --results results --readme README.md \
-		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"$(if $(CONFIG), CONFIG="$(CONFIG)")'
-
-publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence for the paper's datasets)
-	@$(RUN) python workflow_scripts/publish_evidence.py --results $(RESULTS) --readme README.md --figures docs/results --section $(SECTION) \
-		--command "$$EVIDENCE_COMMAND"
-
-# What the benchmarks of training and scoring train on and score.
-BENCH_INPUTS := results/models/embedded results/plots/ItalyPowerDemand/line \
-	results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
-
-bench: environment ## measure the claims on speed, both sides in turns, into docs/performance.md (BENCH="render finetune")
-	@$(SNAKEMAKE) --cores $(CORES) -- $(BENCH_INPUTS)
-	@$(RUN) python benchmarks/run_all.py $(BENCH)
-
 lint: environment ## check formatting, style, types and the workflow
-	@$(RUN) ruff format --check workflow_scripts tests benchmarks
-	@$(RUN) ruff check workflow_scripts tests benchmarks
+	@$(RUN) ruff format --check $(CODE)
+	@$(RUN) ruff check $(CODE)
 	@$(RUN) snakefmt --check Snakefile rules
-	@$(SNAKEMAKE) --lint
+	@$(RUN) snakemake --lint
 	@$(RUN) mypy
 
 format: environment ## format the code
-	@$(RUN) ruff format workflow_scripts tests benchmarks
-	@$(RUN) ruff check --fix workflow_scripts tests benchmarks
+	@$(RUN) ruff format $(CODE)
+	@$(RUN) ruff check --fix $(CODE)
 	@$(RUN) snakefmt Snakefile rules
 
-representations: environment ## draw the figures of docs/representation.md
-	@$(RUN) python workflow_scripts/draw_representations.py
-
-reference: environment ## write config/README.md from the schemas
-	@$(RUN) python workflow_scripts/write_configuration_reference.py
-
-lock: ## resolve envs/requirements.in anew into envs/requirements.lock
+lock: ## resolve envs/requirements.in into envs/requirements.lock
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/lock.sh
 
 clean: ## remove results, caches and .venv

@@ -8,7 +8,6 @@ configfile: "config/config.yaml"
 
 # Functions alone: the linter objects to functions among rules.
 include: "rules/common.smk"
-include: "rules/snakemake_patches.smk"
 include: "rules/jobs.smk"
 include: "rules/tables.smk"
 include: "rules/methods.smk"
@@ -35,6 +34,7 @@ include: "rules/corrections.smk"
 include: "rules/paper.smk"
 include: "rules/provenance.smk"
 include: "rules/manuscript.smk"
+include: "rules/hooks.smk"
 
 
 report: "rules/report/workflow.rst"
@@ -45,25 +45,3 @@ rule all:
     input:
         final_results(),
         gaps_of_runs(),
-
-
-onstart:
-    end_on_sigterm()
-    refuse_training()
-    hold_results()
-
-
-onsuccess:
-    show_results()
-    release_results()
-
-
-onerror:
-    print(
-        "Some jobs failed; the ends of their logs are above. What does not depend on them is done.",
-        "The same command goes on from here.",
-        sep="\n",
-        file=sys.stderr,
-    )
-    show_incomplete_results()
-    release_results()

@@ -1,6 +1,5 @@
 """What all rules share: the checked configuration, wildcards, and the parameters that decide on reruns."""
 
-import gc
 import json
 import os
 import re
@@ -23,9 +22,6 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import hold_folder, release_folder
 from vlmtsc.paths import BASELINE, PROBE, RUN, Paths
 
-# What a plan is made of stays until the end; looking for garbage in it takes a tenth of a large dry run.
-gc.set_threshold(200_000, 100, 100)
-
 # Rules call `python`: that of the environment that runs Snakemake, whether or not it is activated. Set here and
 # not in the rules, so that no command holds a path that a move of the project would change.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
@@ -44,7 +40,6 @@ CONFIGURATION = checked_configuration()
 RESULTS = CONFIGURATION.results
 PATHS = Paths(RESULTS)
 RUNS = CONFIGURATION.runs()
-HELD = []
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 
@@ -96,29 +91,3 @@ def code_of(script):
         return code_digest(ROOT / "workflow_scripts" / f"{script}.py", ROOT / "workflow_scripts")
     except InputError as error:
         raise WorkflowError(str(error)) from None
-
-
-def end_on_sigterm():
-    """Have SIGTERM end Snakemake after its running jobs at any moment. Snakemake's own handler waits for a lock that the code
-    which it interrupts may hold (9.27.1, while jobs are selected), and then both wait for good; a thread can wait.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    if callable(handler):
-        signal.signal(
-            signal.SIGTERM, lambda *received: threading.Thread(target=handler, args=received).start()
-        )
-
-
-def hold_results():
-    """Take the results folder for this call. Snakemake's own lock lies in the working directory, and keeps out no workflow
-    that is started elsewhere."""
-    try:
-        HELD.append(hold_folder(Path(RESULTS)))
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def release_results():
-    """Let the results folder go."""
-    while HELD:
-        release_folder(HELD.pop())

@@ -1,17 +1,9 @@
 """What jobs are given, as functions of their wildcards. Functions only."""
 
-import inspect
 from dataclasses import asdict
 from functools import cache
 
 from vlmtsc.schema import unknown
-
-
-def for_many_jobs(function):
-    """Keep the signature of a function that Snakemake calls for each of thousands of jobs. It looks the signature up at
-    each call, which costs several times what our functions do."""
-    function.__signature__ = inspect.signature(function)
-    return function
 
 
 def of_runs(name):
@@ -27,7 +19,7 @@ def checkpoint_of_model():
     }
     if not own:  # no function, which Snakemake would call for each job
         return f"{RESULTS}/models/{{model}}"
-    return for_many_jobs(lambda wildcards: own.get(wildcards.model) or f"{RESULTS}/models/{wildcards.model}")
+    return lambda wildcards: own.get(wildcards.model) or f"{RESULTS}/models/{wildcards.model}"
 
 
 # Asked for by several functions of each job.
@@ -37,13 +29,11 @@ descriptions_of = cache(CONFIGURATION.descriptions)
 finetune_argument = cache(lambda *of: as_argument(CONFIGURATION.finetune_settings(*of)))
 
 
-@for_many_jobs
 def scenario_argument(wildcards):
     """Settings of a scenario."""
     return scenario_settings(wildcards.scenario)
 
 
-@for_many_jobs
 def plot_argument(wildcards):
     """Settings of the plot that a scenario shows; null if it shows none."""
     plot = shown_plot(wildcards.scenario)
@@ -61,7 +51,6 @@ def own_files(wildcards):
     return folder_files(settings["folder"], wildcards.dataset) or []
 
 
-@for_many_jobs
 def plots_of_scenario(wildcards):
     """The plots that a scenario shows: its own if they are of downsampled series; none if it shows none."""
     plot = shown_plot(wildcards.scenario)
@@ -82,12 +71,12 @@ def descriptions_of_scenario(part):
         place = descriptions_of(wildcards.scenario)[part]
         return f"{RESULTS}/descriptions/{wildcards.dataset}/{place}.json" if place else []
 
-    return for_many_jobs(find)
+    return find
 
 
 def growing(mem_mb):
     """Memory of a CPU job in MB: as much again at each new attempt (option --retries)."""
-    return for_many_jobs(lambda wildcards, attempt: mem_mb * attempt)
+    return lambda wildcards, attempt: mem_mb * attempt
 
 
 def model_resource(name, needs=CONFIGURATION.model_resources):
@@ -95,12 +84,12 @@ def model_resource(name, needs=CONFIGURATION.model_resources):
     values = {model: needs(model)[name] for model in CONFIGURATION.models}
     if len({*values.values()}) == 1:  # no function, which Snakemake would call for each job
         return values.popitem()[1]
-    return for_many_jobs(lambda wildcards: values[wildcards.model])
+    return lambda wildcards: values[wildcards.model]
 
 
 def option_of(name):
     """A function for params: the option that holds an input of the same name, if there is one."""
-    return for_many_jobs(lambda wildcards, input: option(name, getattr(input, name)))
+    return lambda wildcards, input: option(name, getattr(input, name))
 
 
 def launch_option():
@@ -114,23 +103,20 @@ def launch_option():
         return option("launch", as_argument({**asdict(launch), "configurations": folder}))
 
     # No function without need, which Snakemake would call for each job.
-    return for_many_jobs(find) if any(map(CONFIGURATION.launch_settings, CONFIGURATION.model_table)) else ""
+    return find if any(map(CONFIGURATION.launch_settings, CONFIGURATION.model_table)) else ""
 
 
-@for_many_jobs
 def run_argument(wildcards):
     """What identifies a run in its record."""
     names = {key: getattr(wildcards, key) for key in ("model", "dataset", "protocol", "scenario")}
     return as_argument(names | {"seed": int(wildcards.seed)})
 
 
-@for_many_jobs
 def settings_of_run(wildcards):
     """How it is fine-tuned."""
     return finetune_argument(wildcards.model, wildcards.scenario, wildcards.seed)
 
 
-@for_many_jobs
 def checkpoints_of_run(wildcards):
     """Where a run keeps what it goes on from: outside the declared outputs, which Snakemake removes when a job fails."""
     return (

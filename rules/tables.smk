@@ -146,30 +146,6 @@ def states_of_runs():
     return states
 
 
-def requested(*names):
-    """Those of these rules that this call of Snakemake has planned."""
-    planned = {job.rule.name for job in workflow.dag.jobs}
-    return [name for name in names if name in planned]
-
-
-def show_results():
-    """Show the tables that were asked for and where everything is; after `all`, write the report first."""
-    asked = requested("ledger", "controls", "baselines", "comparisons", "evidence", "all", "paper")
-    if "all" in asked:
-        shutil.rmtree(INCOMPLETE, ignore_errors=True)
-        # The same command once more, with `--report`: it then has the same configuration and targets.
-        page, looks = str(Path(RESULTS, "report.html")), os.path.relpath(ROOT / "rules/report/report.css")
-        command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock"]
-        command += ["--report", page, "--report-stylesheet", looks]
-        made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
-            print(f"The report could not be made:\n{made.stderr[-2000:]}", file=sys.stderr)
-    if asked:
-        tables = as_argument(["accuracy" if name == "all" else name for name in asked])
-        summary = [file_of("print_summary"), f"--results={RESULTS}", f"--tables={tables}"]
-        subprocess.run([sys.executable, *summary], check=True)
-
-
 def show_incomplete_results():
     """Write tables of what is there, beside the declared ones, and show them."""
     try:

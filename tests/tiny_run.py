@@ -10,6 +10,14 @@ from tiny_project import tiny_project
 
 SCENARIOS = ("plot", "numbers", "plot_and_numbers")
 RUN = ("--cores", "2", "--configfile", "config/tiny.yaml")
+#: The report, as `make results` writes it.
+REPORT = (
+    "--report",
+    "results/report.html",
+    "--report-after-run",
+    "--report-stylesheet",
+    "rules/report/report.css",
+)
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +29,7 @@ def tiny_run(
     Tests leave it as it is, but for the report, which a run without anything to do writes again.
     """
     project = tiny_project(tmp_path_factory.mktemp("tiny_run") / "project", tiny_checkpoint, SCENARIOS)
-    done = snakemake(project, *RUN, timeout=1800)
+    done = snakemake(project, *RUN, *REPORT, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     (project / "stdout.txt").write_text(done.stdout)
     return project

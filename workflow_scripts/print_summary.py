@@ -51,7 +51,7 @@ def print_summary(
         places |= {
             "All runs": str(results / "tables" / "runs.csv"),
             "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",
-            "Report": str(report) if report.exists() else f"not built yet: snakemake --report {report}",
+            "Report": f"{report} (make results writes it; without make: snakemake --report {report})",
         }
     for table in files:
         print(f"\n{table.read_text(encoding='utf-8')}")

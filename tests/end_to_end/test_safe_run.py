@@ -50,9 +50,9 @@ def finished(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in planted.items():
             patch.setenv(name, value)
-        done = snakemake(
-            project, "--cores", "2", "--printshellcmds", "--configfile", CONFIGURATION, timeout=1800
-        )
+        report = ("--report", f"{RESULTS}/report.html", "--report-after-run")
+        options = ("--cores", "2", "--printshellcmds", "--configfile", CONFIGURATION)
+        done = snakemake(project, *options, *report, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     (project / "output.txt").write_text(done.stdout + done.stderr)
     return project

@@ -1,0 +1,70 @@
+"""Handlers of one call of Snakemake: lock of the results folder, termination, the summary at the end."""
+
+LOCKS = []
+
+
+def end_on_sigterm():
+    """Let SIGTERM end Snakemake at any moment after its running jobs.
+
+    The handler of Snakemake 9.27.1 acquires a lock that the interrupted code may hold (while it selects jobs): a
+    deadlock. In a thread of its own it can wait for that lock.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        signal.signal(
+            signal.SIGTERM, lambda *received: threading.Thread(target=handler, args=received).start()
+        )
+
+
+def lock_results():
+    """Lock the results folder. Snakemake's own lock is in the working directory: it excludes no workflow that is started
+    elsewhere."""
+    try:
+        LOCKS.append(hold_folder(Path(RESULTS)))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def unlock_results():
+    """Unlock the results folder."""
+    while LOCKS:
+        release_folder(LOCKS.pop())
+
+
+def requested(*names):
+    """Those of these rules that this call of Snakemake has planned."""
+    planned = {job.rule.name for job in workflow.dag.jobs}
+    return [name for name in names if name in planned]
+
+
+def show_results():
+    """Print the tables of the requested targets, and where all results are."""
+    targets = requested("ledger", "controls", "baselines", "comparisons", "evidence", "all", "paper")
+    if "all" in targets:
+        shutil.rmtree(INCOMPLETE, ignore_errors=True)
+    if targets:
+        tables = as_argument(["accuracy" if name == "all" else name for name in targets])
+        summary = [file_of("print_summary"), f"--results={RESULTS}", f"--tables={tables}"]
+        subprocess.run([sys.executable, *summary], check=True)
+
+
+onstart:
+    end_on_sigterm()
+    refuse_training()
+    lock_results()
+
+
+onsuccess:
+    show_results()
+    unlock_results()
+
+
+onerror:
+    print(
+        "Some jobs failed; the ends of their logs are above. Jobs that do not depend on them are done.",
+        "The same command continues from here.",
+        sep="\n",
+        file=sys.stderr,
+    )
+    show_incomplete_results()
+    unlock_results()
