@@ -325,7 +325,7 @@ def test_a_job_that_fails_says_why_and_the_rest_stays(copy: Path, snakemake: Sna
     assert done.returncode == 1
     output = done.stdout + done.stderr
     assert re.search(rf"ERROR tiny/{DATASET}/numbers/seed-0: the loss is (nan|inf) at step \d+", output)
-    assert "The same command goes on from here" in output
+    assert "The same command continues from here" in output
     assert "Traceback" not in output
     run = copy / f"results/runs/tiny/{DATASET}/pooled"
     assert not (run / "numbers/seed-0/adapter").exists()
