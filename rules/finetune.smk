@@ -28,9 +28,7 @@ rule finetune_model:
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
         nodes=model_resource("nodes"),
-        tasks=model_resource("tasks"),
         tasks_per_gpu=model_resource("tasks_per_gpu"),
-        mpi=model_resource("mpi"),
         # What a job may hold in memory, and where it is followed: as resources, which make nothing run again.
         evaluation_batch_size=model_resource("evaluation_batch_size"),
         vision_cache_mb=model_resource("vision_cache_mb"),

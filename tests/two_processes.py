@@ -50,6 +50,7 @@ class Training:
     changes: dict[str, Any]
     states: Path
     interrupted_at: int | None = None
+    checkpointed: bool = False
 
     def run(self) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], dict[str, Any]] | None:
         """Return trained tensors, log and record; None if it was interrupted."""
@@ -71,7 +72,7 @@ class Training:
                 plots=self.task.plots,
                 checkpoints=self.states,
                 name="tiny",
-                memory=MemorySettings(evaluation_batch_size=2),
+                memory=MemorySettings(evaluation_batch_size=2, activation_checkpointing=self.checkpointed),
             )
         except Interruption:
             return None
@@ -111,8 +112,8 @@ def run_together(strategy: str, trainings: Sequence[Training], folder: Path) -> 
 
 def shipped_environment(strategy: str) -> dict[str, str]:
     """Give the environment that `accelerate launch` makes of the shipped configuration."""
-    settings = LaunchSettings(strategy, 1, PROCESSES, configurations=str(ROOT / "config/accelerate"))  # type: ignore[arg-type]
-    command = launch_command(settings, ["worker.py"], threads=PROCESSES, environment={}, host="here")
+    settings = LaunchSettings(strategy, PROCESSES, configurations=str(ROOT / "config/accelerate"))  # type: ignore[arg-type]
+    command = launch_command(settings, ["worker.py"], threads=PROCESSES)
     arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command[1 + len(LAUNCHER) :]))
     environment = prepare_multi_gpu_env(arguments)
     return {

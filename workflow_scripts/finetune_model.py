@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import socket
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -225,10 +223,8 @@ def train_together(launch: LaunchSettings, threads: int, training: dict[str, Any
                 value = asdict(value)  # type: ignore[arg-type]
             text = json.dumps(value) if isinstance(value, dict) else str(value)
             worker += [f"--{name}", text]
-    command = launch_command(
-        launch, worker, threads=threads, environment=os.environ, host=socket.gethostname()
-    )
-    logger.info("%s: %d processes, %s", training["name"], launch.total, launch.configuration)
+    command = launch_command(launch, worker, threads=threads)
+    logger.info("%s: %d processes, %s", training["name"], launch.processes, launch.configuration)
     status = run_processes(command)
     if status and failure.is_file():
         raise InputError(read_json(failure)["message"])

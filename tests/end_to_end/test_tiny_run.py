@@ -266,7 +266,7 @@ def test_another_rank_trains_again_and_nothing_before_that(
 
 
 def test_memory_and_trackers_run_nothing_again(finished: Path, snakemake: SnakemakeRunner) -> None:
-    memory = ("activation_checkpointing=always", "evaluation_batch_size=3", "vision_cache_mb=7")
+    memory = ("activation_checkpointing=True", "evaluation_batch_size=3", "vision_cache_mb=7")
     changes = ("--set-resources", *(f"finetune_model:{change}" for change in memory))
     done = snakemake(finished, *DRY, "--config", "tracking=[tensorboard]", *changes)
     assert done.returncode == 0, done.stderr

@@ -259,53 +259,25 @@ def test_a_failing_job_is_reported_with_its_log(cluster: Cluster, project: Path,
     assert [str(log) in output for log in logs] == [True]
 
 
-@dataclass
-class Divided:
-    """A training in two processes: its job, and the losses."""
-
-    job: Job
-    log: pd.DataFrame
-
-
-def train_in_two(
-    cluster: Cluster, project: Path, name: str, launch: dict[str, object], **resources: int
-) -> Divided:
-    """Train the project's model, which is another one from then on, in two processes."""
+def test_a_job_with_two_gpus_trains_in_two_processes(
+    cluster: Cluster, project: Path, orphaned: Orphaned
+) -> None:
     table = project / "config/tiny_models.yaml"
     models = json.loads(table.read_text())
-    models["tiny"] |= {"launch": launch, "resources": models["tiny"]["resources"] | resources}
+    models["tiny"]["launch"] = {"strategy": "ddp"}
+    models["tiny"]["resources"] |= {"gpu": 2, "threads": 2, "mem_mb": 6000}
     table.write_text(json.dumps(models))
     changes = ("scenarios=[numbers]", "finetune={epochs: 2, batch_size: 8, micro_batch_size: 2}")
-    session = start(cluster, project, name, *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
+    session = start(cluster, project, "pair", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes)
     output = session.finish()
     assert session.process.returncode == 0, output
     job = cluster.jobs()[session.submitted()[-1]]
     assert (job.name, job.state) == ("finetune_model", "COMPLETED")
+    assert (job.nodes, job.gres) == (1, "gres:gpu:2")
+    assert [job.number in cluster.with_steps_on(node) for node in NODES].count(True) == 1
     record = json.loads((run_folder(project, "numbers") / "run_record.json").read_text())
     assert record["processes"] == 2
     # Batches of 8 cases, as in one process.
     cases = record["train_samples"] / record["epochs_done"]
     assert record["steps"] == 2 * math.ceil(cases / 8)
     assert "2 processes, config/accelerate/ddp.yaml" in finetuning_log(project, "numbers")
-    return Divided(job, pd.read_csv(run_folder(project, "numbers") / "training_log.csv"))
-
-
-@pytest.fixture(scope="module")
-def pair(cluster: Cluster, project: Path, orphaned: Orphaned) -> Divided:
-    """Train with two GPUs of one node."""
-    return train_in_two(cluster, project, "pair", {"strategy": "ddp"}, gpu=2, threads=2, mem_mb=6000)
-
-
-def test_a_job_with_two_gpus_trains_in_two_processes(cluster: Cluster, pair: Divided) -> None:
-    assert (pair.job.nodes, pair.job.gres) == (1, "gres:gpu:2")
-    assert [pair.job.number in cluster.with_steps_on(node) for node in NODES].count(True) == 1
-
-
-def test_a_job_on_two_nodes_trains_like_one_on_one_node(
-    cluster: Cluster, project: Path, pair: Divided
-) -> None:
-    launch = {"strategy": "ddp", "nodes": 2}
-    nodes = train_in_two(cluster, project, "nodes", launch, gpu=1, threads=1, mem_mb=3000)
-    assert (nodes.job.nodes, nodes.job.gres) == (2, "gres:gpu:2")
-    assert all(nodes.job.number in cluster.with_steps_on(node) for node in NODES)
-    pd.testing.assert_frame_equal(nodes.log, pair.log, rtol=1e-5)

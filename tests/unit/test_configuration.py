@@ -78,11 +78,11 @@ def test_settings_are_those_of_the_steps() -> None:
 def test_gpus_of_a_launch_are_the_fine_tunings_alone() -> None:
     default = configured()
     row = next(iter(default.model_table.values()))
-    row = {**row, "resources": {**row["resources"], "gpu": 8}, "launch": {"strategy": "fsdp", "nodes": 2}}
+    row = {**row, "resources": {**row["resources"], "gpu": 8}, "launch": {"strategy": "fsdp"}}
     configuration = replace(default, model_table={"large": row})
-    assert configuration.model_resources("large")["gpu"] == 16
+    assert configuration.model_resources("large")["gpu"] == 8
     assert configuration.evaluation_resources("large")["gpu"] == 1
-    assert configuration.launch_settings("large") == LaunchSettings("fsdp", 2, 8, gpus=8)
+    assert configuration.launch_settings("large") == LaunchSettings("fsdp", 8, gpus=8)
     assert default.launch_settings(default.models[0]) is None
 
 
@@ -293,7 +293,7 @@ def test_what_a_model_leaves_out_has_the_default_of_its_settings() -> None:
         assert {name: inner["default"] for name, inner in stated.items() if "default" in inner} == defaults
         assert set(model[part]["required"]) == set(stated) - set(defaults)
     resources = configured().model_resources("llava-1.5-7b")
-    assert (resources["activation_checkpointing"], resources["vision_cache_mb"]) == ("auto", 8192)
+    assert (resources["activation_checkpointing"], resources["vision_cache_mb"]) == (True, 8192)
     assert configured().finetune_settings("embedded", "plot", 0)["lora_targets"] == "all"
     # The recipe's overrides have no defaults: what they leave out is the model's.
     schema = load_schemas(ROOT)["models"]

@@ -152,11 +152,3 @@ class VisionFeatures:
                 self._room -= size
                 self._kept[index] = features.clone()
         return torch.stack([self._kept[i] if i in self._kept else fresh[i] for i in indices])
-
-    def bytes_to_come(self) -> int:
-        """Return how much memory features will still take that are kept from now on."""
-        if not self._paths:
-            return 0
-        [first] = self([0])
-        size = first.numel() * first.element_size()
-        return min(self._room // size, len(self._paths) - len(self._kept)) * size

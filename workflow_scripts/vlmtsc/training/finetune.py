@@ -22,9 +22,8 @@ from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
-from vlmtsc.training.activation_checkpointing import HINT, fit_to_memory
 from vlmtsc.training.averaging import AveragingTrainer
-from vlmtsc.training.compilation import compile_layers
+from vlmtsc.training.compilation import compile_layers, set_activation_checkpointing
 from vlmtsc.training.processes import Processes, join_processes
 from vlmtsc.training.progress import TrainingLog
 from vlmtsc.training.record import (
@@ -42,6 +41,12 @@ from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience
 from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 logger = logging.getLogger(__name__)
+
+#: What to do where the GPU's memory is too small.
+HINT = (
+    "activation_checkpointing: true, a smaller micro_batch_size, a shorter context, quantization=nf4 or a smaller "
+    "vision_cache_mb may help"
+)
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ def finetune(
         evaluation_batch_size=memory.evaluation_batch_size,
         processes=processes,
     )
-    checkpointed = fit_to_memory(trainer, memory.activation_checkpointing)
+    set_activation_checkpointing(model, memory.activation_checkpointing)
     if processes.count > 1:
         torch.manual_seed(settings.seed + processes.rank)  # so that the dropout of each process is its own
     try:
@@ -191,7 +196,7 @@ def finetune(
     details = {
         "processes": processes.count,
         "hardware": hardware(threads),
-        "activation_checkpointing": checkpointed,
+        "activation_checkpointing": memory.activation_checkpointing,
     }
     return Finetuned(model, log, record | details, processes)
 

@@ -1,4 +1,4 @@
-"""Starting the processes of one training: `accelerate launch`, with what SLURM or the machine gives.
+"""Training in several processes on one machine, through `accelerate launch`.
 
 Imports nothing heavy: the workflow reads this while it plans.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import re
 import signal
 import subprocess
 import sys
@@ -23,49 +22,39 @@ logger = logging.getLogger("vlmtsc")
 
 #: The module behind the command `accelerate launch`.
 LAUNCHER = ("-m", "accelerate.commands.launch")
-#: What a node runs: only there is known which of the nodes it is. Everything else comes as arguments.
-ON_A_NODE = 'exec "$0" "$1" "$2" --machine_rank "$SLURM_NODEID" "${@:3}"'
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """How one training is divided among processes.
+    """Processes of one training.
 
     Attributes
     ----------
     strategy : {"ddp", "fsdp"}
-        ddp: each process has the whole model. fsdp: its weights are divided too.
-    nodes : int
-        Machines; more than one needs SLURM.
+        ddp: each process has the whole model. fsdp: weights are sharded among the processes.
     processes : int
-        On each node: one for each GPU.
+        One for each GPU.
     gpus : int
-        GPUs of each node; 0: the processor computes.
+        0: the processes share the CPU.
     configurations : str
         Folder of configurations of `accelerate`.
     """
 
     strategy: Literal["ddp", "fsdp"]
-    nodes: int = 1
     processes: int = 1
     gpus: int = 0
     configurations: str = "config/accelerate"
 
     @property
-    def total(self) -> int:
-        """Processes on all nodes."""
-        return self.nodes * self.processes
-
-    @property
     def configuration(self) -> Path:
-        """Configuration of `accelerate`; one process has nothing to exchange, whatever the strategy."""
-        name = self.strategy if self.total > 1 else "single_gpu"
+        """Configuration of `accelerate`; a single process has nothing to exchange, whatever the strategy."""
+        name = self.strategy if self.processes > 1 else "single_gpu"
         return Path(self.configurations) / f"{name}.yaml"
 
 
 def launch_of(row: Mapping[str, Any]) -> LaunchSettings | None:
-    """Return the processes of one fine-tuning from a row of the table of models; None without a launch."""
+    """Return the processes of one fine-tuning from a row of the table of models; None without `launch`."""
     if "launch" not in row:
         return None
     gpus = row["resources"]["gpu"]
@@ -73,7 +62,7 @@ def launch_of(row: Mapping[str, Any]) -> LaunchSettings | None:
 
 
 def check_launch(row: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Check that the GPUs, processes and batches of a model go together.
+    """Check that GPUs, processes and batches of a model are consistent.
 
     Parameters
     ----------
@@ -85,60 +74,39 @@ def check_launch(row: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
     Raises
     ------
     InputError
-        If they do not.
+        If they are not.
     """
     gpus = row["resources"]["gpu"]
     launch = launch_of(row)
-    if launch is None and gpus > 1:
-        raise InputError(
-            f"resources.gpu={gpus} without launch; allowed: 1, or a launch, such as {{strategy: ddp}}"
-        )
-    if launch is not None:
-        if gpus and launch.processes > gpus:
-            raise InputError(f"launch.processes={launch.processes} for {gpus} GPUs; allowed: up to {gpus}")
-        count_passes(recipe["batch_size"], recipe["micro_batch_size"], launch.total)
+    if launch is None:
+        if gpus > 1:
+            raise InputError(
+                f"resources.gpu={gpus} without launch; allowed: 1, or a launch, such as {{strategy: ddp}}"
+            )
+        return
+    if gpus and launch.processes > gpus:
+        raise InputError(f"launch.processes={launch.processes} for {gpus} GPUs; allowed: up to {gpus}")
+    count_passes(recipe["batch_size"], recipe["micro_batch_size"], launch.processes)
 
 
 def job_resources(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a fine-tuning asks Snakemake and, through it, SLURM for.
+    """Return the resources of a fine-tuning job from a row of the table of models.
 
-    `sbatch` counts GPUs on all nodes together, and threads and memory on each. All GPUs of a node belong to one
-    task: with the plugin's one task for each GPU, they would have a share of the processors each. A job on several
-    nodes is not put into a task of the first one (`mpi`), since it starts its own.
-
-    Parameters
-    ----------
-    row : mapping
-        Of the table of models.
-
-    Returns
-    -------
-    dict
-        threads, mem_mb, runtime, gpu, nodes, tasks, tasks_per_gpu, mpi. None is not asked for.
+    With `launch`, ``nodes`` keeps all GPUs on one machine, and ``tasks_per_gpu`` of 0 keeps SLURM from starting a
+    task, with its own share of the CPUs, for each GPU. None means that a resource is not requested.
     """
-    resources: dict[str, Any] = {
-        **row["resources"],
-        **dict.fromkeys(("nodes", "tasks", "tasks_per_gpu", "mpi")),
-    }
     launch = launch_of(row)
-    if launch is not None:
-        resources |= {"gpu": launch.nodes * launch.gpus, "nodes": launch.nodes}
-        resources["tasks_per_gpu"] = 0 if launch.gpus else None
-        if launch.nodes > 1:
-            resources |= {"tasks": launch.nodes, "mpi": "srun"}
-    return resources
+    return {
+        **row["resources"],
+        "nodes": None if launch is None else 1,
+        "tasks_per_gpu": 0 if launch is not None and launch.gpus else None,
+    }
 
 
 def launch_command(
-    settings: LaunchSettings,
-    worker: Sequence[str],
-    *,
-    threads: int,
-    environment: Mapping[str, str],
-    host: str,
-    python: str = sys.executable,
+    settings: LaunchSettings, worker: Sequence[str], *, threads: int, python: str = sys.executable
 ) -> list[str]:
-    """Build the command that starts all processes of a training.
+    """Return the command that starts all processes of a training.
 
     Parameters
     ----------
@@ -146,80 +114,25 @@ def launch_command(
     worker : sequence of str
         Script and arguments that every process runs.
     threads : int
-        CPU threads of each node, divided among its processes.
-    environment : mapping of str to str
-        Environment variables; those of SLURM tell what a job was given.
-    host : str
-        Name of this machine: the meeting point of a job that does not know its nodes.
+        CPU threads, divided among the processes.
     python : str
-        Interpreter, on every node.
-
-    Returns
-    -------
-    list of str
-        Without a shell's help: no argument needs quoting.
-
-    Raises
-    ------
-    InputError
-        If several nodes are asked for outside a job of SLURM, or in one that has another number of them.
+        Interpreter.
     """
     options = [
         *("--config_file", str(settings.configuration)),
-        *("--num_processes", str(settings.total)),
-        *("--num_machines", str(settings.nodes)),
+        *("--num_processes", str(settings.processes)),
+        *("--num_machines", "1"),
         *("--num_cpu_threads_per_process", str(max(1, threads // settings.processes))),
     ]
-    if settings.nodes == 1:
-        # Trainings side by side: each looks for a port of its own.
-        port = ("--main_process_port", "0") if settings.total > 1 else ()
-        return [python, *LAUNCHER, *options, *port, *worker]
-    job = environment.get("SLURM_JOB_ID")
-    if job is None:
-        raise InputError(f"launch.nodes={settings.nodes}; allowed outside a SLURM job: 1 (profiles/slurm)")
-    given = environment.get("SLURM_JOB_NUM_NODES", environment.get("SLURM_NNODES", str(settings.nodes)))
-    if int(given) != settings.nodes:
-        raise InputError(f"launch.nodes={settings.nodes}; SLURM job {job} has {given}")
-    nodes = environment.get("SLURM_JOB_NODELIST")
-    meeting = first_host(nodes) if nodes else host
-    step = [
-        "srun",
-        f"--nodes={settings.nodes}",
-        f"--ntasks={settings.nodes}",
-        "--ntasks-per-node=1",
-        f"--cpus-per-task={threads}",
-        "--cpu-bind=none",
-        *([f"--gres=gpu:{settings.gpus}"] if settings.gpus else []),
-        "--kill-on-bad-exit=1",
-    ]
-    meet = ["--main_process_ip", meeting, "--main_process_port", str(port_of_job(job))]
-    return [*step, "bash", "-c", ON_A_NODE, python, *LAUNCHER, *options, *meet, *worker]
-
-
-def first_host(nodes: str) -> str:
-    """Return the first of a list of nodes in SLURM's notation.
-
-    Examples
-    --------
-    >>> first_host("gpu[007-009,12],login")
-    'gpu007'
-    """
-    head = re.match(r"[^,\[]+", nodes)
-    rest = re.match(r"[^,\[]*\[(\d+)[^\]]*\]([^,]*)", nodes)
-    if head is None:
-        raise InputError(f"SLURM_JOB_NODELIST={nodes!r}; allowed: names of nodes")
-    return head[0] + rest[1] + rest[2] if rest else head[0]
-
-
-def port_of_job(job: str) -> int:
-    """Return the port at which the nodes of a job meet; two jobs on a node seldom share one."""
-    return 10000 + int(job) % 20000
+    # Port 0: concurrent trainings each find a free one.
+    port = ("--main_process_port", "0") if settings.processes > 1 else ()
+    return [python, *LAUNCHER, *options, *port, *worker]
 
 
 def run_processes(command: Sequence[str]) -> int:
-    """Run a command, pass what it prints on to the log, and return its status.
+    """Run a command, copy its output to the log, and return its status.
 
-    It ends with this process, however that ends: a training that nobody waits for would go on writing.
+    The command ends with this process, however that ends: otherwise an orphaned training would go on writing.
     """
     with subprocess.Popen(
         command,
@@ -241,6 +154,6 @@ def run_processes(command: Sequence[str]) -> int:
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends. Linux only; elsewhere nothing happens."""
+    """Have the kernel end this process when its parent ends. Linux only; no effect elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -118,14 +118,13 @@ class MemorySettings:
         Cases in one forward pass of validation and test.
     vision_cache_mb : int
         Memory for the frozen tower's features, computed once per image; images beyond it are encoded anew.
-    activation_checkpointing : {"auto", "always", "never"}
-        Whether the backward pass computes the activations of each decoder layer again instead of keeping them.
-        auto: on a GPU, if the longest batch does not fit without.
+    activation_checkpointing : bool
+        Whether the backward pass recomputes the activations of each decoder layer instead of storing them.
     """
 
     evaluation_batch_size: int = 16
     vision_cache_mb: int = 2048
-    activation_checkpointing: Literal["auto", "always", "never"] = "auto"
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
