@@ -15,7 +15,7 @@ CONFIG ?=
 # make paper: the configuration whose finished runs it collects.
 PAPER ?= config/paper-embedded.yaml
 BASELINES ?= majority, euclidean_1nn, dtw_1nn, minirocket, multirocket_hydra, fcn, logistic_tower, logistic_language
-# make publish-evidence: the README's section, and the command that it names.
+# make publish-evidence: section of docs/results.md, and the command that it names.
 SECTION ?= evidence
 EVIDENCE_COMMAND ?= make evidence
 export EVIDENCE_COMMAND
@@ -24,6 +24,7 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 SCRIPT := $(RUN) python workflow_scripts
+PUBLISH := $(SCRIPT)/publish_results.py --section
 # Not of a dry run, after which there is nothing to report.
 REPORT = $(if $(filter -n --dry-run,$(ARGS)),,--report $(RESULTS)/report.html --report-after-run --report-stylesheet rules/report/report.css)
 ONLY := --config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG)
@@ -57,28 +58,28 @@ evidence: environment ## runs, baselines, controls, ranks, and the comparison of
 paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER= SCENARIOS=)
 	@$(SNAKEMAKE) collect_paper --configfile $(PAPER) $(ONLY) $(ARGS)
 
-corrections: environment ## measure the effect of each fault of the original, into docs/corrections.md
+corrections: environment ## measure the effect of each fault of the original, into docs/results.md
 	@$(SNAKEMAKE) --configfile config/corrections.yaml $(ARGS) -- corrections
-	@$(SCRIPT)/publish_corrections.py --results results --page docs/corrections.md
+	@$(PUBLISH) corrections --source $(RESULTS) --command "make corrections"
 
 plan: environment ## list the jobs, and the configured runs with samples, tokens and time
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
 	@$(SCRIPT)/plan_runs.py $(ARGS)
 
-publish: environment ## put the table and figure of the finished default run into the README
-	@$(SCRIPT)/publish_results.py --results results --readme README.md --figures docs/results
+publish: environment ## publish the finished default run: docs/results.md, the README's table and picture
+	@$(PUBLISH) results --source $(RESULTS)
+	@$(PUBLISH) picture --source $(RESULTS)
 
-publish-paper: environment ## put the table of make paper-embedded into the README
-	@$(SCRIPT)/publish_paper.py --results results --readme README.md \
+publish-paper: environment ## publish the table of make paper-embedded
+	@$(PUBLISH) paper --source $(RESULTS) \
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"$(if $(CONFIG), CONFIG="$(CONFIG)")'
 
-publish-evidence: environment ## put tables/evidence.md into the README (RESULTS=folder; SECTION=paper-evidence)
-	@$(SCRIPT)/publish_evidence.py --results $(RESULTS) --readme README.md --figures docs/results --section $(SECTION) \
-		--command "$$EVIDENCE_COMMAND"
+publish-evidence: environment ## publish tables/evidence.md in docs/results.md (RESULTS=folder; SECTION=paper-evidence)
+	@$(PUBLISH) $(SECTION) --source $(RESULTS) --command "$$EVIDENCE_COMMAND"
 
-rulegraph: environment ## draw the graph of the rules (Mermaid) into the README
+rulegraph: environment ## draw the graph of the rules (Mermaid) into docs/architecture.md
 	@$(SNAKEMAKE) --forceall --rulegraph mermaid-js > .rulegraph
-	@$(SCRIPT)/write_rule_graph.py --graph .rulegraph --readme README.md
+	@$(PUBLISH) rulegraph --source .rulegraph --page docs/architecture.md
 	@rm .rulegraph
 
 representations: environment ## draw the figures of docs/representation.md

@@ -33,7 +33,6 @@ include: "rules/galleries.smk"
 include: "rules/corrections.smk"
 include: "rules/paper.smk"
 include: "rules/provenance.smk"
-include: "rules/manuscript.smk"
 include: "rules/hooks.smk"
 
 

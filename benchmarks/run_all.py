@@ -16,13 +16,12 @@ from typing import Any
 
 from measuring import ROOT, table
 
-from vlmtsc.reporting.sections import fill_section
+from vlmtsc.reporting.publish import fill_section
 from vlmtsc.training.record import git_revision, processor_name
 
 NAMES = ("overhead", "render", "budget", "finetune", "evaluate", "gpu_llava")
 ROWS = Path("results/performance")
 PAGE = Path("docs/performance.md")
-BEGIN, END = "<!-- benchmarks:begin (make bench) -->", "<!-- benchmarks:end -->"
 
 
 def section(parts: list[dict[str, Any]]) -> str:
@@ -40,7 +39,7 @@ def publish(folder: Path) -> None:
     """Fill the page with what has been measured so far."""
     files = [folder / f"{name}.json" for name in NAMES]
     parts = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    fill_section(ROOT / PAGE, BEGIN, END, section(parts))
+    fill_section(ROOT / PAGE, "benchmarks", section(parts))
 
 
 def main() -> None:

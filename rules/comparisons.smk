@@ -114,27 +114,26 @@ rule comparisons:
         ranking_figures(),
 
 
-# Predictions in the format of tsml-eval, accuracies in aeon's: `snakemake --cores all export`.
+# Predictions in the format of tsml-eval, accuracies in that of aeon: `snakemake --cores all export`.
 rule export_results:
     input:
         runs=[path for name in (*EXPORTED, "run_record.json") for path in of_runs(name)],
         baselines=[
-            f"{RESULTS}/{key.folder}/{name}" for key in COMPARED_KEYS for name in (*EXPORTED, "record.json")
+            f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in (*EXPORTED, "record.json")
         ],
     output:
         folder=directory(f"{RESULTS}/export"),
     log:
-        f"{RESULTS}/logs/export_results/all.log",
+        PATHS.log("export_results", "all"),
     benchmark:
-        f"{RESULTS}/benchmarks/export_results/all.tsv"
+        PATHS.benchmark("export_results", "all")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=30,
     params:
-        results=lambda wildcards, output: str(Path(output.folder).parent),
+        results=lambda wildcards: RESULTS,
         matrix=matrix_of_runs(),
         baselines=as_argument(list(CONFIGURATION.options["baselines"])),
         script=path_of("export_results"),

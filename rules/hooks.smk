@@ -37,6 +37,33 @@ def requested(*names):
     return [name for name in names if name in planned]
 
 
+# Rules that `collect_paper` does not start, in their order.
+COSTLY = ("finetune_model", "evaluate_model", "evaluate_controls", "fit_baseline", "fit_probe")
+
+
+def refuse_training():
+    """End a call of `collect_paper` that would have to train or evaluate first."""
+    if not requested("collect_paper"):
+        return
+    lacking = {}
+    # Of each run, the first step that is missing is named.
+    planned = [job for job in workflow.dag.needrun_jobs() if job.rule.name in COSTLY]
+    for job in sorted(planned, key=lambda job: COSTLY.index(job.rule.name)):
+        why = "missing" if workflow.dag.reason(job).missing_output else "out of date"
+        run = "/".join(job.wildcards_dict.values())
+        lacking.setdefault(run, f"{job.rule.name}: {why}")
+    if not lacking:
+        return
+    named = "; ".join(f"{run} ({why})" for run, why in sorted(lacking.items())[:5])
+    more = f"; and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+    words = ["all" if word in ("collect_paper", f"{RESULTS}/paper") else word for word in sys.argv[1:]]
+    raise WorkflowError(
+        f"collect_paper trains nothing, but {len(lacking)} of its runs and baselines lack results: {named}{more}. "
+        f"To compute them: {shlex.join(['snakemake', *words])}. To use results of older code or settings as they are: "
+        "--rerun-triggers mtime"
+    )
+
+
 def show_results():
     """Print the tables of the requested targets, and where all results are."""
     targets = requested("ledger", "controls", "baselines", "comparisons", "evidence", "all", "paper")

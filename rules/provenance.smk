@@ -1,30 +1,29 @@
-# Where results come from, and how they were made, as pages of the report. In two levels, for the reason that
-# aggregate.smk gives.
+# Provenance of the results, methods as text, the report's headline, and the folder for a paper. `collect_provenance` works
+# per dataset, for the reason given in aggregate.smk.
 
 
 rule collect_provenance:
     input:
-        source=f"{RESULTS}/datasets/{{dataset}}/source.json",
-        facts=f"{RESULTS}/datasets/{{dataset}}/facts.json",
-        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/facts.json",
+        source=f"{PATHS.dataset(RUN)}/source.json",
+        facts=f"{PATHS.dataset(RUN)}/facts.json",
+        split=f"{PATHS.split(RUN)}/facts.json",
         records=run_files("run_record.json"),
         parameters=run_files("parameters.json"),
         baselines=compared_files("record.json"),
-        ledger=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/ledger.csv",
+        ledger=f"{PATHS.summary(RUN)}/ledger.csv",
     output:
-        provenance=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/provenance.json",
+        provenance=f"{PATHS.summary(RUN)}/provenance.json",
     log:
-        f"{RESULTS}/logs/collect_provenance/{{model}}/{{dataset}}/{{protocol}}.log",
+        PATHS.log("collect_provenance", "{model}/{dataset}/{protocol}"),
     benchmark:
-        f"{RESULTS}/benchmarks/collect_provenance/{{model}}/{{dataset}}/{{protocol}}.tsv"
+        PATHS.benchmark("collect_provenance", "{model}/{dataset}/{protocol}")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(500),
         runtime=10,
     params:
-        results=lambda wildcards, output: str(Path(output.provenance).parents[5]),
+        results=lambda wildcards: RESULTS,
         citation=lambda wildcards: option(
             "citation", CONFIGURATION.dataset_table.get(wildcards.dataset, {}).get("citation")
         ),
@@ -41,16 +40,15 @@ rule collect_provenance:
 
 rule digest_model:
     input:
-        record=lambda wildcards: f"{RESULTS}/{FIRST_RUN[wildcards.model].folder}/run_record.json",
+        record=lambda wildcards: f"{PATHS.run(FIRST_RUN[wildcards.model])}/run_record.json",
     output:
-        files=f"{RESULTS}/provenance/models/{{model}}.json",
+        files=PATHS.provenance("models/{model}.json"),
     log:
-        f"{RESULTS}/logs/digest_model/{{model}}.log",
+        PATHS.log("digest_model", "{model}"),
     benchmark:
-        f"{RESULTS}/benchmarks/digest_model/{{model}}.tsv"
+        PATHS.benchmark("digest_model", "{model}")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(500),
         runtime=30,
@@ -65,91 +63,74 @@ rule digest_model:
 rule write_provenance:
     input:
         collected=collected("provenance.json"),
-        models=[f"{RESULTS}/provenance/models/{model}.json" for model in FIRST_RUN],
+        models=[PATHS.provenance(f"models/{model}.json") for model in FIRST_RUN],
+        runs=PATHS.table("runs.csv"),
+        methods=PATHS.table("methods.csv"),
+        controls=PATHS.table("controls.csv") if CONFIGURATION.options["evaluate"]["controls"] else [],
+        references=REFERENCES,
+        template=METHODS_TEMPLATE,
     output:
-        provenance=f"{RESULTS}/provenance/provenance.json",
-        page=report(
-            f"{RESULTS}/provenance/provenance.html",
+        provenance=PATHS.provenance("provenance.json"),
+        provenance_page=report(
+            PATHS.provenance("provenance.html"),
             caption="report/provenance.rst",
             category="9 Methods and provenance",
             labels={"result": "Provenance", "form": "text"},
         ),
-    log:
-        f"{RESULTS}/logs/write_provenance/all.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/write_provenance/all.tsv"
-    conda:
-        "../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(500),
-        runtime=10,
-    params:
-        collected=lambda wildcards, input: as_argument(list(input.collected)),
-        models=lambda wildcards, input: as_argument(dict(zip(FIRST_RUN, input.models, strict=True))),
-        configuration=as_argument(resolved_configuration()),
-        script=path_of("write_provenance"),
-        code=code_of("write_provenance"),
-    shell:
-        "python {params.script} --collected {params.collected:q} --models {params.models:q} "
-        "--configuration {params.configuration:q} --output {output.provenance:q} --page {output.page:q} --log {log:q}"
-
-
-rule write_methods_text:
-    input:
-        provenance=f"{RESULTS}/provenance/provenance.json",
-        references=REFERENCES,
-    output:
-        markdown=f"{RESULTS}/methods/methods.md",
-        latex=f"{RESULTS}/methods/methods.tex",
-        page=report(
-            f"{RESULTS}/methods/methods.html",
+        methods=PATHS.methods("methods.md"),
+        methods_page=report(
+            PATHS.methods("methods.html"),
             caption="report/methods.rst",
             category="9 Methods and provenance",
             labels={"result": "Methods", "form": "text"},
         ),
-        references=f"{RESULTS}/methods/references.bib",
+        references=PATHS.methods("references.bib"),
+        headline=PATHS.methods("headline.html"),  # included by report/workflow.rst
     log:
-        f"{RESULTS}/logs/write_methods_text/all.log",
+        PATHS.log("write_provenance", "all"),
     benchmark:
-        f"{RESULTS}/benchmarks/write_methods_text/all.tsv"
+        PATHS.benchmark("write_provenance", "all")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(500),
         runtime=10,
     params:
-        folder=lambda wildcards, output: str(Path(output.page).parent),
-        script=path_of("write_methods_text"),
-        code=code_of("write_methods_text"),
-    shell:
-        "python {params.script} --provenance {input.provenance:q} --references {input.references:q} "
-        "--output {params.folder:q} --log {log:q}"
-
-
-# What the report's first page shows: report/workflow.rst takes it in.
-rule write_headline:
-    input:
-        runs=f"{RESULTS}/tables/runs.csv",
-        methods=f"{RESULTS}/tables/methods.csv",
-        controls=f"{RESULTS}/tables/controls.csv" if CONFIGURATION.options["evaluate"]["controls"] else [],
-    output:
-        headline=f"{RESULTS}/methods/headline.html",
-    log:
-        f"{RESULTS}/logs/write_headline/all.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/write_headline/all.tsv"
-    conda:
-        "../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(500),
-        runtime=10,
-    params:
+        results=lambda wildcards: RESULTS,
+        collected=lambda wildcards, input: as_argument(list(input.collected)),
+        models=lambda wildcards, input: as_argument(dict(zip(FIRST_RUN, input.models, strict=True))),
+        configuration=as_argument(resolved_configuration()),
         controls=option_of("controls"),
-        script=path_of("write_headline"),
-        code=code_of("write_headline"),
+        script=path_of("write_provenance"),
+        code=code_of("write_provenance"),
     shell:
-        "python {params.script} --runs {input.runs:q} --methods {input.methods:q} {params.controls} "
-        "--output {output.headline:q} --log {log:q}"
+        "python {params.script} --results {params.results:q} --collected {params.collected:q} "
+        "--models {params.models:q} --configuration {params.configuration:q} --references {input.references:q} "
+        "{params.controls} --log {log:q}"
+
+
+# `make paper`, or `snakemake --cores all collect_paper`. It trains nothing: see refuse_training.
+rule collect_paper:
+    input:
+        parts=paper_parts,
+    output:
+        folder=directory(f"{RESULTS}/paper"),
+    log:
+        PATHS.log("collect_paper", "all"),
+    benchmark:
+        PATHS.benchmark("collect_paper", "all")
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=10,
+    params:
+        results=lambda wildcards: RESULTS,
+        parts=lambda wildcards, input: as_argument(
+            [Path(path).relative_to(RESULTS).as_posix() for path in input.parts]
+        ),
+        script=path_of("collect_paper"),
+        code=code_of("collect_paper"),
+    shell:
+        "python {params.script} --results {params.results:q} --parts {params.parts:q} "
+        "--output {output.folder:q} --log {log:q}"

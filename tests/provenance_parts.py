@@ -1,59 +1,51 @@
-"""Small, made-up records, of which a provenance is made."""
+"""Small, made-up records of runs, and their provenance."""
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from vlmtsc.reporting.provenance import dataset_provenance, merge_provenance
+from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.reporting.provenance import collect_provenance, merge_provenance
 
-PART: dict[str, Any] = {
-    "key": {"model": "tiny", "dataset": "Toy", "protocol": "pooled", "citation": ""},
-    "source": {
-        "source": "wheel:package==1:file",
-        "digest": "d" * 64,
-        "digest_recorded": True,
-        "files": [{"path": "package.whl", "sha256": "e" * 64}],
-        "tried": [],
-    },
-    "facts": {
-        "digest": "d" * 64,
-        **{
-            "n_cases": 1234,
-            "n_train": 1000,
-            "n_test": 234,
-            "n_channels": 3,
-            "n_timepoints": 77,
-            "n_classes": 2,
-        },
-        "settings": {"missing": "interpolate", "unequal_length": "resample", "normalize": False},
-        **{"cases_dropped": [], "classes_dropped": [], "values_interpolated": 0, "cases_resampled": 0},
-    },
-    "split": {
-        "settings": {"protocol": "pooled", "validation_share": 0.25},
-        "n_cases": {"train": 740, "validation": 247, "test": 247},
-    },
+SOURCE = {
+    "source": "wheel:package==1:file",
+    "digest": "d" * 64,
+    "digest_recorded": True,
+    "files": [{"path": "package.whl", "sha256": "e" * 64}],
+    "tried": [],
+}
+FACTS = {
+    "digest": "d" * 64,
+    **{"n_cases": 1234, "n_train": 1000, "n_test": 234},
+    **{"n_channels": 3, "n_timepoints": 77, "n_classes": 2},
+    "settings": {"missing": "interpolate", "unequal_length": "resample", "normalize": False},
+    **{"cases_dropped": [], "classes_dropped": [], "values_interpolated": 0, "cases_resampled": 0},
+}
+SPLIT = {
+    "settings": {"protocol": "pooled", "validation_share": 0.25},
+    "n_cases": {"train": 740, "validation": 247, "test": 247},
 }
 SCENARIO = {"modality": "plot", "numbers": "none", "plot": "line", "context_length": 256}
 PLOT = {"style": "line", "axis_limits": "per_series", "series": "full", "inches": 4.0, "dpi": 100}
 RECIPE = {
     **{"seed": 0, "lora_r": 7, "lora_alpha": 14, "lora_dropout": 0.1, "learning_rate": 3e-4},
     **{"projector_learning_rate": 2e-3, "weight_decay": 0.0, "adam_beta2": 0.95, "warmup_ratio": 0.05},
-    **{"batch_size": 6, "micro_batch_size": 3, "epochs": 11.0, "token_budget": 12345},
-    **{"early_stopping_patience": 2, "early_stopping_threshold": 0.01, "keep": "best", "max_grad_norm": 1.0},
-    "precision": "bf16",
+    **{"batch_size": 6, "micro_batch_size": 3, "epochs": 11.0, "token_budget": 12345, "keep": "best"},
+    **{"early_stopping_patience": 2, "early_stopping_steps": 0, "early_stopping_threshold": 0.01},
+    **{"max_grad_norm": 1.0, "precision": "bf16", "lora_targets": "all", "use_rslora": False},
+    **{"use_dora": False, "quantization": "none", "ema_decay": 0.0},
 }
 RECORD = {
-    **{
-        "git_revision": "a" * 40,
-        "wall_seconds": 600.0,
-        "train_samples": 10,
-        "train_tokens": 9876,
-        "token_budget": None,
-    },
-    **{"epochs_done": 1.0, "steps": 5, "stopped_by": "epochs", "peak_memory_mb": 100.0, "processes": 1},
+    **{"git_revision": "a" * 40, "wall_seconds": 600.0, "train_samples": 10, "train_tokens": 9876},
+    **{"token_budget": None, "epochs_done": 1.0, "steps": 5, "stopped_by": "epochs", "processes": 1},
     **{"trainable_parameters": 2_000_000, "total_parameters": 50_000_000, "validation_accuracy": 0.5},
-    **{"shared_with": None, "training_digest": "f" * 64, "settings": RECIPE},
+    **{"peak_memory_mb": 100.0, "shared_with": None, "training_digest": "f" * 64, "settings": RECIPE},
     "versions": {"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2"},
     "hardware": {"processor": "Abacus 9", "cores": 4, "threads": 2, "memory_gib": 23.5, "gpus": []},
 }
@@ -64,45 +56,87 @@ EVALUATE = {"generate": True, "temperature": True, "controls": True}
 def run_of(
     scenario: str,
     seed: int = 0,
+    model: str = "tiny",
     finished: str = "2026-01-02T03:04Z",
-    told: Mapping[str, Any] | None = None,
+    shown: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Make what one run's folder tells; `told` replaces its scenario and plot, `changes` entries of its record."""
-    row = {"scenario": {"name": scenario, **SCENARIO}, "plot": PLOT, "factor": 3, "image_tokens": 49}
-    return {
-        **{"scenario": scenario, "seed": seed, "finished": finished},
-        "record": {**RECORD, **changes},
-        "representation": row | dict(told or {}),
+    """Make one run; `shown` replaces parts of its representation, `changes` entries of its record."""
+    representation = {
+        "scenario": {"name": scenario, **SCENARIO},
+        **{"plot": PLOT, "factor": 3, "image_tokens": 49},
     }
+    return {
+        **{"model": model, "scenario": scenario, "seed": seed, "finished": finished},
+        "record": {**RECORD, **changes},
+        "representation": representation | dict(shown or {}),
+    }
+
+
+def write(path: str, name: str, content: Any) -> Path:
+    """Write a JSON file in a folder."""
+    file = Path(path, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+    return file
+
+
+def collected(
+    folder: Path,
+    runs: Sequence[Mapping[str, Any]],
+    dataset: str = "Toy",
+    baselines: Sequence[str] = (),
+    **changes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the records of one model's runs into a results folder, and collect their provenance.
+
+    `changes` updates the dataset's ``source``, ``facts`` or ``split``.
+    """
+    paths = Paths(str(folder))
+    keys = [Run(run["model"], dataset, "pooled", run["scenario"], run["seed"]) for run in runs]
+    for key, run in zip(keys, runs, strict=True):
+        record = write(paths.run(key), "run_record.json", run["record"])
+        time = datetime.strptime(run["finished"], "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC).timestamp()
+        os.utime(record, (time, time))
+        write(paths.run(key), "parameters.json", {"representation": run["representation"]})
+    write(paths.dataset(keys[0]), "source.json", SOURCE | changes.get("source", {}))
+    write(paths.dataset(keys[0]), "facts.json", FACTS | changes.get("facts", {}))
+    write(paths.split(keys[0]), "facts.json", SPLIT | changes.get("split", {}))
+    methods = [BaselineKey(name, dataset, "pooled") for name in baselines]
+    for method in methods:
+        record = {"baseline": method.baseline, "seed": 0, "chosen": {"epoch": 3}}
+        write(paths.baseline(method), "record.json", record)
+    ledger = [{"scenario": run["scenario"], "mean tokens": "72.5", "values kept": "0"} for run in runs]
+    return collect_provenance(paths, keys, methods, ledger)
 
 
 def merged(
     runs: Sequence[Mapping[str, Any]],
     files: Sequence[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
-    model: Mapping[str, Any] = MODEL,
-    baselines: Sequence[Mapping[str, Any]] = (),
+    baselines: Sequence[str] = (),
     datasets: Sequence[str] = ("Toy",),
+    source: Mapping[str, Any] | None = None,
     **changes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Merge a provenance of these runs on each dataset; `changes` replaces entries of `PART`."""
-    part = PART | changes
-    ledger = [{"scenario": run["scenario"], "mean tokens": "72.5", "values kept": "24"} for run in runs]
-    parts = [
-        dataset_provenance(
-            part["key"] | {"dataset": name},
-            *(part[place] for place in ("source", "facts", "split")),
-            runs,
-            ledger,
-            baselines,
-        )
-        for name in datasets
-    ]
+    """Merge the provenance of these runs on each dataset.
+
+    `files` are those of the model, `options` replaces parts of the configuration, `source` that of the model; for
+    `changes` see `collected`.
+    """
+    models = list(dict.fromkeys(run["model"] for run in runs))
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [
+            collected(
+                Path(folder), [run for run in runs if run["model"] == model], dataset, baselines, **changes
+            )
+            for model in models
+            for dataset in datasets
+        ]
     configuration = {
         "options": {"protocol": "pooled", "evaluate": EVALUATE, **(options or {})},
-        "models": {"tiny": model},
+        "models": {model: MODEL | ({"source": source} if source else {}) for model in models},
     }
-    return merge_provenance(
-        parts, {"tiny": {"files": list(files), "architecture": {}}}, configuration, "revision"
-    )
+    architecture = {"language": {"hidden_size": 576, "num_hidden_layers": 32}}
+    digests = {model: {"files": list(files), "architecture": architecture} for model in models}
+    return merge_provenance(parts, digests, configuration, "revision")

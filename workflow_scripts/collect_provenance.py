@@ -1,83 +1,58 @@
-"""Collect where the results of one model on one dataset and protocol come from."""
+"""Collect the provenance of one model, dataset and protocol."""
 
 from __future__ import annotations
 
-import csv
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from vlmtsc.baselines.settings import BaselineKey
-from vlmtsc.files import read_json, write_json
-from vlmtsc.reporting.provenance import dataset_provenance
+from vlmtsc.files import write_json
+from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.reporting.provenance import collect_provenance as collect
 from vlmtsc.script import run_script
+from vlmtsc.table_files import read_csv
 
 logger = logging.getLogger("vlmtsc.collect_provenance")
 
 
 def collect_provenance(
-    results: Path,
+    results: str,
     model: str,
     dataset: str,
     protocol: str,
     runs: list[str],
-    baselines: list[dict[str, str]],
+    baselines: list[BaselineKey],
     ledger: Path,
     output: Path,
     citation: str = "",
     log: Path | None = None,
 ) -> None:
-    """Collect where the results of one model on one dataset and protocol come from.
+    """Collect the provenance of one model, dataset and protocol.
 
     Parameters
     ----------
-    results : Path
+    results : str
         Results folder.
     model, dataset, protocol : str
-        What the runs share.
+        Common to the runs.
     runs : list of str
-        Runs as ``{scenario}/seed-{seed}``, each with ``run_record.json`` and ``parameters.json``.
-    baselines : list of dict
-        Fields of `BaselineKey`, each with ``record.json``.
+        Finished runs as ``{scenario}/seed-{seed}``.
+    baselines : list of BaselineKey
+        Finished baselines of the dataset.
     ledger : Path
-        Ledger of these scenarios (.csv).
+        Token usage of the scenarios (.csv).
     output : Path
         JSON to write.
     citation : str, default ""
-        Whom to cite for the dataset.
+        Citation of the dataset.
     log : Path, optional
         File for messages.
     """
-    place = results / "datasets" / dataset
-    with ledger.open(encoding="utf-8", newline="") as file:
-        costs = list(csv.DictReader(file))
-    folder = results / "runs" / model / dataset / protocol
-    content = dataset_provenance(
-        {"model": model, "dataset": dataset, "protocol": protocol, "citation": citation},
-        read_json(place / "source.json"),
-        read_json(place / "facts.json"),
-        read_json(place / protocol / "facts.json"),
-        [told_run(folder / run, run) for run in runs],
-        costs,
-        [read_json(results / BaselineKey(**key).folder / "record.json") for key in baselines],
-    )
+    usage = read_csv(ledger, dtype=str, keep_default_na=False).to_dict("records")
+    pairs = (run.split("/seed-") for run in runs)
+    keys = [Run(model, dataset, protocol, scenario, int(seed)) for scenario, seed in pairs]
+    content = collect(Paths(results), keys, baselines, usage, citation)
     write_json(output, content)
-    logger.info("%s on %s (%s): %d runs", model, dataset, protocol, len(runs))
-
-
-def told_run(folder: Path, run: str) -> dict[str, Any]:
-    """Read what one run's folder tells; it was finished when its record was written, in UTC."""
-    scenario, _, seed = run.partition("/seed-")
-    record = folder / "run_record.json"
-    finished = datetime.fromtimestamp(record.stat().st_mtime, tz=UTC)
-    return {
-        "scenario": scenario,
-        "seed": int(seed),
-        "finished": finished.strftime("%Y-%m-%dT%H:%MZ"),
-        "record": read_json(record),
-        "representation": read_json(folder / "parameters.json")["representation"],
-    }
+    logger.info("%s: %d runs, %d baselines", output, len(runs), len(baselines))
 
 
 if __name__ == "__main__":

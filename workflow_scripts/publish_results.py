@@ -1,84 +1,57 @@
-"""Put the table and the figure of a finished run into the README."""
+"""Fill generated sections of the documents: results of finished runs, the example figure, the graph of the rules."""
 
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
+from typing import Literal
 
-import pandas as pd
-
-from vlmtsc.files import read_json
-from vlmtsc.reporting.sections import describe_machine, fill_section
+from vlmtsc.reporting import publish
+from vlmtsc.reporting.example_figure import draw_example
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.publish_results")
 
-BEGIN, END = "<!-- results:begin (make publish) -->", "<!-- results:end -->"
-FIGURES = ("accuracy_heatmap.png", "training_curves.png")
 
-
-def elapsed_minutes(results: Path) -> float:
-    """Return the minutes from the first job's last message to the last table."""
-    logs = [path.stat().st_mtime for path in (results / "logs").rglob("*.log")]
-    return ((results / "tables/accuracy.md").stat().st_mtime - min(logs)) / 60
-
-
-def machine(results: Path) -> str:
-    """Describe the machine that the runs' records name."""
-    return describe_machine(read_json(min(results.glob("runs/*/*/*/*/*/run_record.json"))))
-
-
-def results_text(results: Path, figures: str) -> str:
-    """Return the section of the README, as Markdown.
+def publish_results(
+    section: Literal["results", "picture", "paper", "evidence", "paper-evidence", "corrections", "rulegraph"],
+    source: Path,
+    page: Path = Path("docs/results.md"),
+    readme: Path = Path("README.md"),
+    command: str = "make results",
+    log: Path | None = None,
+) -> None:
+    """Fill generated sections of the documents: results of finished runs, the example figure, the graph of the rules.
 
     Parameters
     ----------
-    results : Path
-        Results folder.
-    figures : str
-        Folder of the figures, relative to the README.
-    """
-    runs = pd.read_csv(results / "tables/runs.csv")
-    done = runs[(runs["status"] == "done") & runs["shared_with"].isna()]
-    parameters = ", ".join(
-        f"{model}: {count / 1e6:.0f} million parameters"
-        for model, count in done.groupby("model")["total_parameters"].first().items()
-    )
-    revision = ", ".join(sorted(set(done["git_revision"].str.slice(0, 12))))
-    return "\n\n".join(
-        [
-            (results / "tables/accuracy.md").read_text(encoding="utf-8").strip(),
-            f"![Accuracy of datasets by scenarios]({figures}/{FIGURES[0]})",
-            f"*Run:* {len(done)} fine-tunings ({parameters}, adapters included), "
-            f"{done['wall_seconds'].sum() / 60:.0f} minutes of training in all, "
-            f"{elapsed_minutes(results):.1f} minutes from the first download to the last table, on "
-            f"{machine(results)}; revision {revision}. "
-            f"Training curves: [{FIGURES[1]}]({figures}/{FIGURES[1]}).",
-        ]
-    )
-
-
-def publish_results(results: Path, readme: Path, figures: Path, log: Path | None = None) -> None:
-    """Put the table and the figure of a finished run into the README.
-
-    Parameters
-    ----------
-    results : Path
-        Results folder.
+    section : str
+        Section to fill; `picture` draws `example.png` into the folder of the page's figures instead.
+    source : Path
+        Results folder; for `rulegraph` a file with the output of ``snakemake --rulegraph mermaid-js``.
+    page : Path
+        Document with the sections; its figures go into a folder of the same name.
     readme : Path
-        File with the two markers between which the section stands.
-    figures : Path
-        Folder for copies of the figures.
+        Document with the small tables of `results` and `paper`.
+    command : str
+        Command that made the results, to be shown.
     log : Path, optional
         File for messages.
     """
-    figures.mkdir(parents=True, exist_ok=True)
-    section = results_text(results, figures.relative_to(readme.parent).as_posix())
-    fill_section(readme, BEGIN, END, section)
-    for name in FIGURES:
-        shutil.copyfile(results / "figures" / name, figures / name)
-    logger.info("%s: %s", readme, results)
+    match section:
+        case "results":
+            publish.publish_results(source, page, readme, command)
+        case "picture":
+            draw_example(source, page.with_suffix("") / "example.png")
+        case "paper":
+            publish.publish_paper(source, page, readme, command)
+        case "evidence" | "paper-evidence":
+            publish.publish_evidence(source, page, section, command)
+        case "corrections":
+            publish.publish_corrections(source, page, command)
+        case "rulegraph":
+            publish.publish_rule_graph(source, page)
+    logger.info("%s: %s from %s", page, section, source)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.reporting.control_figures import draw_controls
 from vlmtsc.reporting.controls import CONTROL_TYPES, TEXT_COLUMNS, controls_table
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.style import save_png_and_pdf
 from vlmtsc.reporting.tables import read_tables, to_markdown
 from vlmtsc.script import run_script

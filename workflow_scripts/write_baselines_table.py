@@ -20,7 +20,7 @@ from vlmtsc.reporting.baselines import (
     published_rows,
     read_published,
 )
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import run_row, runs_table, to_latex, to_markdown
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files

@@ -12,7 +12,7 @@ from vlmtsc.reporting.comparisons import (
     pairs_table,
     ranking_table,
 )
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import read_tables, to_markdown
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files

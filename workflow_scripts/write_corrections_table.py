@@ -20,7 +20,7 @@ from vlmtsc.reporting.corrections import (
     correction_row,
     corrections_table,
 )
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import to_latex, to_markdown
 from vlmtsc.script import run_script
 from vlmtsc.table_files import read_csv, write_files

@@ -28,7 +28,7 @@ from vlmtsc.reporting.evidence import (
     inputs_table,
     sentences,
 )
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import (
     DONE,
     RUN_KEYS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.reporting.html_tables import to_html
 from vlmtsc.reporting.ledger import COLUMN_TYPES, NOTE, TEXT_COLUMNS, ledger_markdown, shown_ledger
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files

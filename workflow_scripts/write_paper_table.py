@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.paper import paper_tables, read_published
 from vlmtsc.reporting.tables import COLUMN_TYPES, TEXT_COLUMNS, read_tables, to_latex, to_markdown
 from vlmtsc.script import run_script

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.reporting.costs import TEXT_COLUMNS as COST_TEXTS
 from vlmtsc.reporting.costs import costs_table
-from vlmtsc.reporting.html_tables import to_html
+from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import (
     COLUMN_TYPES,
     TEXT_COLUMNS,

@@ -63,8 +63,6 @@ CAUSES = {
     "collect_provenance": f"results/{TABLES}/ledger.csv",
     "digest_model": f"results/{RUN}/run_record.json",
     "write_provenance": "results/provenance/models/tiny.json",
-    "write_methods_text": "results/provenance/provenance.json",
-    "write_headline": "results/tables/methods.csv",
 }
 
 #: What each rule writes, below the results folder; a folder stands for all its files.
@@ -109,15 +107,16 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "draw_downsampling": (f"{CASES}/downsampling.png",),
     "write_wrong_cases": (f"{CASES}/wrong_cases.html",),
     "digest_model": ("provenance/models/tiny.json",),
-    "write_methods_text": tuple(f"methods/{name}" for name in ("methods.md", "methods.tex", "methods.html")),
-    "write_headline": ("methods/headline.html",),
 }
 #: The same of rules whose files hold times or dates: that they are there again is all that can be asked of them.
 TIMED: dict[str, tuple[str, ...]] = {
     "write_baselines_table": tuple(f"tables/baselines.{kind}" for kind in ("csv", "md", "tex", "html")),
     "export_results": ("export",),
     "collect_provenance": (f"{TABLES}/provenance.json",),
-    "write_provenance": ("provenance/provenance.json", "provenance/provenance.html"),
+    "write_provenance": (
+        *("provenance/provenance.json", "provenance/provenance.html"),
+        *(f"methods/{name}" for name in ("methods.md", "methods.html", "references.bib", "headline.html")),
+    ),
 }
 
 

@@ -158,9 +158,9 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         + ["write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
         + ["controls_collect_controls", "report_controls"]
         + ["ledger_collect_ledger", "write_evidence"]
-        + ["compare_compare_methods", "comparisons_write_comparisons_write_headline", "draw_evidence"]
+        + ["compare_compare_methods", "comparisons_write_comparisons", "draw_evidence"]
         + ["gallery_draw_gallery", "downsampling_draw_downsampling", "cases_write_wrong_cases"]
-        + ["provenance_collect_provenance", "pages_write_methods_text_write_provenance"]
+        + ["provenance_collect_provenance", "write_provenance"]
         + ["digest_model"]
     )
     failed = {job.number for job in orphaned.jobs.values() if job.state != "COMPLETED"}

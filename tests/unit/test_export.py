@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,12 @@ from test_reporting_comparisons import write_baseline, write_run
 
 from export_results import export_results
 from vlmtsc.errors import InputError
-from vlmtsc.reporting.export import class_probabilities, estimator_name, prediction_file
+from vlmtsc.reporting.export import estimator_name, prediction_file
+
+ENTRY: dict[str, Any] = {
+    **{"dataset": "Italy", "estimator": "plot", "seed": 0, "description": "", "parameters": ""},
+    **{"fit_seconds": 1, "memory_mb": 1},
+}
 
 
 @pytest.fixture
@@ -21,7 +27,7 @@ def exported(tmp_path: Path) -> Path:
         write_run(tmp_path, "plot", seed, wrong)
     write_baseline(tmp_path, "dtw_1nn", [5, 6, 7, 8])
     export_results(
-        results=tmp_path,
+        results=str(tmp_path),
         models=["tiny"],
         datasets=["Italy"],
         scenarios=["plot"],
@@ -71,26 +77,23 @@ def test_files_of_predictions_have_the_form_of_tsml_eval(exported: Path) -> None
     assert probabilities.argmax(axis=1).tolist() == predicted.tolist()
 
 
-def test_probabilities_and_names() -> None:
-    scores = np.array([[0.0, np.log(3)]])
-    assert class_probabilities(scores, True)[0] == pytest.approx([0.25, 0.75])
-    assert class_probabilities(scores, False).tolist() == [[0, 1]]
+def test_names_of_methods() -> None:
     assert estimator_name("fcn", "", True) == "FCN"
     assert estimator_name("plot", "tiny", False) == "plot"
     assert estimator_name("plot", "tiny", True) == "plot-tiny"
 
 
+@pytest.mark.parametrize(("probabilistic", "expected"), [(True, "0.25,0.75"), (False, "0.0,1.0")])
+def test_probabilities_are_normalised_or_certain(probabilistic: bool, expected: str) -> None:
+    table = pd.DataFrame({"true": ["1"], "predicted": ["2"], "score_1": [0.0], "score_2": [np.log(3)]})
+    metrics = {"classes": ["1", "2"], "accuracy": 0.0, "probabilistic": probabilistic}
+    line = prediction_file(table, metrics, **ENTRY).splitlines()[-1]
+    assert [float(cell) for cell in line.split(",")[3:]] == pytest.approx(
+        [float(cell) for cell in expected.split(",")]
+    )
+
+
 def test_a_strange_label_is_refused() -> None:
     table = pd.DataFrame({"true": ["1"], "predicted": ["3"], "score_1": [0.0], "score_2": [1.0]})
     with pytest.raises(InputError, match="plot, Italy: label '3'; allowed: 1, 2"):
-        prediction_file(
-            table,
-            {"classes": ["1", "2"], "accuracy": 0.0},
-            dataset="Italy",
-            estimator="plot",
-            seed=0,
-            description="",
-            parameters="",
-            fit_seconds=1,
-            memory_mb=1,
-        )
+        prediction_file(table, {"classes": ["1", "2"], "accuracy": 0.0}, **ENTRY)

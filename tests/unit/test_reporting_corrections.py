@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from publish_corrections import BEGIN, END, publish_corrections
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.corrections import Pair, correction_pairs
 from vlmtsc.errors import InputError
@@ -18,6 +17,7 @@ from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
 from vlmtsc.reporting.corrections import compare_inputs, paired_p_value
+from vlmtsc.reporting.publish import publish_corrections
 from vlmtsc.representation.compat import Switch
 from write_corrections_table import write_corrections_table
 
@@ -139,7 +139,8 @@ def write_scenario(
     scores = np.eye(len(classes))[predicted]
     write_json(run / "metrics.json", compute_metrics(true, scores, classes))
     record = {"token_budget": 75_000, "wall_seconds": 90.0, "git_revision": "0123456789abcdef"}
-    hardware = {"gpus": [], "processor": "a processor", "cores": 2}
+    record["shared_with"] = None
+    hardware = {"gpus": [], "processor": "a processor", "cores": 2, "memory_gib": 24.0}
     write_json(run / "run_record.json", record | {"hardware": hardware})
     ids = [f"Toy-{case}" for case in range(10)]
     prediction_table(ids, scores, classes, true).to_csv(run / "predictions.csv", index=False)
@@ -203,32 +204,26 @@ def test_the_table_can_be_read(results: Path) -> None:
 
 
 def test_the_page_is_filled_and_nothing_else_of_it_changes(results: Path, tmp_path: Path) -> None:
-    page = tmp_path / "corrections.md"
-    page.write_text(f"Before\n{BEGIN}\nold\n{END}\nAfter\n")
+    page = tmp_path / "results.md"
+    begin, end = "<!-- corrections:begin (make corrections) -->", "<!-- corrections:end -->"
+    page.write_text(f"Before\n{begin}\nold\n{end}\nAfter\n")
     for _ in range(2):
-        publish_corrections(results, page)
+        publish_corrections(results, page, "make corrections")
     text = page.read_text()
-    assert text.startswith(f"Before\n{BEGIN}\n| dataset")
-    assert text.endswith(f"{END}\nAfter\n")
+    assert text.startswith(f"Before\n{begin}\n| dataset")
+    assert text.endswith(f"{end}\nAfter\n")
     assert "old" not in text
-    assert (
-        "2 fine-tunings, each within 75,000 training tokens, 3 minutes of training in all, on a processor"
-        in text
-    )
+    assert "2 fine-tunings, each limited to 75,000 training tokens, 3 minutes of training" in text
     assert "revision 0123456789ab." in text
-    page.write_text("no markers")
-    with pytest.raises(InputError, match=r"corrections\.md: the markers .* are missing"):
-        publish_corrections(results, page)
-    with pytest.raises(InputError, match="`make corrections` makes it"):
-        publish_corrections(tmp_path / "nowhere", page)
+    with pytest.raises(InputError, match="run `make corrections` first"):
+        publish_corrections(tmp_path / "nowhere", page, "make corrections")
 
 
-def test_the_shipped_page_has_a_place_for_the_table_and_a_word_on_every_switch() -> None:
+def test_the_shipped_page_explains_every_switch() -> None:
     text = (ROOT / "docs/corrections.md").read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
     configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
     for correction in configuration.options["corrections"]:
-        assert f"`{correction['switch']}`" in text.partition(BEGIN)[0]
+        assert f"`{correction['switch']}`" in text
 
 
 def test_without_corrections_there_is_no_table(tmp_path: Path) -> None:

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from publish_evidence import markers, publish_evidence
 from vlmtsc.baselines.settings import BaselineKey
-from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
@@ -175,29 +173,3 @@ def test_the_best_baseline_is_the_first_of_equals_on_validation() -> None:
     found = {name: {"record": {"validation_accuracy": value}, "metrics": {}} for name, value in files}
     assert best_baseline(found) == "euclidean_1nn"
     assert best_baseline({}) is None
-
-
-def test_the_readme_takes_the_evidence(results: Path, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("\n".join(["above", *markers("evidence"), *markers("paper-evidence"), "below"]))
-    with pytest.raises(InputError, match="run make evidence first"):
-        publish_evidence(results, readme, readme.parent / "docs", "make evidence")
-    write(results, [0])
-    publish_evidence(results, readme, readme.parent / "docs", "make evidence", "paper-evidence")
-    text = readme.read_text()
-    assert "*Command:* `make evidence`. *Runs:* 5, on Some CPU, 2 cores, no GPU" in text
-    assert text.index("better on 1: A") > text.index(markers("paper-evidence")[0])
-    assert text.endswith("below")
-    assert "Ranks" not in text  # too few datasets, no figure
-    (results / "figures").mkdir()
-    (results / "figures/critical_difference.png").write_bytes(b"ranks")
-    publish_evidence(results, readme, readme.parent / "docs", "make evidence")
-    assert "![Ranks of all methods](docs/evidence_critical_difference.png)" in readme.read_text()
-    assert (readme.parent / "docs/evidence_critical_difference.png").read_bytes() == b"ranks"
-
-
-def test_the_readme_has_both_sections() -> None:
-    text = (ROOT / "README.md").read_text()
-    for section in ("evidence", "paper-evidence"):
-        begin, end = markers(section)  # type: ignore[arg-type]
-        assert text.index(begin) < text.index(end)

@@ -1,4 +1,4 @@
-"""The outcome at a glance: chosen on validation data, beside what to compare it with."""
+"""The headline: the scenario chosen on validation data, with what to compare it with."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_the_choice_is_made_on_validation_data_in_the_order_of_the_runs() -> Non
         {"dataset": "B", "chosen": "numbers", "accuracy %": "80.0 [75.0, 85.0]", "majority %": "50.0"},
         {"dataset": "A", "chosen": "plot", "accuracy %": "70.0 [65.0, 75.0]", "majority %": "50.0"},
     ]
-    assert what == "3 of 3 runs: 2 datasets, 2 scenarios, 1 model (tiny), 1 seed, split protocol pooled."
+    assert what.startswith("3 of 3 runs: 2 datasets, 2 scenarios, 1 model, 1 seed. Model: tiny.")
     assert "baseline" not in note
 
 
-def test_the_best_baseline_stands_beside() -> None:
+def test_the_best_baseline_is_shown() -> None:
     runs = runs_table([run("A", "plot", 0.6, 0.9), run("B", "plot", 0.6, 0.9)])
     methods = pd.DataFrame(
         [method("A", "fcn", 0.71), method("A", "dtw_1nn", 0.82), method("A", "plot", 0.99, "fine-tuned")]
@@ -63,7 +63,7 @@ def test_the_best_baseline_stands_beside() -> None:
     assert "which favours it" in note
 
 
-def test_what_is_left_without_each_input_stands_beside() -> None:
+def test_the_accuracy_without_each_input_is_shown() -> None:
     runs = runs_table([run("A", "both", 0.6, 0.9), run("B", "plot", 0.6, 0.9)])
     left = {
         "image_swapped": 0.1,
@@ -79,7 +79,7 @@ def test_what_is_left_without_each_input_stands_beside() -> None:
     assert "the image of another case" in note
 
 
-def test_a_long_table_is_cut_and_says_so() -> None:
+def test_a_long_table_is_cut_with_a_note() -> None:
     runs = runs_table([run(f"D{number}", "plot", 0.5, 0.5) for number in range(SHOWN + 4)])
     text = to_fragment(*headline(runs, NONE))
     assert text.count("<tr>") == SHOWN + 1

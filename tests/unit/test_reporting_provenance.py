@@ -1,23 +1,17 @@
-"""Where results come from: what is kept of the records, what is left out, and how it reads."""
+"""Provenance: what is kept of the records, what is left out, and how it is shown."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from provenance_parts import PART, merged, run_of
+from provenance_parts import collected, merged, run_of, write
 
-from collect_provenance import collect_provenance
-from digest_model import digest_model
 from vlmtsc.errors import InputError
-from vlmtsc.reporting.provenance import dataset_provenance, merge_provenance, without_secrets
-from vlmtsc.reporting.provenance_page import to_page
-from vlmtsc.reporting.version import VERSION
+from vlmtsc.reporting.provenance import VERSION, digest_checkpoint, merge_provenance, provenance_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,78 +20,72 @@ def test_the_version_is_that_of_the_citation() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == VERSION
 
 
-def test_runs_of_one_revision_and_machine_are_told_in_a_sentence() -> None:
+def test_a_results_folder_is_collected(tmp_path: Path) -> None:
+    runs = [run_of("plot", finished="1970-01-02T00:00Z"), run_of("numbers")]
+    found = collected(tmp_path, runs, baselines=["fcn"])
+    assert found["runs"][0]["finished"] == "1970-01-02T00:00Z"
+    assert list(found["scenarios"]) == ["plot", "numbers"]
+    assert found["scenarios"]["plot"]["mean_tokens"] == 72.5
+    assert found["baselines"][0]["chosen"] == {"epoch": 3}
+    assert found["facts"]["n_classes"] == 2
+    assert found["runs"][0]["recipe"]["lora_r"] == 7
+    assert "seed" not in found["runs"][0]["recipe"]
+
+
+def test_runs_of_one_revision_and_machine_are_summarised() -> None:
     provenance = merged([run_of("plot"), run_of("numbers", finished="2026-01-03T07:00Z")])
-    told = " ".join(provenance["summary"])
-    assert "2 runs, finished between 2026-01-02T03:04Z and 2026-01-03T07:00Z (UTC)" in told
-    assert f"All have the revision {'a' * 40}." in told
-    assert "same versions and hardware" in told
+    summary = " ".join(provenance["summary"])
+    assert "2 runs, finished between 2026-01-02T03:04Z and 2026-01-03T07:00Z (UTC)" in summary
+    assert f"All have the revision {'a' * 40}." in summary
+    assert "same versions and hardware" in summary
     assert [run["recipe"] for run in provenance["runs"]] == [1, 1]
-    assert "seed" not in provenance["recipes"][0]
     assert provenance["workflow"]["version"] == VERSION
 
 
-def test_different_revisions_machines_and_recipes_are_told_apart() -> None:
+def test_different_revisions_machines_and_recipes_are_distinguished() -> None:
+    other = {"git_revision": "b" * 40 + "-dirty", "versions": {"torch": "2.0"}, "shared_with": "other"}
     runs = [
         run_of("plot"),
-        run_of(
-            "numbers",
-            seed=1,
-            git_revision="b" * 40 + "-dirty",
-            versions={"torch": "2.0"},
-            shared_with="other",
-        ),
+        run_of("numbers", seed=1, **other),
         run_of("numbers", git_revision="unknown", settings={"lora_r": 3, "seed": 0}),
     ]
     provenance = merged(runs)
-    told = " ".join(provenance["summary"])
-    assert f"revisions differ ({'a' * 40}: 1; {'b' * 40}-dirty: 1; unknown: 1)" in told
-    assert "no commit holds" in told
-    assert "in no repository" in told
-    assert "2 different sets of versions and hardware" in told
-    assert "1 took the adapter of a run with the same inputs" in told
+    summary = " ".join(provenance["summary"])
+    assert f"revisions differ ({'a' * 40}: 1; {'b' * 40}-dirty: 1; unknown: 1)" in summary
+    assert "uncommitted" in summary
+    assert "not in a Git repository" in summary
+    assert "2 different sets of versions and hardware" in summary
+    assert "1 reused the adapter" in summary
     assert [(run["recipe"], run["environment"]) for run in provenance["runs"]] == [(1, 1), (1, 2), (2, 1)]
-    page = to_page(provenance)
+    page = provenance_page(provenance)
     assert "bbbbbbbbbbbb-dirty" in page
     assert page.count("<tr>") > 10
 
 
-def test_the_page_holds_digests_files_and_configuration_and_escapes_them() -> None:
+def test_the_page_shows_digests_files_and_configuration_escaped() -> None:
     files = [{"path": "model.safetensors", "bytes": 1234567, "sha256": "c" * 64}]
-    page = to_page(merged([run_of("<script>alert(1)</script>")], files=files))
-    for text in (
-        "d" * 64,
-        "e" * 64,
-        "c" * 64,
-        "1,234,567 bytes",
-        "wheel:package==1",
-        "lora_r",
-        "protocol: pooled",
-    ):
+    page = provenance_page(merged([run_of("<script>alert(1)<script>")], files=files))
+    digests = ("d" * 64, "e" * 64, "c" * 64)
+    for text in (*digests, "1,234,567 bytes", "wheel:package==1", "lora_r", "protocol: pooled"):
         assert text in page
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
-    gone = to_page(merged([run_of("plot")], files=[]))
-    assert "not there any more" in gone
+    assert "removed before" in provenance_page(merged([run_of("plot")], files=[]))
 
 
-def test_names_and_passwords_in_addresses_are_left_out() -> None:
-    address = "https://someone:the-key@mirror.example/path?a=b@c"
-    assert without_secrets({"a": [address, 3]}) == {"a": ["https://mirror.example/path?a=b@c", 3]}
-    source = PART["source"] | {
-        "source": address,
-        "tried": [{"source": address, "outcome": f"failed: {address}"}],
-    }
-    provenance = merged([run_of("plot")], source=source, options={"download": {"folder": address}})
-    assert "the-key" not in json.dumps(provenance) + to_page(provenance)
-    assert "mirror.example" in to_page(provenance)
-
-
-def test_nothing_of_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_and_environment_variables_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "WANDB_API_KEY", "VLMTSC_DESCRIBER_KEY", "PIP_INDEX_URL"):
         monkeypatch.setenv(name, f"planted-{name}")
-    provenance = merged([run_of("plot")])
-    assert "planted" not in json.dumps(provenance) + to_page(provenance)
+    address = "https://someone:the-key@mirror.example/path?a=b@c"
+    source = {"source": address, "tried": [{"source": address, "outcome": f"failed: {address}"}]}
+    folder = {"folder": {"path": address}}
+    provenance = merged([run_of("plot")], options={"download": {"folder": address}}, source=folder)
+    provenance |= merged([run_of("plot")], source=folder, facts={"digest": address}, split={})
+    text = json.dumps(provenance) + provenance_page(provenance)
+    assert "the-key" not in text
+    assert "planted" not in text
+    assert "https://mirror.example/path?a=b@c" in text
+    assert "the-key" not in json.dumps(merge_provenance([], {}, {"options": source}, "r"))
 
 
 def test_a_record_without_a_key_is_named() -> None:
@@ -107,70 +95,26 @@ def test_a_record_without_a_key_is_named() -> None:
         merged([run])
 
 
-def test_what_earlier_runs_have_not_recorded_is_left_open() -> None:
+def test_keys_missing_from_early_records_are_empty() -> None:
     run = run_of("plot")
     del run["record"]["processes"], run["record"]["shared_with"]
     assert merged([run])["runs"][0]["processes"] is None
 
 
-def test_no_run_is_said_so() -> None:
+def test_no_run_is_stated() -> None:
     assert merge_provenance([], {}, {"options": {}}, "r")["summary"] == ["No run."]
-
-
-def test_what_a_results_folder_holds_is_collected(tmp_path: Path) -> None:
-    run = run_of("plot")
-    folder = tmp_path / "runs/tiny/Toy/pooled/plot/seed-0"
-    write(folder / "run_record.json", run["record"])
-    write(folder / "parameters.json", {"representation": run["representation"]})
-    os.utime(folder / "run_record.json", (0, 86400))
-    for name, content in (
-        ("source", PART["source"]),
-        ("facts", PART["facts"]),
-        ("pooled/facts", PART["split"]),
-    ):
-        write(tmp_path / f"datasets/Toy/{name}.json", content)
-    baseline = {"baseline": "fcn", "dataset": "Toy", "protocol": "pooled"}
-    write(tmp_path / "baselines/Toy/pooled/fcn/record.json", {**baseline, "seed": 0, "chosen": {"epoch": 3}})
-    (tmp_path / "ledger.csv").write_text("scenario,mean tokens,values kept\nplot,72.5,0\n")
-    output = tmp_path / "provenance.json"
-    collect_provenance(
-        tmp_path,
-        *("tiny", "Toy", "pooled"),
-        runs=["plot/seed-0"],
-        baselines=[baseline],
-        ledger=tmp_path / "ledger.csv",
-        output=output,
-    )
-    found = json.loads(output.read_text())
-    assert found["runs"][0]["finished"] == "1970-01-02T00:00Z"
-    assert found["scenarios"]["plot"]["mean_tokens"] == 72.5
-    assert found["baselines"][0]["chosen"] == {"epoch": 3}
-    assert found["facts"]["n_classes"] == 2
-
-
-def write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
 
 
 def test_files_of_a_model_have_digests(tmp_path: Path) -> None:
     model = tmp_path / "model"
     write(
-        model / "config.json",
+        str(model),
+        "config.json",
         {"text_config": {"hidden_size": 16, "secret": 1}, "vision_config": {"patch_size": 8}},
     )
     (model / ".hidden").write_text("x")
-    digest_model(model, tmp_path / "out.json")
-    found = json.loads((tmp_path / "out.json").read_text())
+    found = digest_checkpoint(model)
     assert [file["path"] for file in found["files"]] == ["config.json"]
     assert found["files"][0]["sha256"] == hashlib.sha256((model / "config.json").read_bytes()).hexdigest()
     assert found["architecture"] == {"language": {"hidden_size": 16}, "vision": {"patch_size": 8}}
-    digest_model(tmp_path / "gone", tmp_path / "out.json")
-    assert json.loads((tmp_path / "out.json").read_text()) == {"files": [], "architecture": {}}
-
-
-def test_the_parts_of_a_dataset_are_kept_in_their_order() -> None:
-    part = dataset_provenance(
-        PART["key"], PART["source"], PART["facts"], PART["split"], [run_of("b"), run_of("a")], [], []
-    )
-    assert list(part["scenarios"]) == ["b", "a"]
+    assert digest_checkpoint(tmp_path / "removed") == {"files": [], "architecture": {}}

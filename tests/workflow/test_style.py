@@ -59,10 +59,10 @@ def test_the_library_knows_nothing_of_snakemake() -> None:
 
 
 def test_rules_are_complete() -> None:
-    """Each rule with a command has a log, a benchmark, resources, threads and the digest of its script."""
+    """Each rule with a command has a log, a benchmark, resources and the digest of its script."""
     for path in ROOT.glob("rules/*.smk"):
         for rule in path.read_text().split("\nrule ")[1:]:
             name = f"{path.name}: {rule.split(':')[0]}"
             if "\n    shell:" in rule:
-                for part in ("log:", "benchmark:", "resources:", "threads:", "code=code_of(", "path_of("):
+                for part in ("log:", "benchmark:", "resources:", "code=code_of(", "path_of("):
                     assert part in rule, f"{name} lacks {part}"

@@ -69,8 +69,6 @@ def expected_counts(path: Path) -> dict[str, int]:
         "write_wrong_cases": datasets,
         "collect_provenance": models * datasets,
         "write_provenance": 1,
-        "write_methods_text": 1,
-        "write_headline": 1,
         "draw_rankings": int(datasets >= DATASETS_NEEDED and scenarios >= METHODS_NEEDED),
         "all": 1,
     }
@@ -323,8 +321,6 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
         "collect_provenance",
         "digest_model",
         "write_provenance",
-        "write_methods_text",
-        "write_headline",
     }
     return set(job_counts(output)) - {"total", "all", *tables}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import pandas as pd
 from scipy.special import softmax
 
 from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, read_json
+from vlmtsc.paths import BaselineKey, Paths, Run
 
-#: Names under which aeon knows baselines (`aeon.benchmarking.results_loaders.NAME_ALIASES`).
+#: Names of baselines in aeon (`aeon.benchmarking.results_loaders.NAME_ALIASES`).
 AEON_NAMES = {
     "euclidean_1nn": "1NN-ED",
     "dtw_1nn": "1NN-DTW",
@@ -21,22 +25,74 @@ AEON_NAMES = {
 }
 
 
-def estimator_name(method: str, model: str, several: bool) -> str:
-    """Name a method as a folder of results: aeon's name of a baseline, otherwise ours, with its model if needed."""
-    name = AEON_NAMES.get(method, method)
-    return f"{name}-{model}" if several and model else name
-
-
-def class_probabilities(scores: np.ndarray, probabilistic: bool) -> np.ndarray:
-    """Turn scores into probabilities; a method without them is certain of the class that it names.
+def export_results(paths: Paths, runs: Sequence[Run], baselines: Sequence[BaselineKey], output: Path) -> int:
+    """Write predictions in the format of tsml-eval and accuracies in that of aeon; return the number of methods.
 
     Parameters
     ----------
-    scores : ndarray of float, shape (n_cases, n_classes)
-        Log-likelihoods, not normalised.
-    probabilistic : bool
+    paths : Paths
+    runs : sequence of Run
+        Finished runs, of one protocol.
+    baselines : sequence of BaselineKey
+        Finished baselines, of the same protocol.
+    output : Path
+        Folder to replace. It will contain ``PROTOCOL/ESTIMATOR/Predictions/DATASET/testResampleSEED.csv`` and
+        ``PROTOCOL/classification/accuracy/ESTIMATOR_accuracy.csv``. The protocol is the first level since only
+        ``official`` is comparable with published results.
     """
-    return softmax(scores, axis=1) if probabilistic else np.eye(scores.shape[1])[scores.argmax(axis=1)]
+    several = len({run.model for run in runs}) > 1
+    rows = []
+    with atomic_path(output) as temporary:
+        keys: list[Run | BaselineKey] = [*runs, *baselines]
+        for key in keys:
+            folder = Path(paths.run(key) if isinstance(key, Run) else paths.baseline(key))
+            if isinstance(key, Run):
+                name, record = key.scenario, read_json(folder / "run_record.json")
+                settings = {"model": key.model, "scenario": name, "seed": key.seed}
+                settings["recipe"] = record.get("settings", {})
+            else:
+                name, record = key.baseline, read_json(folder / "record.json")
+                settings = record["chosen"]
+            entry = {
+                "estimator": estimator_name(name, key.model, several),
+                "dataset": key.dataset,
+                "seed": record["seed"],
+            }
+            metrics = read_json(folder / "metrics.json")
+            predictions = pd.read_csv(
+                folder / "predictions.csv",
+                dtype={"id": str, "true": str, "predicted": str},
+                keep_default_na=False,
+            )
+            text = prediction_file(
+                predictions,
+                metrics,
+                **entry,
+                description=(
+                    f"protocol {key.protocol}; the number is a seed of training: the split is the same for all"
+                ),
+                parameters=json.dumps(settings, sort_keys=True),
+                fit_seconds=record["wall_seconds"],
+                memory_mb=record.get("peak_memory_mb") or 0,
+            )
+            place = temporary / key.protocol / entry["estimator"] / "Predictions" / key.dataset
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"testResample{entry['seed']}.csv").write_text(text, encoding="utf-8")
+            rows.append(entry | {"accuracy": metrics["accuracy"]})
+        tidy = pd.DataFrame(rows)
+        summary = temporary / runs[0].protocol / "classification" / "accuracy"
+        summary.mkdir(parents=True)
+        for estimator, group in tidy.groupby("estimator", sort=False):
+            # aeon expects datasets in rows, resamples in columns.
+            wide = group.pivot_table(index="dataset", columns="seed", values="accuracy", sort=True)
+            wide.rename_axis("Resamples:").to_csv(summary / f"{estimator}_accuracy.csv")
+    return int(tidy["estimator"].nunique())
+
+
+def estimator_name(method: str, model: str, several: bool) -> str:
+    """Name the folder of a method: aeon's name of a baseline, otherwise ours; with the model if there are several."""
+    name = AEON_NAMES.get(method, method)
+    return f"{name}-{model}" if several and model else name
 
 
 def prediction_file(
@@ -51,22 +107,23 @@ def prediction_file(
     fit_seconds: float,
     memory_mb: float,
 ) -> str:
-    """Write one run's predictions as tsml-eval writes a classifier's.
+    """Write one run's predictions in tsml-eval's format.
 
-    Three lines of facts: dataset, estimator, TEST, number of the resample, unit of time, description; parameters;
-    accuracy, times of fitting, predicting and a benchmark, memory in bytes, classes, three facts of an estimate on the
-    training part. What is not known is -1. Then a line a case: index of the true and of the predicted class, nothing,
-    the classes' probabilities.
+    Line 1: dataset, estimator, TEST, resample number, time unit, description. Line 2: parameters. Line 3: accuracy;
+    fit, prediction and benchmark time; memory in bytes; number of classes; three values of an estimate on the training
+    set. Unknown values are -1. Then one line per case: index of the true and of the predicted class, an empty field,
+    class probabilities.
 
     Parameters
     ----------
     predictions : DataFrame
-        true, predicted as text; scores as ``score_<class>``.
+        ``true``, ``predicted`` as text; scores (log-likelihoods, not normalised) as ``score_<class>``.
     metrics : mapping
-        Content of ``metrics.json``: accuracy, classes, and ``probabilistic`` if it is False.
+        Content of ``metrics.json``: accuracy, classes, and ``probabilistic`` if it is False: then the predicted class
+        has probability 1.
     dataset, estimator : str
     seed : int
-        Takes the place of the resample's number.
+        Written as the resample number.
     description, parameters : str
         Without line breaks.
     fit_seconds, memory_mb : float
@@ -74,15 +131,16 @@ def prediction_file(
     Raises
     ------
     InputError
-        If a label is none of the classes.
+        If a label is not among the classes.
     """
     classes = [str(name) for name in metrics["classes"]]
     index = {name: number for number, name in enumerate(classes)}
-    strange = sorted({*predictions["true"], *predictions["predicted"]} - set(index))
-    if strange:
-        raise InputError(f"{estimator}, {dataset}: label {strange[0]!r}; allowed: {', '.join(classes)}")
+    unknown = sorted({*predictions["true"], *predictions["predicted"]} - set(index))
+    if unknown:
+        raise InputError(f"{estimator}, {dataset}: label {unknown[0]!r}; allowed: {', '.join(classes)}")
     scores = predictions[[f"score_{name}" for name in classes]].to_numpy(dtype=float)
-    probabilities = class_probabilities(scores, metrics.get("probabilistic", True))
+    probabilistic = metrics.get("probabilistic", True)
+    probabilities = softmax(scores, axis=1) if probabilistic else np.eye(len(classes))[scores.argmax(axis=1)]
     lines = [
         f"{dataset},{estimator},TEST,{seed},MILLISECONDS,{description}",
         parameters,
@@ -93,25 +151,3 @@ def prediction_file(
     ):
         lines.append(f"{index[true]},{index[predicted]},,{','.join(map(repr, of_case))}")
     return "\n".join(lines) + "\n"
-
-
-def accuracy_files(rows: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
-    """Make aeon's tables of accuracies: one an estimator, datasets in rows, resamples in columns.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        estimator, dataset, seed, accuracy.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        By estimator; the first column is ``Resamples:``.
-    """
-    tables = {}
-    tidy = pd.DataFrame(list(rows))
-    for estimator, group in tidy.groupby("estimator", sort=False):
-        wide = group.pivot_table(index="dataset", columns="seed", values="accuracy", sort=True)
-        wide.columns = [str(seed) for seed in wide.columns]
-        tables[str(estimator)] = wide.rename_axis("Resamples:").reset_index()
-    return tables

@@ -1,4 +1,4 @@
-"""The outcome of a run at a glance, for the report's first page."""
+"""Headline of a run, for the first page of the report: each dataset's chosen scenario and what to compare it with."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from vlmtsc.reporting.tables import DONE, accuracy_text, choose_scenarios, joine
 
 #: Rows on the first page; all are in the table of accuracies.
 SHOWN = 15
-#: Looks are written into the elements: the page's own style sheet takes away those of tables.
-LOOKS = "border-collapse: collapse; font-size: .85rem; line-height: 1.3; margin: 0; white-space: nowrap"
-CELL = "padding: .2rem .5rem;"
+#: Styles are inline: the style sheet of Snakemake's report resets those of tables.
 FRAGMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+{% macro style(name) -%}
+padding: .2rem .5rem; text-align: {{ "left" if name in ("model", "dataset", "chosen") else "right" }};
+{%- endmacro %}
 <p id="vlmtsc-what">{{ what }}</p>
 <div style="overflow-x: auto">
-<table id="vlmtsc-headline" style="{{ looks }}">
+<table id="vlmtsc-headline" style="border-collapse: collapse; font-size: .85rem; line-height: 1.3; margin: 0;
+white-space: nowrap">
 <thead><tr>
-{% for name in columns %}
-<th style="{{ cell }} border-bottom: 2px solid #444; text-align: {{ sides[loop.index0] }}">{{ name }}</th>
+{% for name in table.columns %}
+<th style="{{ style(name) }} border-bottom: 2px solid #444">{{ name }}</th>
 {% endfor %}
 </tr></thead>
 <tbody>
-{% for row in rows %}
-<tr>{% for value in row %}
-<td style="{{ cell }} border-bottom: 1px solid #ddd; text-align: {{ sides[loop.index0] }}">{{ value }}</td>
-{%- endfor %}</tr>
+{% for row in table.to_dict("records") %}
+<tr>
+{% for name, value in row.items() %}
+<td style="{{ style(name) }} border-bottom: 1px solid #ddd">{{ value }}</td>
+{% endfor %}
+</tr>
 {% endfor %}
 </tbody>
 </table>
@@ -39,51 +43,53 @@ FRAGMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).fr
 def headline(
     runs: pd.DataFrame, methods: pd.DataFrame, controls: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, str, str]:
-    """Choose each dataset's scenario on validation data, and put what to compare it with beside it.
+    """Select each dataset's scenario on validation data, with its best baseline and its accuracy without an input.
 
     Parameters
     ----------
     runs : DataFrame
         Tidy table of runs.
     methods : DataFrame
-        Columns `METHOD_COLUMNS`: where it has baselines, the best of them stands beside.
+        Tidy table of methods, columns `vlmtsc.reporting.comparisons.METHOD_COLUMNS`.
     controls : DataFrame, optional
-        Tidy table of controls: what is left of the accuracy without an input stands beside.
+        Tidy table of controls.
 
     Returns
     -------
     table : DataFrame of str
-        A row for each model and dataset.
+        One row per model and dataset.
     what, note : str
-        What was run, and how the table is to be read.
+        What was run, and how to read the table.
     """
     chosen = choose_scenarios(runs)
-    models, datasets = runs["model"].nunique(), runs["dataset"].nunique()
+    several_models = runs["model"].nunique() > 1
     rows = []
-    # In the order of the runs, not in that of the choice.
+    # In the order of the runs, which that of `chosen` is not.
     for (model, protocol, dataset), group in runs.groupby(["model", "protocol", "dataset"], sort=False):
         scenario = chosen.get((model, protocol, dataset))
         of_scenario = group[group["scenario"] == scenario]
         if of_scenario.empty:
             continue
-        row = {"model": model} if models > 1 else {}
+        row = {"model": model} if several_models else {}
         row |= {"dataset": dataset, "chosen": scenario, "accuracy %": accuracy_text(of_scenario)}
         row["majority %"] = joined(of_scenario["majority_rate"], percent)
-        if controls is not None and (left := _left(controls, of_scenario.iloc[0])):
-            row["left without input %"] = left
-        best = _best_baseline(methods, model, dataset)
-        rows.append(row | ({"best baseline %": best} if best else {}))
-    table = pd.DataFrame(rows).fillna("-")
-    done = int((runs["status"] == DONE).sum())
+        if controls is not None:
+            row["left without input %"] = _left(controls, of_scenario.iloc[0])
+        row["best baseline %"] = _best_baseline(methods, model, dataset)
+        rows.append(row)
+    # A column without any value is left out.
+    table = pd.DataFrame(rows).replace("", pd.NA).dropna(axis="columns", how="all").fillna("-")
+    counts = ", ".join(
+        f"{number} {name}{'' if number == 1 else 's'}"
+        for name in ("dataset", "scenario", "model", "seed")
+        if (number := runs[name].nunique())
+    )
     what = (
-        f"{done} of {len(runs)} runs: {_named('dataset', datasets)}, "
-        f"{_named('scenario', runs['scenario'].nunique())}, "
-        f"{_named('model', models)} ({', '.join(dict.fromkeys(runs['model']))}), "
-        f"{_named('seed', runs['seed'].nunique())}, "
-        f"split protocol {joined(runs['protocol'], str)}."
+        f"{(runs['status'] == DONE).sum()} of {len(runs)} runs: {counts}. "
+        f"Model: {joined(runs['model'], str)}. Split protocol: {joined(runs['protocol'], str)}."
     )
     note = (
-        "Chosen: the scenario with the highest accuracy on validation data. Accuracy: on the test part, with its "
+        "Chosen: the scenario with the highest accuracy on the validation set. Accuracy: on the test set, with its "
         "95% interval."
     )
     if "left without input %" in table:
@@ -94,41 +100,27 @@ def headline(
 
 
 def _left(controls: pd.DataFrame, run: pd.Series) -> str:
-    """Write what is left of a scenario's accuracy without each of its inputs, mean of the seeds."""
+    """Accuracy of a scenario without each of its inputs, mean of the seeds."""
     keys = ["model", "protocol", "dataset", "scenario"]
-    of_scenario = controls[(controls[keys] == run[keys]).all(axis=1)]
-    means = {
-        name: of_scenario.loc[of_scenario["control"] == control, "accuracy"].mean()
+    of_scenario = controls[(controls[keys] == run[keys]).all(axis=1)].groupby("control")["accuracy"].mean()
+    return ", ".join(
+        f"{name} {percent(of_scenario[control])}"
         for name, control in INPUTS.items()
-    }
-    return ", ".join(f"{name} {percent(mean)}" for name, mean in means.items() if not pd.isna(mean))
+        if control in of_scenario
+    )
 
 
 def _best_baseline(methods: pd.DataFrame, model: str, dataset: str) -> str:
-    of_dataset = methods[(methods["dataset"] == dataset) & (methods["model"] == model)]
-    baselines = of_dataset[of_dataset["kind"] == BASELINE]
+    baselines = methods[(methods[["model", "dataset", "kind"]] == [model, dataset, BASELINE]).all(axis=1)]
     if baselines.empty:
         return ""
     best = baselines.loc[baselines["accuracy"].idxmax()]
     return f"{percent(best['accuracy'])} ({best['method']})"
 
 
-def _named(noun: str, number: int) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def to_fragment(table: pd.DataFrame, what: str, note: str) -> str:
-    """Write the first rows as a piece of HTML, without blank lines, as reStructuredText takes it in."""
-    sides = ["left" if name in ("model", "dataset", "chosen") else "right" for name in table]
+    """Write the first rows as HTML without blank lines, to be included in reStructuredText."""
     if len(table) > SHOWN:
         note += f" The first {SHOWN} of {len(table)} rows; all are in the table of accuracies."
-    text = FRAGMENT.render(
-        columns=list(table),
-        rows=table.head(SHOWN).to_numpy().tolist(),
-        what=what,
-        note=note,
-        looks=LOOKS,
-        cell=CELL,
-        sides=sides,
-    )
-    return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"
+    text = FRAGMENT.render(table=table.head(SHOWN), what=what, note=note)
+    return "\n".join(filter(str.strip, text.splitlines())) + "\n"

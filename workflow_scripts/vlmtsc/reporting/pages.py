@@ -1,10 +1,11 @@
-"""What the HTML pages of the report share: frame, look, and tables that sort. Each page needs no other file.
+"""Self-contained HTML pages of the report: a common frame, and tables that sort.
 
-Snakemake's report shows HTML, PNG and PDF; a CSV it only offers for download.
+Snakemake's report displays HTML, PNG and PDF; it only offers a CSV file for download.
 """
 
 from __future__ import annotations
 
+import pandas as pd
 from jinja2 import DictLoader, Environment
 
 #: Nothing is wider than the window: tables and code scroll inside their own box, long words break.
@@ -33,6 +34,7 @@ dd { margin: 0; }
 table { border-collapse: collapse; font-size: .9em; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
 th.text, td.text { text-align: left; }
+td.chosen { font-weight: 700; background: #eef4f9; }
 th { border-bottom: 2px solid #444; }
 th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid #0173b2; outline-offset: 2px; }
@@ -47,7 +49,7 @@ a, summary { color: #0b5c8f; }
 {% block content required %}{% endblock %}
 <script>
 "use strict";
-// A click on a head sorts the table that it stands in, by the number that a cell begins with; what has none comes last.
+// A click on a column's header sorts its table by the number at the start of each cell; cells without one come last.
 const units = {k: 1e3, M: 1e6, G: 1e9};
 function key(cell) {
   const found = cell.textContent.match(/^([-+]?\\d[\\d,]*\\.?\\d*(?:e[-+]?\\d+)?)([kMG]?)(?=[\\s%]|$)/);
@@ -70,7 +72,77 @@ document.querySelectorAll("th button").forEach((button) => button.addEventListen
 </html>
 """
 
-#: Templates begin with ``{% extends "frame.html" %}`` and fill its block ``content``; ``looks`` may add to the style.
+#: A table whose columns sort; `text` names left-aligned columns, `chosen` (DataFrame of bool) highlights cells.
+TABLES = """\
+{% macro table(cells, text=(), chosen=none) %}
+<div class="scroll" tabindex="0"><table>
+<thead><tr>
+{% for name in cells.columns %}
+<th{% if name in text %} class="text"{% endif %}><button type="button">{{ name }}</button></th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for row in cells.itertuples(index=False, name=None) %}
+{% set marks = chosen[cells.columns].iloc[loop.index0].tolist() if chosen is not none else [] %}
+<tr>
+{%- for value in row %}
+{% set name = cells.columns[loop.index0] %}
+<td{% if name in text %} class="text"{% elif marks and marks[loop.index0] %} class="chosen"{% endif %}>
+{{- value | cell }}</td>
+{%- endfor -%}
+</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% endmacro %}
+"""
+
+
+def format_cell(value: object) -> str:
+    """Format a table cell: four significant digits for floats, empty if missing."""
+    if pd.isna(value):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+#: Pages start with ``{% extends "frame.html" %}`` and fill the block ``content``; ``looks`` adds to the style sheet.
 PAGES = Environment(
-    autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=DictLoader({"frame.html": FRAME})
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    loader=DictLoader({"frame.html": FRAME, "tables.html": TABLES}),
 )
+PAGES.filters["cell"] = format_cell
+
+TABLE_PAGE = PAGES.from_string("""\
+{% extends "frame.html" %}
+{% from "tables.html" import table %}
+{% block looks %}body { max-width: none; }{% endblock %}
+{% block content %}
+{{ table(cells, text, chosen) }}
+{% for paragraph in note.splitlines() %}
+<p>{{ paragraph }}{{ " Click on a column's header to sort." if loop.last }}</p>
+{% endfor %}
+{% endblock %}
+""")
+
+
+def to_html(
+    cells: pd.DataFrame, title: str, note: str, text_columns: list[str], chosen: pd.DataFrame | None = None
+) -> str:
+    """Write a table as a self-contained HTML page.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Floats are written with four significant digits, missing values as empty cells.
+    title, note : str
+        Text above and below the table; each line of the note is a paragraph.
+    text_columns : list of str
+        Left-aligned columns.
+    chosen : DataFrame of bool, optional
+        Same columns and rows as `cells`: True for cells to highlight.
+    """
+    return TABLE_PAGE.render(title=title, note=note, cells=cells, text=text_columns, chosen=chosen)

@@ -1,24 +1,32 @@
-"""Where results come from: data, models, code, settings and machines, out of the records that each step has left."""
+"""Provenance of results: data, models, code, settings and machines, from the records that each step leaves."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from vlmtsc.errors import InputError
-from vlmtsc.reporting.version import VERSION
+import pandas as pd
+import yaml
 
-Record = dict[str, Any]
+from vlmtsc.errors import InputError
+from vlmtsc.files import read_json, sha256
+from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.reporting.pages import PAGES
+
+#: Version of the workflow, as in CITATION.cff.
+VERSION = "0.1.0"
 
 #: Name and password in an address, as in ``https://name:password@host/``.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-#: What is kept of a dataset's facts: sizes, and what was changed in the series.
+#: Kept of a dataset's facts: sizes, and changes made to the series.
 FACTS = (
     *("digest", "n_cases", "n_train", "n_test", "n_channels", "n_timepoints", "n_classes"),
     *("settings", "cases_dropped", "classes_dropped", "values_interpolated", "cases_resampled"),
 )
-#: What is kept of a run's record as it is.
+#: Kept of a run's record.
 OF_RUN = (
     *(
         "git_revision",
@@ -31,83 +39,120 @@ OF_RUN = (
     ),
     *("stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters", "validation_accuracy"),
 )
-#: The same of what earlier runs have not recorded.
+#: Likewise, but absent from records of early versions.
 OF_NEWER_RUN = ("processes", "shared_with", "training_digest")
 OF_BASELINE = ("baseline", "seed", "chosen", "wall_seconds", "git_revision", "versions")
+#: Kept of the configuration of a checkpoint's language model and vision tower.
+ARCHITECTURE = {
+    "language": (
+        "text_config",
+        ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
+    ),
+    "vision": (
+        "vision_config",
+        (
+            *("model_type", "variant", "hidden_size", "num_hidden_layers"),
+            *("image_size", "patch_size", "strides"),
+        ),
+    ),
+}
+
+Record = dict[str, Any]
 
 
-def without_secrets(value: Any) -> Any:
-    """Copy a record, with names and passwords taken out of the addresses in it."""
-    if isinstance(value, Mapping):
-        return {str(key): without_secrets(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_secrets(inner) for inner in value]
-    return _CREDENTIALS.sub("", value) if isinstance(value, str) else value
+def digest_checkpoint(checkpoint: Path) -> Record:
+    """List the files of a checkpoint with their SHA-256, and its architecture; both empty if it was removed."""
+    paths = [path for path in checkpoint.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    files = [
+        {
+            "path": path.relative_to(checkpoint).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+        }
+        for path in sorted(paths)
+    ]
+    config = checkpoint / "config.json"
+    content = read_json(config) if config.is_file() else {}
+    architecture = {
+        part: {key: content[name][key] for key in keys if key in content[name]}
+        for part, (name, keys) in ARCHITECTURE.items()
+        if name in content
+    }
+    return {"files": files, "architecture": architecture}
 
 
-def dataset_provenance(
-    key: Mapping[str, str],
-    source: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    split: Mapping[str, Any],
-    runs: Sequence[Mapping[str, Any]],
-    ledger: Sequence[Mapping[str, Any]],
-    baselines: Sequence[Mapping[str, Any]],
+def collect_provenance(
+    paths: Paths,
+    runs: Sequence[Run],
+    baselines: Sequence[BaselineKey],
+    ledger: Iterable[Mapping[str, Any]],
+    citation: str = "",
 ) -> Record:
-    """Collect what is known of one model on one dataset and protocol.
+    """Collect the provenance of one model, dataset and protocol from the results folder.
 
     Parameters
     ----------
-    key : mapping
-        model, dataset, protocol, and the dataset's citation.
-    source, facts, split : mapping
-        Content of the dataset's ``source.json``, of its ``facts.json``, and of that of its split.
-    runs : sequence of mapping
-        For each run ``scenario``, ``seed``, ``finished`` (UTC, ISO 8601), ``record`` (``run_record.json``) and
-        ``representation`` (of ``parameters.json``).
-    ledger : sequence of mapping
-        Rows of the ledger of these scenarios, as text.
-    baselines : sequence of mapping
-        Content of each baseline's ``record.json``.
+    paths : Paths
+    runs : sequence of Run
+        Runs of the same model, dataset and protocol, at least one.
+    baselines : sequence of BaselineKey
+        Baselines of the dataset.
+    ledger : iterable of mapping
+        Token usage by scenario: ``scenario``, ``mean tokens``, ``values kept``; numbers, or text as in the CSV file.
+    citation : str, default ""
+        The dataset's citation.
+
+    Raises
+    ------
+    InputError
+        If a run's record lacks a key.
     """
-    costs = {row["scenario"]: row for row in ledger}
-    told = {}
-    for run in runs:
-        if run["scenario"] not in told:
-            told[run["scenario"]] = _told(run["representation"], costs.get(run["scenario"], {}))
+    key = {name: getattr(runs[0], name) for name in ("model", "dataset", "protocol")}
+    facts = read_json(Path(paths.dataset(runs[0]), "facts.json"))
+    split = read_json(Path(paths.split(runs[0]), "facts.json"))
+    records = (read_json(Path(paths.baseline(baseline), "record.json")) for baseline in baselines)
     return {
         **key,
+        "citation": citation,
         "facts": {name: facts.get(name) for name in FACTS},
-        "source": dict(source),
+        "source": read_json(Path(paths.dataset(runs[0]), "source.json")),
         "split": {"settings": split["settings"], "n_cases": split["n_cases"]},
-        "scenarios": told,
-        "runs": [_run(key, run) for run in runs],
-        "baselines": [{name: record.get(name) for name in OF_BASELINE} for record in baselines],
+        "scenarios": _scenarios(paths, runs, ledger),
+        "runs": [_run(run, Path(paths.run(run), "run_record.json")) for run in runs],
+        "baselines": [{name: record.get(name) for name in OF_BASELINE} for record in records],
     }
 
 
-def _told(representation: Mapping[str, Any], costs: Mapping[str, Any]) -> Record:
-    """How one scenario tells this dataset: settings, and what was fitted or counted."""
-    kept = {name: representation[name] for name in ("scenario", "plot", "factor", "image_tokens")}
-    counted = {name.replace(" ", "_"): costs.get(name) for name in ("mean tokens", "values kept")}
-    return kept | {name: float(value) if value else None for name, value in counted.items()}
+def _scenarios(paths: Paths, runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]]) -> Record:
+    """Settings of each scenario on the dataset, with fitted and counted values."""
+    usage = {row["scenario"]: row for row in ledger}
+    scenarios: Record = {}
+    for run in runs:
+        if run.scenario not in scenarios:
+            fitted = read_json(Path(paths.run(run), "parameters.json"))["representation"]
+            counts = {
+                name.replace(" ", "_"): usage.get(run.scenario, {}).get(name)
+                for name in ("mean tokens", "values kept")
+            }
+            scenarios[run.scenario] = {
+                name: fitted[name] for name in ("scenario", "plot", "factor", "image_tokens")
+            } | {name: float(value) if value else None for name, value in counts.items()}
+    return scenarios
 
 
-def _run(key: Mapping[str, str], run: Mapping[str, Any]) -> Record:
-    record = run["record"]
+def _run(run: Run, path: Path) -> Record:
+    record = read_json(path)
     missing = [name for name in (*OF_RUN, "versions", "hardware", "settings") if name not in record]
     if missing:
-        where = "/".join([key["model"], key["dataset"], key["protocol"], run["scenario"]])
-        raise InputError(
-            f"{where}/seed-{run['seed']}: the run record lacks {', '.join(missing)}; found {', '.join(record)}"
-        )
-    recipe = {name: value for name, value in record["settings"].items() if name != "seed"}
+        raise InputError(f"{run}: the run record lacks {', '.join(missing)}; found {', '.join(record)}")
+    # A run ends when its record is written.
+    finished = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
     return {
-        **{name: key[name] for name in ("model", "dataset", "protocol")},
-        **{name: run[name] for name in ("scenario", "seed", "finished")},
+        **vars(run),
+        "finished": finished.strftime("%Y-%m-%dT%H:%MZ"),
         **{name: record[name] for name in OF_RUN},
         **{name: record.get(name) for name in OF_NEWER_RUN},
-        "recipe": recipe,
+        "recipe": {name: value for name, value in record["settings"].items() if name != "seed"},
         "environment": {"versions": record["versions"], "hardware": record["hardware"]},
     }
 
@@ -118,81 +163,212 @@ def merge_provenance(
     configuration: Mapping[str, Any],
     revision: str,
 ) -> Record:
-    """Put the provenance of all datasets together.
+    """Merge the provenance of all datasets, without names and passwords in addresses.
 
-    Recipes and environments, which many runs share, stand in lists of their own; a run has their numbers, from 1.
+    Distinct recipes and environments are listed once; a run refers to them by their numbers, from 1.
 
     Parameters
     ----------
     parts : sequence of mapping
-        `dataset_provenance` of each model, dataset and protocol.
+        `collect_provenance` of each model, dataset and protocol.
     models : mapping of str to mapping
-        For each model ``files`` (path, bytes, sha256 of each) and ``architecture``.
+        `digest_checkpoint` of each model.
     configuration : mapping
-        ``options`` (the whole, checked configuration), and the rows of ``models``, ``scenarios`` and ``plots``.
+        ``options`` (the checked configuration), and the rows of ``models``, ``scenarios`` and ``plots``.
     revision : str
-        Revision of the code that writes this.
-
-    Returns
-    -------
-    dict
-        Without names and passwords in addresses.
+        Revision of the code that writes the result.
     """
-    recipes: list[Mapping[str, Any]] = []
-    environments: list[Mapping[str, Any]] = []
+    recipes: list[Record] = []
+    environments: list[Record] = []
+
+    def number(content: Record, known: list[Record]) -> int:
+        if content not in known:
+            known.append(content)
+        return known.index(content) + 1
+
     runs = [
         run
-        | {
-            "recipe": _number(run["recipe"], recipes),
-            "environment": _number(run["environment"], environments),
-        }
+        | {"recipe": number(run["recipe"], recipes), "environment": number(run["environment"], environments)}
         for part in parts
         for run in part["runs"]
     ]
-    kept = ("model", "dataset", "protocol", "citation", "facts", "source", "split", "scenarios", "baselines")
-    return without_secrets(
+    return _without_credentials(
         {
             "workflow": {"version": VERSION, "git_revision": revision},
-            "summary": summary(runs, len(environments)),
-            "datasets": [{name: part[name] for name in kept} for part in parts],
-            "models": {name: dict(content) for name, content in models.items()},
+            "summary": _summary(runs, len(environments)),
+            "datasets": [{name: value for name, value in part.items() if name != "runs"} for part in parts],
+            "models": models,
             "environments": environments,
             "recipes": recipes,
             "runs": runs,
-            "configuration": dict(configuration),
+            "configuration": configuration,
         }
     )
 
 
-def _number(content: Mapping[str, Any], known: list[Mapping[str, Any]]) -> int:
-    """Return the number of a content in a list of different ones, which it is added to if it is new."""
-    if content not in known:
-        known.append(content)
-    return known.index(content) + 1
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_credentials(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_credentials(inner) for inner in value]
+    return _CREDENTIALS.sub("", value) if isinstance(value, str) else value
 
 
-def summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
-    """Say in sentences how many runs there are, and whether they have the same revision and environment."""
+def _summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
+    """Sentences on the number of runs, and on whether their revisions and environments agree."""
     if not runs:
         return ["No run."]
     dates = sorted(run["finished"] for run in runs)
     when = dates[0] if dates[0] == dates[-1] else f"between {dates[0]} and {dates[-1]}"
-    revisions = list(dict.fromkeys(run["git_revision"] for run in runs))
     sentences = [f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, finished {when} (UTC)."]
+    revisions = pd.Series([run["git_revision"] for run in runs]).value_counts(sort=False)
     if len(revisions) == 1:
-        sentences.append(f"All have the revision {revisions[0]}.")
+        sentences.append(f"All have the revision {revisions.index[0]}.")
     else:
-        counts = [sum(run["git_revision"] == name for run in runs) for name in revisions]
-        named = "; ".join(f"{name}: {count}" for name, count in zip(revisions, counts, strict=True))
+        named = "; ".join(f"{name}: {count}" for name, count in revisions.items())
         sentences.append(f"Their revisions differ ({named}).")
-    if any(name.endswith("-dirty") for name in revisions):
-        sentences.append(
-            'A revision with "-dirty" had changes that no commit holds: it cannot be checked out again.'
-        )
+    if any(str(name).endswith("-dirty") for name in revisions.index):
+        sentences.append('"-dirty": the code had uncommitted changes, so it cannot be checked out again.')
     if "unknown" in revisions:
-        sentences.append('"unknown": the code of these runs lay in no repository.')
-    same = "All have the same versions and hardware." if environments == 1 else ""
-    differ = f"They have {environments} different sets of versions and hardware." if not same else ""
-    shared = sum(bool(run["shared_with"]) for run in runs)
-    took = f"{shared} took the adapter of a run with the same inputs." if shared else ""
-    return [*sentences, *filter(None, [same, differ, took])]
+        sentences.append('"unknown": the code was not in a Git repository.')
+    if environments == 1:
+        sentences.append("All have the same versions and hardware.")
+    else:
+        sentences.append(f"They have {environments} different sets of versions and hardware.")
+    if shared := sum(bool(run["shared_with"]) for run in runs):
+        sentences.append(f"{shared} reused the adapter of a run with identical inputs.")
+    return sentences
+
+
+PAGE = PAGES.from_string("""\
+{% extends "frame.html" %}
+{% from "tables.html" import table %}
+{% block content %}
+<p>{{ summary | join(" ") }} Written by version {{ workflow.version }} of the workflow, revision
+<code>{{ workflow.git_revision }}</code>.</p>
+
+<h2>Data</h2>
+<p>A digest is the SHA-256 of the parsed series and labels, independent of the file format.</p>
+{% for dataset in datasets %}
+<h3>{{ dataset.dataset }}</h3>
+<dl>
+<dt>Source</dt><dd><code>{{ dataset.source.source }}</code></dd>
+<dt>Digest</dt><dd><code>{{ dataset.source.digest }}</code>
+({{ "as in the table of datasets" if dataset.source.digest_recorded else "recorded on first use" }})</dd>
+{% for file in dataset.source.files %}
+<dt>{{ file.path }}</dt><dd><code>{{ file.sha256 }}</code></dd>
+{% endfor %}
+</dl>
+{% endfor %}
+
+<h2>Models</h2>
+{% for name, model in models.items() %}
+<h3>{{ name }}</h3>
+<dl>
+{% for key, value in sources[name].items() %}
+<dt>{{ key }}</dt><dd><code>{{ value }}</code></dd>
+{% endfor %}
+{% for file in model.files %}
+<dt>{{ file.path }}</dt><dd><code>{{ file.sha256 }}</code> {{ "{:,}".format(file.bytes) }} bytes</dd>
+{% else %}
+<dt>Files</dt><dd>removed before this page was written</dd>
+{% endfor %}
+</dl>
+{% endfor %}
+
+<h2>Runs</h2>
+{{ table(runs, ("finished", "model", "dataset", "scenario", "revision", "shared with")) }}
+
+<h2>Environments</h2>
+{{ table(environments, ("", "processor", "GPUs")) }}
+
+<h2>Recipes</h2>
+<p>Fine-tuning settings; the seed is a property of each run.</p>
+{{ table(recipes, ("setting",)) }}
+
+{% if not baselines.empty %}
+<h2>Baselines</h2>
+{{ table(baselines, ("dataset", "baseline", "chosen on validation", "revision")) }}
+{% endif %}
+
+<h2>Configuration</h2>
+<p>Defaults, files and command line merged, with the table rows that they name, without keys that change no result.</p>
+<pre tabindex="0">{{ configuration }}</pre>
+{% endblock %}
+""")
+
+
+def provenance_page(provenance: Mapping[str, Any]) -> str:
+    """Write the result of `merge_provenance` as a self-contained HTML page."""
+    parts = provenance["datasets"]
+    models = provenance["configuration"]["models"]
+    baselines = [_baseline_row(part["dataset"], record) for part in parts for record in part["baselines"]]
+    return PAGE.render(
+        title="Provenance",
+        summary=provenance["summary"],
+        workflow=provenance["workflow"],
+        datasets={part["dataset"]: part for part in parts}.values(),
+        models=provenance["models"],
+        sources={name: _leaves(models[name]["source"]) for name in provenance["models"]},
+        runs=pd.DataFrame([_run_row(run) for run in provenance["runs"]], dtype=object),
+        environments=_columns(map(_environment, provenance["environments"]), ""),
+        recipes=_columns(provenance["recipes"], "setting"),
+        baselines=pd.DataFrame(baselines, dtype=object),
+        configuration=yaml.safe_dump(
+            provenance["configuration"], sort_keys=False, allow_unicode=True, width=100
+        ),
+    )
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings: ``assemble: layers`` and its value."""
+    leaves: Record = {}
+    for key, inner in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(inner, Mapping):
+            leaves |= _leaves(inner, f"{name}: ")
+        else:
+            leaves[name] = ", ".join(map(str, inner)) if isinstance(inner, list) else inner
+    return leaves
+
+
+def _columns(records: Iterable[Mapping[str, Any]], name: str) -> pd.DataFrame:
+    """Show records side by side, in columns numbered from 1."""
+    columns = {number: pd.Series(record, dtype=object) for number, record in enumerate(records, 1)}
+    order = dict.fromkeys(key for column in columns.values() for key in column.index)
+    return pd.DataFrame(columns, dtype=object).reindex(list(order)).rename_axis(name).reset_index()
+
+
+def _environment(environment: Mapping[str, Any]) -> Record:
+    hardware = environment["hardware"]
+    return {
+        **environment["versions"],
+        **{name: hardware[name] for name in ("processor", "cores", "threads")},
+        "memory, GiB": hardware["memory_gib"],
+        "GPUs": ", ".join(hardware["gpus"]) or "none",
+    }
+
+
+def _run_row(run: Mapping[str, Any]) -> Record:
+    revision = run["git_revision"]
+    return {
+        **{name: run[name] for name in ("finished", "model", "dataset", "scenario", "seed")},
+        "revision": revision[:12] + ("-dirty" if revision.endswith("-dirty") else ""),
+        **{name: run[name] for name in ("environment", "recipe")},
+        "seconds": run["wall_seconds"],
+        "tokens": run["train_tokens"],
+        "shared with": run["shared_with"] or "",
+    }
+
+
+def _baseline_row(dataset: str, record: Mapping[str, Any]) -> Record:
+    return {
+        "dataset": dataset,
+        "baseline": record["baseline"],
+        "chosen on validation": ", ".join(
+            f"{key}={value}" for key, value in (record["chosen"] or {}).items()
+        ),
+        "seed": record["seed"],
+        "seconds": record["wall_seconds"],
+        "revision": (record["git_revision"] or "")[:12],
+    }

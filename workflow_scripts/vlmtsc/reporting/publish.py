@@ -1,0 +1,199 @@
+"""Generated sections of documents: results of finished runs, and the graph of the rules."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, read_json
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.tables import (
+    COLUMN_TYPES,
+    DONE,
+    RUN_KEYS,
+    accuracy_text,
+    choose_scenarios,
+    joined,
+    percent,
+    read_tables,
+)
+from vlmtsc.table_files import read_csv
+
+HEATMAP, CURVES, RANKS = "accuracy_heatmap.png", "training_curves.png", "critical_difference.png"
+RANKS_NOTE = (
+    "*Mean ranks of the accuracies over the datasets; 1 is the best. A bar joins methods that do not differ "
+    "significantly (pairwise signed-rank tests, corrected for the number of methods); `tables/rankings.csv` has exact "
+    "p-values of all pairs.*"
+)
+
+
+def fill_section(document: Path, name: str, text: str) -> None:
+    """Replace the content of a section, between ``<!-- name:begin ... -->`` and ``<!-- name:end -->``.
+
+    Raises
+    ------
+    InputError
+        If a marker is missing.
+    """
+    pattern = re.compile(rf"(<!-- {name}:begin\b.*?-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    filled, n_sections = pattern.subn(
+        lambda found: f"{found[1]}{text}\n{found[2]}", document.read_text(encoding="utf-8")
+    )
+    if n_sections != 1:
+        raise InputError(
+            f"{document}: found {n_sections} sections {name!r}; allowed: one, between the lines "
+            f"'<!-- {name}:begin -->' and '<!-- {name}:end -->'"
+        )
+    with atomic_path(document) as path:
+        path.write_text(filled, encoding="utf-8")
+
+
+def describe_machine(record: Mapping[str, Any]) -> str:
+    """Describe the machine of a run record."""
+    hardware = record["hardware"]
+    device = ", ".join(hardware["gpus"]) or f"{hardware['processor']}, {hardware['cores']} cores, no GPU"
+    return f"{device}, {hardware['memory_gib']:.0f} GiB of memory"
+
+
+def origin(results: Path, runs: Iterable[Run], command: str) -> str:
+    """Describe how results were made: command, number of runs, training time, machines and revisions."""
+    paths = Paths(str(results))
+    records = [read_json(Path(paths.run(run), "run_record.json")) for run in runs]
+    trained = [record for record in records if not record["shared_with"]]
+    minutes = sum(record["wall_seconds"] for record in trained) / 60
+    time = f"{minutes / 60:.1f} hours" if minutes >= 120 else f"{minutes:.0f} minutes"
+    machines = sorted({describe_machine(record) for record in records})
+    revisions = sorted({record["git_revision"][:12] for record in records})
+    budgets = sorted({record["token_budget"] for record in records if record["token_budget"]})
+    limit = (
+        f", each limited to {' or '.join(f'{budget:,}' for budget in budgets)} training tokens"
+        if budgets
+        else ""
+    )
+    reused = f" for {len(records)} results" if len(trained) < len(records) else ""
+    return (
+        f"*Command:* `{command}`. *Runs:* {len(trained)} fine-tunings{reused}{limit}, {time} of training in total, on "
+        f"{' and '.join(machines)}; revision {', '.join(revisions)}."
+    )
+
+
+def read_table(results: Path, name: str, command: str) -> str:
+    """Read a table in Markdown.
+
+    Raises
+    ------
+    InputError
+        If it does not exist.
+    """
+    table = results / "tables" / name
+    if not table.exists():
+        raise InputError(f"{table}: no such file; run `{command}` first")
+    return table.read_text(encoding="utf-8").strip()
+
+
+def finished_runs(results: Path) -> tuple[pd.DataFrame, list[Run]]:
+    """Read the table of runs, and list those that are done."""
+    runs = read_tables([results / "tables/runs.csv"], COLUMN_TYPES)
+    return runs, [Run(**row) for row in runs.loc[runs["status"] == DONE, RUN_KEYS].to_dict("records")]
+
+
+def copy_figure(results: Path, name: str, page: Path, prefix: str = "") -> str:
+    """Copy a figure beside a page; return its path relative to the page."""
+    figures = page.parent / page.stem
+    figures.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(results / "figures" / name, figures / f"{prefix}{name}")
+    return f"{page.stem}/{prefix}{name}"
+
+
+def publish_results(results: Path, page: Path, readme: Path, command: str) -> None:
+    """Publish the default run: its table and figures on the page, a small table in the README."""
+    runs, finished = finished_runs(results)
+    table = read_table(results, "accuracy.md", command)
+    curves = copy_figure(results, CURVES, page)
+    logs = [path.stat().st_mtime for path in (results / "logs").rglob("*.log")]
+    minutes = ((results / "tables/accuracy.md").stat().st_mtime - min(logs)) / 60
+    parts = [
+        table,
+        f"![Accuracy by dataset and scenario]({copy_figure(results, HEATMAP, page)})",
+        f"{origin(results, finished, command)} {minutes:.1f} minutes from the first download to the last table. "
+        f"[Training curves]({curves}).",
+    ]
+    fill_section(page, "results", "\n\n".join(parts))
+    fill_section(readme, "results", small_table(runs))
+
+
+def small_table(runs: pd.DataFrame) -> str:
+    """Write datasets by scenarios in Markdown: accuracy with its interval, the chosen scenario in bold."""
+    chosen = choose_scenarios(runs)
+    rows = []
+    for place, group in runs.groupby(["model", "protocol", "dataset"], sort=False):
+        cells = {name: accuracy_text(part) for name, part in group.groupby("scenario", sort=False)}
+        cells |= {name: f"**{text}**" for name, text in cells.items() if name == chosen[place]}
+        rows.append({"dataset": place[-1], "majority %": joined(group["majority_rate"], percent)} | cells)
+    return _narrow(pd.DataFrame(rows))
+
+
+def _narrow(table: pd.DataFrame) -> str:
+    """Write a table in Markdown without padding, numbers right-aligned."""
+    lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)], *table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def publish_paper(results: Path, page: Path, readme: Path, command: str) -> None:
+    """Publish the paper's table: whole on the page, the best of each dataset in the README."""
+    table = read_table(results, "paper.md", "make paper-embedded")
+    _, finished = finished_runs(results)
+    fill_section(page, "paper", f"{table}\n\n{origin(results, finished, command)}")
+    best = pd.read_csv(results / "tables/paper_best.csv")
+    rows = [
+        {
+            "dataset": row["dataset"],
+            "published %": f"{row['published']:g} ({row['published scenario']})",
+            "ours %": f"{row['ours']:.1f} ({row['scenario']})" if row["status"] == DONE else row["status"],
+            "majority %": f"{row['majority']:.1f}",
+        }
+        for row in best.to_dict("records")
+    ]
+    fill_section(readme, "paper", _narrow(pd.DataFrame(rows)))
+
+
+def publish_evidence(results: Path, page: Path, section: str, command: str) -> None:
+    """Publish the comparison with the baselines, with the ranks of all methods if they were drawn."""
+    parts = [read_table(results, "evidence.md", "make evidence")]
+    if (results / "figures" / RANKS).exists():
+        figure = copy_figure(results, RANKS, page, f"{section}_")
+        parts += [f"![Ranks of all methods]({figure})", RANKS_NOTE]
+    inputs = read_csv(results / "tables/evidence_inputs.csv", dtype=str)
+    runs = []
+    for row in inputs.to_dict("records"):
+        place = {name: row[name] for name in ("model", "dataset", "protocol", "scenario")}
+        done = (results / "runs").joinpath(*place.values()).glob("seed-*/metrics.json")
+        runs += [Run(**place, seed=int(path.parent.name.removeprefix("seed-"))) for path in sorted(done)]
+    fill_section(page, section, "\n\n".join([*parts, origin(results, runs, command)]))
+
+
+def publish_corrections(results: Path, page: Path, command: str) -> None:
+    """Publish the effect of each fault of the original code."""
+    text = read_table(results, "corrections.md", command)
+    pairs = pd.read_csv(results / "tables/corrections.csv")
+    runs = {
+        Run(row["model"], row["dataset"], row["protocol"], row[side], row["seed"])
+        for row in pairs[pairs["status"] == DONE].to_dict("records")
+        for side in ("without", "with_fault")
+    }
+    fill_section(page, "corrections", f"{text}\n\n{origin(results, sorted(runs), command)}" if runs else text)
+
+
+def publish_rule_graph(graph: Path, page: Path) -> None:
+    """Publish the output of ``snakemake --rulegraph mermaid-js``: rules by name, sorted, without colours."""
+    mermaid = graph.read_text(encoding="utf-8")
+    names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", mermaid, re.MULTILINE))
+    edges = re.findall(r"^\s*(id\d+) --> (id\d+)", mermaid, re.MULTILINE)
+    lines = sorted(f"    {names[start]} --> {names[end]}" for start, end in edges)
+    fill_section(page, "rulegraph", "\n".join(["```mermaid", "flowchart TB", *lines, "```"]))
