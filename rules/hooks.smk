@@ -50,7 +50,8 @@ def refuse_training():
     planned = [job for job in workflow.dag.needrun_jobs() if job.rule.name in COSTLY]
     for job in sorted(planned, key=lambda job: COSTLY.index(job.rule.name)):
         why = "missing" if workflow.dag.reason(job).missing_output else "out of date"
-        run = "/".join(job.wildcards_dict.values())
+        names = [f"seed-{value}" if name == "seed" else value for name, value in job.wildcards_dict.items()]
+        run = "/".join(names)
         lacking.setdefault(run, f"{job.rule.name}: {why}")
     if not lacking:
         return
