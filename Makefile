@@ -85,7 +85,7 @@ rulegraph: environment ## draw the graph of the rules (Mermaid) into docs/archit
 representations: environment ## draw the figures of docs/representation.md
 	@$(SCRIPT)/draw_representations.py
 
-reference: environment ## write config/README.md from the schemas
+reference: environment ## write docs/configuration.md from the settings
 	@$(SCRIPT)/write_configuration_reference.py
 
 bench: environment ## measure speed against the obvious implementations, into docs/performance.md (BENCH="render finetune")

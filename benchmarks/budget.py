@@ -20,8 +20,8 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.representation import conversations
 from vlmtsc.representation.breakdown import token_breakdown
 from vlmtsc.representation.budget import TextsAtFactor, TokenCounter, count_all
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.representation.tokens import counter_and_locator, token_counter, token_locator
+from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 IMAGE_TOKENS = 49
 

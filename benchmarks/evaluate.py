@@ -25,7 +25,7 @@ from vlmtsc.examples import scored_tokens
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
 from vlmtsc.scoring import score_examples
-from vlmtsc.training.settings import MemorySettings
+from vlmtsc.settings import MemorySettings
 
 #: Log-likelihoods may differ by this many nats in bfloat16, and by this many in float32.
 TOLERANCES = {"bf16": 0.25, "fp32": 1e-3}
@@ -38,7 +38,7 @@ def our_scores(model: Any, material: Material, precision: str, cases: range) -> 
         material.processor,
         material.paths,
         precision=precision,
-        cache_mb=MemorySettings.vision_cache_mb,
+        cache_mb=MemorySettings().vision_cache_mb,
     )
     return score_examples(
         model,

@@ -11,7 +11,6 @@ are compared. Then they take turns with the recipe as it is. Needs the checkpoin
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,9 +35,9 @@ from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels
 from vlmtsc.reporting.costs import training_flops
 from vlmtsc.representation.representation import Representation
+from vlmtsc.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 #: By our precision, the share of the first loss by which losses may differ from the other side's, which are float32's.
@@ -83,7 +82,7 @@ class Counted:
 
 def recipe_of(model: str) -> Mapping[str, Any]:
     """Return a model's recipe from the project's table of models, checked."""
-    return load_configuration_files([], ROOT).model_table[model]["recipe"]
+    return load_configuration_files([], ROOT).model_table[model].recipe.model_dump()
 
 
 def read_material(checkpoint: Path, conversations: Path, plots: Path, recipe: Mapping[str, Any]) -> Material:
@@ -122,7 +121,7 @@ def fresh_features(base: Any, material: Material, settings: FinetuneSettings) ->
         material.processor,
         material.paths,
         precision=settings.precision,
-        cache_mb=MemorySettings.vision_cache_mb,
+        cache_mb=MemorySettings().vision_cache_mb,
     )
 
 
@@ -211,11 +210,11 @@ def compare_losses(material: Material, steps: int, folder: Path) -> dict[str, fl
     """
     curves: dict[str, list[float]] = {}
     for side in ("plain", *TOLERANCES):
-        settings = dataclasses.replace(material.settings, lora_dropout=0.0)
+        settings = material.settings.changed(lora_dropout=0.0)
         if side == "plain":
             trainer = plain_trainer(plain_model(material, settings), material, settings, steps, folder)
         else:
-            settings = dataclasses.replace(settings, precision=side)
+            settings = settings.changed(precision=side)
             model, vision = our_model(material, settings)
             trainer = our_trainer(model, vision, material, settings, steps, folder)
         trainer._get_train_sampler = lambda dataset=None: SequentialSampler(material.part)

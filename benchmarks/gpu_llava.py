@@ -40,9 +40,9 @@ from vlmtsc.model.checkpoint import autocast, compute_device, store
 from vlmtsc.model.projection import project_in_forward
 from vlmtsc.model.vision_features import encode_pixels
 from vlmtsc.reporting.costs import peak_rate
+from vlmtsc.settings import FinetuneSettings
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
-from vlmtsc.training.settings import FinetuneSettings
 from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 #: Supervised tokens of a sample: a class and the end token.

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from vlmtsc.representation.plots import make_plotter, write_png
-from vlmtsc.representation.settings import PlotSettings
+from vlmtsc.settings import PlotSettings
 
 SETTINGS = PlotSettings(style="line")
 

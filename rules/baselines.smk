@@ -63,7 +63,7 @@ rule fit_probe:
             {name: wildcards[name] for name in ("baseline", "dataset", "protocol", "model")}
         ),
         probed=probed_options,
-        precision=lambda wildcards: CONFIGURATION.finetune_settings(wildcards.model, "", 0)["precision"],
+        precision=lambda wildcards: CONFIGURATION.recipe(wildcards.model).precision,
         script=path_of("fit_probe"),
         code=code_of("fit_probe"),
     shell:
@@ -75,7 +75,7 @@ rule fit_probe:
 
 rule write_baselines_table:
     input:
-        results=[f"{RESULTS}/{key.folder}/{name}" for key in BASELINE_KEYS for name in BASELINE_FILES[1:]],
+        results=[f"{PATHS.baseline(key)}/{name}" for key in BASELINE_KEYS for name in BASELINE_FILES[1:]],
         published=PUBLISHED_OFFICIAL,
     output:
         table=f"{RESULTS}/tables/baselines.csv",
@@ -99,7 +99,7 @@ rule write_baselines_table:
         runtime=10,
     params:
         matrix=matrix_of_runs(),
-        baselines=as_argument(asked_baselines(CONFIGURATION)),
+        baselines=as_argument(CONFIGURATION.asked_baselines()),
         content=lambda wildcards: content_of_runs(),
         results=lambda wildcards, output: str(Path(output.table).parents[1]),
         folder=lambda wildcards, output: str(Path(output.table).parent),

@@ -28,7 +28,7 @@ def conversations_on(name):
 def predictions_on(wildcards):
     """The predictions of each of these runs."""
     runs = RUNS_ON.get((wildcards.dataset, wildcards.protocol), [])
-    return [f"{RESULTS}/{run.folder}/predictions.csv" for run in runs]
+    return [f"{PATHS.run(run)}/predictions.csv" for run in runs]
 
 
 def plots_by_scenario_on(wildcards):
@@ -58,8 +58,8 @@ def shown_plots(wildcards):
 def downsamples(scenario):
     """Whether a scenario tells or shows what downsampling leaves of a series."""
     plot = CONFIGURATION.shown_plot(scenario)
-    drawn = plot is not None and CONFIGURATION.plot_settings(plot)["series"] == "downsampled"
-    return drawn or CONFIGURATION.scenario_settings(scenario)["modality"] != "plot"
+    drawn = plot is not None and CONFIGURATION.plot_settings(plot).series == "downsampled"
+    return drawn or CONFIGURATION.scenario_settings(scenario).modality != "plot"
 
 
 def downsampling_on(wildcards):

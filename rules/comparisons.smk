@@ -135,7 +135,7 @@ rule export_results:
     params:
         results=lambda wildcards: RESULTS,
         matrix=matrix_of_runs(),
-        baselines=as_argument(list(CONFIGURATION.options["baselines"])),
+        baselines=as_argument(CONFIGURATION.baselines),
         script=path_of("export_results"),
         code=code_of("export_results"),
     shell:

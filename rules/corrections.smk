@@ -13,7 +13,7 @@ rule write_corrections_table:
     input:
         runs=sorted(
             {
-                f"{RESULTS}/{run.folder}/{name}"
+                f"{PATHS.run(run)}/{name}"
                 for pair in PAIRS
                 if pair.run
                 for run in pair.runs

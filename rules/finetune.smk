@@ -33,7 +33,7 @@ rule finetune_model:
         evaluation_batch_size=model_resource("evaluation_batch_size"),
         vision_cache_mb=model_resource("vision_cache_mb"),
         activation_checkpointing=model_resource("activation_checkpointing"),
-        trackers=as_argument(CONFIGURATION.options["tracking"]),
+        trackers=as_argument(CONFIGURATION.tracking),
     params:
         run=run_argument,
         settings=settings_of_run,
@@ -41,7 +41,7 @@ rule finetune_model:
         checkpoints=checkpoints_of_run,
         shared=f"{RESULTS}/shared_runs",
         tracking=f"{RESULTS}/tracking",
-        launch=launch_option(),
+        launch=launch_option,
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:

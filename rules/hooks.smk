@@ -19,10 +19,7 @@ def end_on_sigterm():
 def lock_results():
     """Lock the results folder. Snakemake's own lock is in the working directory: it excludes no workflow that is started
     elsewhere."""
-    try:
-        LOCKS.append(hold_folder(Path(RESULTS)))
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+    LOCKS.append(configured(hold_folder, Path(RESULTS)))
 
 
 def unlock_results():

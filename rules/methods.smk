@@ -1,32 +1,28 @@
 """What baselines and comparisons are made of. Functions only."""
 
-import dataclasses
-
-from vlmtsc.baselines.plan import asked_baselines, baseline_keys, probed_plot, probed_scenario
-from vlmtsc.baselines.settings import BASELINES, PROBES, SERIES_BASELINES
+from vlmtsc.settings import BASELINES, PROBES, SERIES_BASELINES
 from vlmtsc.files import digest_of_files
 from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
 
 BASELINE_FILES = ("predictions.csv", "metrics.json", "record.json")
 PUBLISHED_OFFICIAL = Path(os.path.relpath(ROOT / "config" / "published_official.tsv")).as_posix()
 # What the target `baselines` makes.
-BASELINE_KEYS = baseline_keys(CONFIGURATION, asked_baselines(CONFIGURATION))
+BASELINE_KEYS = CONFIGURATION.baseline_keys(CONFIGURATION.asked_baselines())
 
 
 def content_of_runs():
     """A digest of the fine-tuned runs that are there, so that the table takes them up. They are not inputs: the baselines
     ask for no training."""
-    files = [Path(RESULTS, run.folder, "metrics.json") for run in RUNS]
+    files = [Path(PATHS.run(run), "metrics.json") for run in RUNS]
     return digest_of_files(file for file in files if file.is_file())
 
 
 def content_beside_runs():
     """A digest of what the evidence takes up although nothing asks for it: other runs of the matrix, other baselines."""
-    selected = {run.folder for run in RUNS} | {key.folder for key in COMPARED_KEYS}
-    options = {name: value for name, value in CONFIGURATION.options.items() if name != "only"}
-    whole = dataclasses.replace(CONFIGURATION, options=options)
-    folders = [run.folder for run in whole.runs()] + [key.folder for key in baseline_keys(whole, BASELINES)]
-    files = [Path(RESULTS, folder, "metrics.json") for folder in folders if folder not in selected]
+    selected = {*map(PATHS.run, RUNS), *map(PATHS.baseline, COMPARED_KEYS)}
+    whole = CONFIGURATION.unrestricted()
+    folders = [*map(PATHS.run, whole.runs()), *map(PATHS.baseline, whole.baseline_keys(BASELINES))]
+    files = [Path(folder, "metrics.json") for folder in folders if folder not in selected]
     return digest_of_files(file for file in files if file.is_file())
 
 
@@ -41,8 +37,8 @@ def matrix_of_runs():
 def probed_input(wildcards):
     """What a probe's features are made from: plots, or the questions of a scenario."""
     if wildcards.baseline == "logistic_tower":
-        return {"plots": f"{RESULTS}/plots/{wildcards.dataset}/{probed_plot(CONFIGURATION)}"}
-    place = f"{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/{probed_scenario(CONFIGURATION)}"
+        return {"plots": f"{RESULTS}/plots/{wildcards.dataset}/{CONFIGURATION.probed_plot}"}
+    place = f"{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/{CONFIGURATION.probed_scenario}"
     names = ("train", "validation", "test", "representation")
     return {name: f"{RESULTS}/conversations/{place}/{name}.json" for name in names}
 
@@ -54,7 +50,7 @@ def probed_options(wildcards, input):
     return option("conversations", Path(input.test).parent.as_posix())
 
 
-COMPARED_KEYS = baseline_keys(CONFIGURATION, CONFIGURATION.options["baselines"])
+COMPARED_KEYS = CONFIGURATION.baseline_keys(CONFIGURATION.baselines)
 EXPORTED = ("predictions.csv", "metrics.json")
 
 
@@ -69,7 +65,7 @@ def compared_baselines(wildcards):
 
 def compared_files(name):
     """An input function: the file `name` of each of these baselines."""
-    return lambda wildcards: [f"{RESULTS}/{key.folder}/{name}" for key in compared_baselines(wildcards)]
+    return lambda wildcards: [f"{PATHS.baseline(key)}/{name}" for key in compared_baselines(wildcards)]
 
 
 def ranking_figures():

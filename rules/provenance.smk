@@ -25,7 +25,7 @@ rule collect_provenance:
     params:
         results=lambda wildcards: RESULTS,
         citation=lambda wildcards: option(
-            "citation", CONFIGURATION.dataset_table.get(wildcards.dataset, {}).get("citation")
+            "citation", getattr(CONFIGURATION.dataset_table.get(wildcards.dataset), "citation", None)
         ),
         runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
         baselines=lambda wildcards: as_argument([vars(key) for key in compared_baselines(wildcards)]),
@@ -66,7 +66,7 @@ rule write_provenance:
         models=[PATHS.provenance(f"models/{model}.json") for model in FIRST_RUN],
         runs=PATHS.table("runs.csv"),
         methods=PATHS.table("methods.csv"),
-        controls=PATHS.table("controls.csv") if CONFIGURATION.options["evaluate"]["controls"] else [],
+        controls=PATHS.table("controls.csv") if CONFIGURATION.evaluate.controls else [],
         references=REFERENCES,
         template=METHODS_TEMPLATE,
     output:

@@ -19,7 +19,7 @@ rule render_plots:
     resources:
         mem_mb=growing(2000),
         runtime=30,
-        plot_store=CONFIGURATION.plot_store,
+        plot_store=CONFIGURATION.plots.store,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.plot_settings(wildcards.plot)),
         script=path_of("render_plots"),
@@ -48,7 +48,7 @@ rule render_scenario_plots:
     resources:
         mem_mb=growing(2000),
         runtime=30,
-        plot_store=CONFIGURATION.plot_store,
+        plot_store=CONFIGURATION.plots.store,
     params:
         script=path_of("render_plots"),
         code=code_of("render_plots"),

@@ -18,7 +18,7 @@ def runs_of(wildcards):
 
 def run_files(name):
     """An input function: the file `name` of each of these runs."""
-    return lambda wildcards: [f"{RESULTS}/{run.folder}/{name}" for run in runs_of(wildcards)]
+    return lambda wildcards: [f"{PATHS.run(run)}/{name}" for run in runs_of(wildcards)]
 
 
 def collected(name):
@@ -63,7 +63,7 @@ def gaps_of_runs():
         scenario = f"{RESULTS}/conversations/{run.model}/{run.dataset}/{run.protocol}/{run.scenario}"
         dataset = f"{RESULTS}/datasets/{run.dataset}"
         tables = f"{RESULTS}/tables/by_dataset/{run.model}/{run.dataset}/{run.protocol}"
-        descriptions = descriptions_of(run.scenario).values()
+        descriptions = CONFIGURATION.descriptions(run.scenario).values()
         told = [
             *map(str, own_files(run)),
             *(f"{dataset}/{name}" for name in ("archive.npz", "series.npz", f"{run.protocol}/split.npz")),
@@ -71,7 +71,7 @@ def gaps_of_runs():
             f"{scenario}/representation.json",
         ]
         plots = plots_of_scenario(run)
-        trained = [f"{RESULTS}/{run.folder}/{name}" for name in ("run_record.json", "metrics.json")]
+        trained = [f"{PATHS.run(run)}/{name}" for name in ("run_record.json", "metrics.json")]
         yield [
             *told,
             *([plots] if plots else []),
@@ -92,7 +92,7 @@ def final_results():
     tables += ["costs.md", "evidence.md"]
     figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
     figures += ["modality_ablation.png", "accuracy_by_context.png", "calibration.png", "accuracy_by_cost.png"]
-    if CONFIGURATION.options["evaluate"]["controls"]:
+    if CONFIGURATION.evaluate.controls:
         tables += ["controls.md"]
         figures += ["controls.png"]
     return [

@@ -21,13 +21,12 @@ from transformers import (
 )
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.representation.compat import Switch
+from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.conversations import make_conversations
 from vlmtsc.representation.plots import LinePlotter, write_png
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
 from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.settings import FinetuneSettings, PlotSettings, ScenarioSettings, Switch
 
 #: What the tokenizers learn their few merges from.
 CORPUS = [

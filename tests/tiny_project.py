@@ -10,7 +10,7 @@ from typing import Any
 
 from conftest import ROOT, copy_project
 
-from vlmtsc.schema import load_yaml
+from vlmtsc.configuration import load_yaml
 
 DATASET = "GunPointSmall"
 CONFIGURATION = "config/tiny.yaml"

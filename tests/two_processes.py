@@ -17,11 +17,11 @@ from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_multi_gpu_env
 from tiny_llava import TinyTask, recipe
 
+from vlmtsc.settings import LaunchSettings, MemorySettings
 from vlmtsc.training.finetune import finetune
-from vlmtsc.training.launch import LAUNCHER, LaunchSettings, launch_command
+from vlmtsc.training.launch import LAUNCHER, launch_command
 from vlmtsc.training.processes import trained_state
 from vlmtsc.training.progress import TrainingLog
-from vlmtsc.training.settings import MemorySettings
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = 2
@@ -112,7 +112,9 @@ def run_together(strategy: str, trainings: Sequence[Training], folder: Path) -> 
 
 def shipped_environment(strategy: str) -> dict[str, str]:
     """Give the environment that `accelerate launch` makes of the shipped configuration."""
-    settings = LaunchSettings(strategy, PROCESSES, configurations=str(ROOT / "config/accelerate"))  # type: ignore[arg-type]
+    settings = LaunchSettings(
+        strategy=strategy, processes=PROCESSES, configurations=str(ROOT / "config/accelerate")
+    )  # type: ignore[arg-type]
     command = launch_command(settings, ["worker.py"], threads=PROCESSES)
     arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command[1 + len(LAUNCHER) :]))
     environment = prepare_multi_gpu_env(arguments)

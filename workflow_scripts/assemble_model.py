@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from vlmtsc.files import atomic_path
-from vlmtsc.model.settings import AssemblySettings
 from vlmtsc.script import run_script
+from vlmtsc.settings import AssemblySettings
 
 logger = logging.getLogger("vlmtsc.assemble_model")
 

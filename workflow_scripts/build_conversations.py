@@ -7,15 +7,14 @@ from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.describe.files import read_descriptions
-from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.model.files import read_checked_processor
 from vlmtsc.representation.breakdown import input_digest, token_breakdown
 from vlmtsc.representation.conversations import PARTS, make_conversations
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.representation.tokens import count_image_tokens, counter_and_locator
 from vlmtsc.script import run_script
+from vlmtsc.settings import DescriptionKind, LeakedKind, PlotSettings, ScenarioSettings
 
 logger = logging.getLogger("vlmtsc.build_conversations")
 

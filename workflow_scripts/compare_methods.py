@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmtsc.baselines.settings import BaselineKey
 from vlmtsc.files import read_json
+from vlmtsc.paths import BaselineKey, Paths
 from vlmtsc.reporting.comparisons import (
     BASELINE,
     COMPARISON_COLUMNS,
@@ -58,7 +58,9 @@ def compare_methods(
     for run in runs:
         folders.setdefault(run.rpartition("/")[0], []).append(root / run)
     found = [read_method(name, FINE_TUNED, seeds) for name, seeds in folders.items()]
-    found += [read_method(key.baseline, BASELINE, [results / key.folder]) for key in baselines]
+    found += [
+        read_method(key.baseline, BASELINE, [Path(Paths(str(results)).baseline(key))]) for key in baselines
+    ]
     place = {"model": model, "dataset": dataset, "protocol": protocol}
     rows, pairs = compare_predictions(place, found)
     for path, table in (

@@ -8,9 +8,9 @@ from pathlib import Path
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.files import write_descriptions
 from vlmtsc.describe.leak import what_to_ask
-from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.describe.template import describe_template
 from vlmtsc.script import run_script
+from vlmtsc.settings import DescriptionKind, LeakedKind
 
 logger = logging.getLogger("vlmtsc.describe_series")
 

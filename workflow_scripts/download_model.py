@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from vlmtsc.model.hub import describe, fetch_checkpoint
-from vlmtsc.model.settings import HubSettings
 from vlmtsc.script import run_script
+from vlmtsc.settings import HubSettings
 
 logger = logging.getLogger("vlmtsc.download_model")
 

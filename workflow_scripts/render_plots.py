@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,12 @@ import numpy as np
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, digest_of_files, write_json
+from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.plot_store import PlotStore, plots_in, write_plots
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.settings import PlotSettings, plot_file_name
 from vlmtsc.script import run_script
+from vlmtsc.settings import PlotSettings
 
 logger = logging.getLogger("vlmtsc.render_plots")
 
@@ -124,7 +124,7 @@ def render_plots(
         write_json(
             folder / "manifest.json",
             {
-                "settings": asdict(settings),
+                "settings": settings.model_dump(),
                 "width": width,
                 "height": height,
                 "count": n_cases,

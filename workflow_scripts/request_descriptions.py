@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.files import write_descriptions
 from vlmtsc.describe.leak import what_to_ask
-from vlmtsc.describe.settings import DescriptionKind, EndpointSettings, LeakedKind, RequestLimits
 from vlmtsc.script import run_script
+from vlmtsc.settings import DescriptionKind, EndpointSettings, LeakedKind, RequestLimits
 
 logger = logging.getLogger("vlmtsc.request_descriptions")
 
@@ -64,7 +63,11 @@ def request_descriptions(
     answers = client.ask(bodies, f"{dataset}, {kind}")
     if answers.cut:
         logger.warning("%s: %d texts end at max_tokens=%d", dataset, answers.cut, settings.max_tokens)
-    facts = {"settings": asdict(settings), "answered_by": answers.models, "cut_at_max_tokens": answers.cut}
+    facts = {
+        "settings": settings.model_dump(),
+        "answered_by": answers.models,
+        "cut_at_max_tokens": answers.cut,
+    }
     texts = dict(zip(clean.case_ids.tolist(), answers.texts, strict=True))
     write_descriptions(descriptions, dataset, kind, "endpoint", facts, texts)
 

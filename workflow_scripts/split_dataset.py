@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.data.settings import SplitSettings
 from vlmtsc.data.splits import PARTS, split_cases
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, write_json
 from vlmtsc.script import run_script
+from vlmtsc.settings import SplitSettings
 
 logger = logging.getLogger("vlmtsc.split_dataset")
 
@@ -56,7 +55,7 @@ def split_dataset(
     write_json(
         facts,
         {
-            "settings": asdict(settings),
+            "settings": settings.model_dump(),
             "n_cases": {name: len(parts[name]) for name in PARTS},
             "class_balance": balance,
         },

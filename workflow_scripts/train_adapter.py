@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.script import run_script
+from vlmtsc.settings import FinetuneSettings, MemorySettings, TrackingSettings
 from vlmtsc.training.launch import end_with_parent
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings, TrackingSettings
 
 logger = logging.getLogger("vlmtsc.train_adapter")
 
@@ -79,7 +78,7 @@ def train_adapter(
     from vlmtsc.training.processes import trained_state
     from vlmtsc.training.tracking import followed
 
-    with followed(tracking, asdict(settings) | (description or {})) as callbacks:
+    with followed(tracking, settings.model_dump() | (description or {})) as callbacks:
         result = finetune(
             model,
             read_json(train),

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmtsc.baselines.settings import PROBES, BaselineKey
-from vlmtsc.configuration import Run
 from vlmtsc.files import read_json
+from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.baselines import (
     COLUMNS,
     TEXT_COLUMNS,
@@ -23,6 +22,7 @@ from vlmtsc.reporting.baselines import (
 from vlmtsc.reporting.pages import to_html
 from vlmtsc.reporting.tables import run_row, runs_table, to_latex, to_markdown
 from vlmtsc.script import run_script
+from vlmtsc.settings import PROBES
 from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_baselines_table")
@@ -61,18 +61,18 @@ def write_baselines_table(
     log : Path, optional
         File for messages.
     """
-    rows = []
+    rows, paths = [], Paths(str(results))
     for dataset, name in product(datasets, baselines):
         for model in models if name in PROBES else [""]:
             key = BaselineKey(name, dataset, protocol, model)
             metrics, record = (
-                read_json(results / key.folder / f"{file}.json") for file in ("metrics", "record")
+                read_json(Path(paths.baseline(key), f"{file}.json")) for file in ("metrics", "record")
             )
             rows.append(baseline_row(vars(key), metrics, record))
     runs = []
     for values in product(models, datasets, [protocol], scenarios, seeds):
         run = Run(*values)
-        files = [results / run.folder / f"{name}.json" for name in ("metrics", "run_record")]
+        files = [Path(paths.run(run), f"{name}.json") for name in ("metrics", "run_record")]
         if all(file.is_file() for file in files):
             runs.append(run_row(vars(run), *map(read_json, files)))
     if runs:

@@ -12,6 +12,7 @@ import pandas as pd
 from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
+from vlmtsc.paths import Paths
 from vlmtsc.reporting.corrections import (
     CORRECTION_COLUMNS,
     TEXT_COLUMNS,
@@ -53,9 +54,9 @@ def write_corrections_table(pairs: list[Pair], results: Path, output: Path, log:
             part: read_json(results / folder / f"{part}.json") for part in ("train", "validation", "test")
         }
 
-    rows = []
+    rows, paths = [], Paths(str(results))
     for pair in pairs:
-        scored = [read_scored(results / run.folder) if pair.run else None for run in pair.runs]
+        scored = [read_scored(Path(paths.run(run))) if pair.run else None for run in pair.runs]
         compared = map(conversations, pair.conversations) if pair.switch in MAY_CHANGE_NOTHING else None
         inputs = compare_inputs(*compared) if compared else "different"
         rows.append(correction_row(pair.settings(), inputs, *scored))

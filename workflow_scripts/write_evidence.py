@@ -12,8 +12,8 @@ import pandas as pd
 
 from collect_controls import control_rows
 from compare_methods import read_method
-from vlmtsc.baselines.settings import BASELINES, PROBES, BaselineKey
 from vlmtsc.files import read_json
+from vlmtsc.paths import BaselineKey, Paths
 from vlmtsc.reporting.comparisons import BASELINE, FINE_TUNED
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES
 from vlmtsc.reporting.evidence import (
@@ -39,6 +39,7 @@ from vlmtsc.reporting.tables import (
     to_markdown,
 )
 from vlmtsc.script import run_script
+from vlmtsc.settings import BASELINES, PROBES
 from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_evidence")
@@ -151,7 +152,9 @@ def read_dataset(
     baselines, folders = {}, {}
     for name in BASELINES:
         model = place["model"] if name in PROBES else ""
-        folders[name] = results / BaselineKey(name, place["dataset"], place["protocol"], model).folder
+        folders[name] = Path(
+            Paths(str(results)).baseline(BaselineKey(name, place["dataset"], place["protocol"], model))
+        )
         files = {file: folders[name] / f"{file}.json" for file in ("metrics", "record")}
         if all(path.is_file() for path in files.values()):
             baselines[name] = {file: read_json(path) for file, path in files.items()}

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, SnakemakeRunner, copy_project
 
-from vlmtsc.schema import load_yaml
+from vlmtsc.configuration import load_yaml
 
 pytestmark = pytest.mark.end_to_end
 

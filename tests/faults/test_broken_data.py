@@ -19,10 +19,9 @@ from split_dataset import split_dataset
 from vlmtsc.data import readers
 from vlmtsc.data.cleaning import clean_series, index_labels
 from vlmtsc.data.series import LabelledSeries, canonical_label
-from vlmtsc.data.settings import CleaningSettings, DownloadSettings, SplitSettings
 from vlmtsc.errors import InputError
 from vlmtsc.representation.labels import label_texts
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.settings import CleaningSettings, DownloadSettings, PlotSettings, ScenarioSettings, SplitSettings
 
 Files = dict[str, str | bytes]
 
@@ -42,7 +41,7 @@ def to_conversations(
     for name, content in files.items():
         (own / f"X_{name}").write_bytes(content if isinstance(content, bytes) else content.encode())
     (folder / "hashes.txt").write_text("")
-    source = DownloadSettings("X", ("folder",), folder=str(folder / "own"))
+    source = DownloadSettings(name="X", sources=("folder",), folder=str(folder / "own"))
     place = {name: folder / name for name in ("archive.npz", "series.npz", "split.npz", "facts.json")}
     download_dataset(
         source, folder / "hashes.txt", folder / "wheels", place["archive.npz"], folder / "source.json"
@@ -51,7 +50,7 @@ def to_conversations(
     preprocess_dataset(place["archive.npz"], "X", cleaning_settings, place["series.npz"], place["facts.json"])
     split_dataset(
         place["series.npz"],
-        SplitSettings(protocol),
+        SplitSettings(protocol=protocol),
         place["split.npz"],
         folder / "split.json",  # type: ignore[arg-type]
     )

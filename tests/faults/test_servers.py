@@ -14,9 +14,9 @@ import pytest
 from file_server import FileServer, redirects, says_nothing, sends
 
 from vlmtsc.data import archive_site, wheels, zip_files
-from vlmtsc.data.settings import DownloadSettings
 from vlmtsc.data.sources import WheelStore, get_dataset
 from vlmtsc.errors import InputError
+from vlmtsc.settings import DownloadSettings
 
 PARTS = {
     "TRAIN": "@classLabel true 1 2\n@data\n0.1,0.2:1\n0.3,0.4:2\n",
@@ -63,7 +63,7 @@ def fetch(tmp_path: Path, sources: tuple[str, ...] = ("archive",)) -> dict[str, 
     (tmp_path / "hashes.txt").write_text("")
     store = WheelStore(tmp_path / "hashes.txt", tmp_path / "wheels")
     folder = tmp_path / "own"
-    return get_dataset(DownloadSettings("Tiny", sources, folder=str(folder)), store)[1]
+    return get_dataset(DownloadSettings(name="Tiny", sources=sources, folder=str(folder)), store)[1]
 
 
 def test_a_server_that_works(site: FileServer, tmp_path: Path) -> None:

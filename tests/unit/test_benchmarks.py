@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import subprocess
@@ -15,7 +14,8 @@ import pytest
 from conftest import ROOT
 
 from vlmtsc.files import write_json
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
+from vlmtsc.paths import plot_file_name
+from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -124,7 +124,7 @@ def test_the_plain_recipe_of_the_gpu_benchmark_is_what_it_says(
 ) -> None:
     import gpu_llava
 
-    settings = dataclasses.replace(gpu_llava.recipe("small", 2), precision="bf16")
+    settings = gpu_llava.recipe("small", 2).changed(precision="bf16")
     material = gpu_llava.random_samples(gpu_llava.configuration("small"), 2, 12)
     model, make = gpu_llava.plain_side("small", settings, material)
     trainer = make(1, tmp_path)

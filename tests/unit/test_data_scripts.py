@@ -6,9 +6,9 @@ import pytest
 from preprocess_dataset import preprocess_dataset
 from split_dataset import split_dataset
 from vlmtsc.data.series import CleanSeries, LabelledSeries
-from vlmtsc.data.settings import CleaningSettings, SplitSettings
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
+from vlmtsc.settings import CleaningSettings, SplitSettings
 
 
 @pytest.fixture
@@ -50,7 +50,10 @@ def test_facts_and_series(archive, tmp_path):
 def test_split_and_its_facts(archive, tmp_path, protocol, counts):
     preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
     split_dataset(
-        tmp_path / "series.npz", SplitSettings(protocol), tmp_path / "split.npz", tmp_path / "split.json"
+        tmp_path / "series.npz",
+        SplitSettings(protocol=protocol),
+        tmp_path / "split.npz",
+        tmp_path / "split.json",
     )
     with np.load(tmp_path / "split.npz", allow_pickle=False) as split:
         assert tuple(len(split[name]) for name in ("train", "validation", "test")) == counts
@@ -65,7 +68,7 @@ def test_an_impossible_split_names_the_file(archive, tmp_path):
     with pytest.raises(InputError, match=r"series\.npz: official split: validation_share"):
         split_dataset(
             tmp_path / "series.npz",
-            SplitSettings("official", 0.99),
+            SplitSettings(protocol="official", validation_share=0.99),
             tmp_path / "split.npz",
             tmp_path / "split.json",
         )

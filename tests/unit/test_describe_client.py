@@ -22,9 +22,9 @@ from vlmtsc.describe import client as client_module
 from vlmtsc.describe.chat_request import as_paragraph, request_body, request_digest
 from vlmtsc.describe.client import DescriberClient, Endpoint
 from vlmtsc.describe.files import read_descriptions
-from vlmtsc.describe.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
+from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits
 
 KEY = "sk-planted-0123456789abcdef"
 FAST = 600_000.0

@@ -59,7 +59,7 @@ def both(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Tin
 
 def told(task: TinyTask, **changes: object) -> Representation:
     """Give the representation of a task, with other factors of its scenario."""
-    scenario = dataclasses.replace(task.representation.scenario, **changes)
+    scenario = task.representation.scenario.changed(**changes)
     scale = {"scale_centre": (0.0, 0.0), "scale_reach": (20.0, 20.0)}
     return dataclasses.replace(task.representation, scenario=scenario, **scale)
 

@@ -100,7 +100,7 @@ def test_what_a_run_leaves_behind(run: DoneRun) -> None:
         "seed": 3,
     }
     parameters = read_json(run.folder / "parameters.json")
-    assert parameters["finetune"] == dataclasses.asdict(recipe(seed=3))
+    assert parameters["finetune"] == recipe(seed=3).model_dump()
     assert parameters["representation"] == read_json(run.folder / "representation.json")
     assert list(pd.read_csv(run.folder / "training_log.csv"))[:4] == ["step", "epoch", "tokens", "loss"]
 

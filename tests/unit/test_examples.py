@@ -93,7 +93,7 @@ def test_a_question_is_the_prompt_of_its_example(task: TinyTask, tokenizer) -> N
     examples = make_examples(records, task.representation, tokenizer)
     assert [question.prompt for question in questions] == [example.prompt for example in examples]
     assert {question.label_index for question in questions} == {-1}
-    scenario = dataclasses.replace(task.representation.scenario, context_length=examples[0].tokens - 1)
+    scenario = task.representation.scenario.changed(context_length=examples[0].tokens - 1)
     short = dataclasses.replace(task.representation, scenario=scenario)
     with pytest.raises(InputError, match=rf"series {records[0]['id']}: .* allowed: {examples[0].tokens - 1}"):
         make_questions(unknown[:1], short, tokenizer)

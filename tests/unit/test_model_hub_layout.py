@@ -20,13 +20,13 @@ from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.model.adapter import save_adapter
 from vlmtsc.model.checkpoint import load_checkpoint, store
 from vlmtsc.model.files import check_files, load_checked_processor
-from vlmtsc.representation.settings import ScenarioSettings
 from vlmtsc.representation.tokens import count_image_tokens
+from vlmtsc.settings import ScenarioSettings
 from vlmtsc.training.finetune import finetune
 
 ROOT = Path(__file__).parents[2]
 MODELS = load_configuration_files([], ROOT).model_table
-SYSTEM = MODELS["llava-1.5-7b"]["system_prompt"]
+SYSTEM = MODELS["llava-1.5-7b"].system_prompt
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_two_steps_of_the_papers_recipe_and_an_evaluation(
     hub: Path, task: TinyTask, tmp_path: Path, precision: str
 ) -> None:
     settings = recipe(
-        **MODELS["llava-1.5-7b"]["recipe"]
+        **MODELS["llava-1.5-7b"].recipe.model_dump()
         | {"precision": precision, "lora_r": 4, "batch_size": 6, "micro_batch_size": 3, "epochs": 1}
     )
     done = finetune(
@@ -236,8 +236,8 @@ def test_missing_files_are_named(copy: Path, damage: Callable[[Path], None], mes
 @pytest.mark.parametrize("model", ["llava-1.5-7b", "llava-1.5-13b"])
 def test_the_table_has_the_papers_recipe(model: str) -> None:
     row = MODELS[model]
-    assert row["source"]["hub"]["repository"] == f"llava-hf/{model}-hf"
-    assert row["system_prompt"].startswith("A chat between a curious user and an artificial")
+    assert row.source.hub.repository == f"llava-hf/{model}-hf"
+    assert row.system_prompt.startswith("A chat between a curious user and an artificial")
     expected = {
         "lora_r": 128,
         "lora_alpha": 256,
@@ -251,4 +251,4 @@ def test_the_table_has_the_papers_recipe(model: str) -> None:
         "epochs": 2,
         "precision": "bf16",
     }
-    assert {key: row["recipe"][key] for key in expected} == expected
+    assert {key: getattr(row.recipe, key) for key in expected} == expected

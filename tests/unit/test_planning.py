@@ -98,7 +98,7 @@ def plan(
 def test_the_plan_of_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("datasets=[GunPoint]", "scenarios=[numbers]", "finetune={epochs: 3, token_budget: 0}")
     rows, output = plan(capsys, tmp_path, *options)
-    context = load_configuration_files([], ROOT).scenario_table["numbers"]["context_length"]
+    context = load_configuration_files([], ROOT).scenario_table["numbers"].context_length
     # 120 of 200 cases are for training; a prompt fills the context at most.
     tokens = 3 * 120 * min(context, 700 + 8 * 150)
     assert rows["numbers"] == ["0", "not", "run", "3", "360", str(tokens), "?"]

@@ -16,13 +16,17 @@ from describe_series import describe_series
 from finetune_model import RunName, finetune_model
 from predict_series import predict_series
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.describe.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
-from vlmtsc.representation.settings import ScenarioSettings
+from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits, ScenarioSettings
 
 SCENARIO = ScenarioSettings(
-    "described", "numbers", "decimals", context_text="rationale", plot="none", describer="template"
+    name="described",
+    modality="numbers",
+    numbers="decimals",
+    context_text="rationale",
+    plot="none",
+    describer="template",
 )
 VALUES = np.random.default_rng(0).normal(size=(12, 1, 10)).cumsum(axis=2)
 

@@ -15,7 +15,7 @@ from vlmtsc.examples import make_questions
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import encode_pixels, load_pixels
-from vlmtsc.representation.settings import plot_file_name
+from vlmtsc.paths import plot_file_name
 
 
 def test_language_features_are_the_last_state_of_each_question(

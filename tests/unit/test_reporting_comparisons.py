@@ -11,11 +11,11 @@ import pytest
 
 from compare_methods import compare_methods
 from draw_rankings import draw_rankings
-from vlmtsc.baselines.settings import BaselineKey
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
+from vlmtsc.paths import BaselineKey, Paths
 from vlmtsc.reporting.comparisons import METHOD_COLUMNS, accuracies_by_dataset
 from vlmtsc.reporting.tables import RECORD, RUN_KEYS
 from write_baselines_table import write_baselines_table
@@ -51,10 +51,10 @@ def write_run(results: Path, scenario: str, seed: int, wrong: list[int], validat
 
 def write_baseline(results: Path, name: str, wrong: list[int], protocol: str = "pooled") -> BaselineKey:
     key = BaselineKey(name, "Italy", protocol, "tiny" if name.startswith("logistic") else "")
-    write_scores(results / key.folder, wrong)
+    write_scores(Path(Paths(str(results)).baseline(key)), wrong)
     record = {"baseline": name, "dataset": "Italy", "protocol": protocol, "seed": 0, "chosen": {"band": 1}}
     record |= {"validation_accuracy": 0.9 if name == "dtw_1nn" else 0.8, "wall_seconds": 1.5}
-    write_json(results / key.folder / "record.json", record | {"peak_memory_mb": 200.0})
+    write_json(Path(Paths(str(results)).baseline(key)) / "record.json", record | {"peak_memory_mb": 200.0})
     return key
 
 

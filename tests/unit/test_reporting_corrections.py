@@ -18,7 +18,7 @@ from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
 from vlmtsc.reporting.corrections import compare_inputs, paired_p_value
 from vlmtsc.reporting.publish import publish_corrections
-from vlmtsc.representation.compat import Switch
+from vlmtsc.settings import Switch
 from write_corrections_table import write_corrections_table
 
 ROOT = Path(__file__).parents[2]
@@ -71,19 +71,19 @@ def test_rows_are_all_datasets_by_all_corrections() -> None:
         ("GunPoint", "merged_labels", 0),
         ("GunPoint", "merged_labels", 4),
     ]
-    assert [run.folder for run in pairs[0].runs] == [
-        "runs/embedded/PenDigits/pooled/numbers/seed-0",
-        "runs/embedded/PenDigits/pooled/numbers__merged_labels/seed-0",
+    assert [str(run) for run in pairs[0].runs] == [
+        "embedded/PenDigits/pooled/numbers/seed-0",
+        "embedded/PenDigits/pooled/numbers__merged_labels/seed-0",
     ]
     assert correction_pairs(load_configuration_files([], ROOT)) == []
 
 
 def test_every_switch_is_measured_in_a_scenario_where_it_acts() -> None:
     configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
-    switches = {correction["switch"] for correction in configuration.options["corrections"]}
+    switches = {correction.switch for correction in configuration.corrections}
     assert switches == {*get_args(Switch)} - {"none"}
     for pair in correction_pairs(configuration):
-        assert configuration.scenario_table[pair.with_fault]["compat"] == [pair.switch]
+        assert configuration.scenario_table[pair.with_fault].compat == (pair.switch,)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_the_page_is_filled_and_nothing_else_of_it_changes(results: Path, tmp_pa
 def test_the_shipped_page_explains_every_switch() -> None:
     text = (ROOT / "docs/corrections.md").read_text()
     configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
-    for correction in configuration.options["corrections"]:
-        assert f"`{correction['switch']}`" in text
+    for correction in configuration.corrections:
+        assert f"`{correction.switch}`" in text
 
 
 def test_without_corrections_there_is_no_table(tmp_path: Path) -> None:

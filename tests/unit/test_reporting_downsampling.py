@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,17 @@ from vlmtsc.reporting import downsampling_figures
 from vlmtsc.reporting.downsampling_figures import MAX_CHANNELS, downsampled_forms
 from vlmtsc.representation.downsampling import downsample
 from vlmtsc.representation.representation import Representation, representation_at_factor
-from vlmtsc.representation.settings import ScenarioSettings
+from vlmtsc.settings import ScenarioSettings
 
 SERIES = np.random.default_rng(0).normal(size=(5, 300)).cumsum(axis=1)
 
 
 def fitted(used: int, **changes: object) -> Representation:
-    scenario = ScenarioSettings("told", "numbers", "decimals", plot="none", context_length=512)
+    scenario = ScenarioSettings(
+        name="told", modality="numbers", numbers="decimals", plot="none", context_length=512
+    )
     return representation_at_factor(
-        replace(scenario, **changes),  # type: ignore[arg-type]
+        scenario.changed(**changes),  # type: ignore[arg-type]
         None,
         SERIES[None],
         classes=["1", "2"],

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlmtsc.baselines.settings import BaselineKey
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
+from vlmtsc.paths import BaselineKey, Paths
 from vlmtsc.reporting.evidence import best_baseline
 from vlmtsc.reporting.tables import RECORD, RUN_KEYS, run_row, runs_table
 from write_evidence import write_evidence
@@ -65,10 +65,10 @@ def write_controls(
 
 def write_baseline(results: Path, name: str, dataset: str, wrong: int, validation: float) -> None:
     key = BaselineKey(name, dataset, "pooled", "tiny" if name.startswith("logistic") else "")
-    write_scores(results / key.folder, wrong)
+    write_scores(Path(Paths(str(results)).baseline(key)), wrong)
     record = {"baseline": name, "dataset": dataset, "protocol": "pooled"}
     record |= {"validation_accuracy": validation, "wall_seconds": 2.0}
-    write_json(results / key.folder / "record.json", record)
+    write_json(Path(Paths(str(results)).baseline(key)) / "record.json", record)
 
 
 @pytest.fixture

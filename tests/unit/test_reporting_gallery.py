@@ -13,14 +13,14 @@ from PIL import Image
 
 from draw_gallery import ShownPlots, draw_gallery, read_plots, same_plots
 from render_plots import render_plots
-from vlmtsc.configuration import Run
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
+from vlmtsc.paths import Run
 from vlmtsc.reporting import gallery
 from vlmtsc.reporting.cases import first_cases
 from vlmtsc.reporting.gallery import CASES, MAX_CLASSES, MAX_KINDS, KindOfPlot, save_gallery
 from vlmtsc.representation.plot_store import PlotStore
-from vlmtsc.representation.settings import PlotSettings
+from vlmtsc.settings import PlotSettings
 
 LABELS = np.array([1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 2, 0])
 #: Class 0 has fewer cases than are shown, class 1 more, class 2 none.

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from provenance_parts import EVALUATE, PLOT, RECIPE, merged, run_of
 
-from vlmtsc.baselines.settings import BASELINES
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.reporting.methods import (
@@ -23,6 +22,7 @@ from vlmtsc.reporting.methods import (
     read_references,
     write_methods,
 )
+from vlmtsc.settings import BASELINES
 
 ROOT = Path(__file__).parents[2]
 KNOWN = read_references(ROOT / "config/references.bib")
@@ -161,8 +161,8 @@ def test_all_baselines_and_rows_of_the_tables_can_be_described() -> None:
     configuration = load_configuration_files([], ROOT)
     runs = []
     for name, row in configuration.scenario_table.items():
-        plot = configuration.plot_settings(row["plot"]) if row["plot"] != "none" else None
-        runs.append(run_of(name, shown={"scenario": configuration.scenario_settings(name), "plot": plot}))
+        plot = configuration.plot_settings(row.plot).model_dump() if row.plot != "none" else None
+        runs.append(run_of(name, shown={"scenario": row.model_dump(), "plot": plot}))
     text = text_of(merged(runs, baselines=BASELINES))
     described = dict(re.findall(r"^`(.*?)`: (.*)$", text, re.MULTILINE))
     assert described.keys() == configuration.scenario_table.keys()
@@ -179,10 +179,14 @@ def test_all_baselines_and_rows_of_the_tables_can_be_described() -> None:
 
 def test_models_are_described_by_their_source() -> None:
     models = load_configuration_files([], ROOT).model_table
-    assembled = text_of(merged([run_of("plot")], source=models["embedded"]["source"]))
+    assembled = text_of(
+        merged([run_of("plot")], source=models["embedded"].source.model_dump(exclude_none=True))
+    )
     assert "first 6 layers of `SmolLM2-135M-Instruct.Q4_1.gguf` [@smollm2] (width 576)" in assembled
     assert "stride 16 and 32" in assembled
-    hub = text_of(merged([run_of("plot")], source=models["llava-1.5-7b"]["source"]))
+    hub = text_of(
+        merged([run_of("plot")], source=models["llava-1.5-7b"].source.model_dump(exclude_none=True))
+    )
     assert "`llava-hf/llava-1.5-7b-hf` at revision `b234b804b114d9e37bb655e11cbbb5f5e971b7a9`, with 32" in hub
     assert "/secret/place" not in text_of(
         merged([run_of("plot")], source={"folder": {"path": "/secret/place"}})

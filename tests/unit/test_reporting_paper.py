@@ -183,8 +183,8 @@ def test_every_scenario_of_the_paper_has_its_factors() -> None:
     rows = load_configuration_files([], ROOT).scenario_table
     for name, row in rows.items():
         if name.startswith(("BASELINE_", "WITH_STATS_")):
-            assert (row["modality"], row["numbers"], row["round_to"]) == ("both", "decimals", 2), name
-            assert str(row["context_length"]) in name
-            assert (row["downsampling"] == "adaptive") == ("adaptive_ds" in name)
-            assert (row["plot"] == "line_downsampled") == name.endswith("_plot_ds")
-            assert (row["context_text"] == "stats") == name.startswith("WITH_STATS")
+            assert (row.modality, row.numbers, row.round_to) == ("both", "decimals", 2), name
+            assert str(row.context_length) in name
+            assert (row.downsampling == "adaptive") == ("adaptive_ds" in name)
+            assert (row.plot == "line_downsampled") == name.endswith("_plot_ds")
+            assert (row.context_text == "stats") == name.startswith("WITH_STATS")

@@ -14,6 +14,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
+from vlmtsc.paths import plot_file_name
 from vlmtsc.reporting.cases import ScoredRun, classes_to_show, confidence_order, shortened
 from vlmtsc.reporting.wrong_cases import (
     CASES,
@@ -29,7 +30,7 @@ from vlmtsc.representation.conversations import record_text
 from vlmtsc.representation.plot_store import PlotStore
 from vlmtsc.representation.prompts import human_turn
 from vlmtsc.representation.representation import Representation, representation_at_factor
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
+from vlmtsc.settings import PlotSettings, ScenarioSettings
 from write_wrong_cases import write_wrong_cases
 
 
@@ -120,9 +121,9 @@ PREDICTED = {
     ("both", 1): [0, 1, 1, 0, 1, 2, 2, 1],
 }
 SCENARIOS = {
-    "plot": ScenarioSettings("plot", "plot", "none"),
-    "numbers": ScenarioSettings("numbers", "numbers", "decimals", plot="none"),
-    "both": ScenarioSettings("both", "both", "decimals"),
+    "plot": ScenarioSettings(name="plot", modality="plot", numbers="none"),
+    "numbers": ScenarioSettings(name="numbers", modality="numbers", numbers="decimals", plot="none"),
+    "both": ScenarioSettings(name="both", modality="both", numbers="decimals"),
 }
 
 

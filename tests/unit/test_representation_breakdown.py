@@ -70,7 +70,7 @@ def test_a_wrong_count_is_noticed_and_a_cut_case_ends_early(tiny_checkpoint: Pat
 
 
 def renamed(task: TinyTask, **changes: object) -> str:
-    scenario = dataclasses.replace(task.representation.scenario, **changes)
+    scenario = task.representation.scenario.changed(**changes)
     return input_digest(task.records, dataclasses.replace(task.representation, scenario=scenario))
 
 

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.describe.settings import DescriptionKind
 from vlmtsc.describe.template import describe_template
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
@@ -17,7 +16,7 @@ from vlmtsc.representation.numbers import fit_scale
 from vlmtsc.representation.plots import make_plotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
+from vlmtsc.settings import DescriptionKind, PlotSettings, ScenarioSettings
 
 IMAGE_TOKENS = 9
 CLASSES = np.array([f"class-{letter}" for letter in "abcdefghijkl"])  # twelve: answers of one and two digits
@@ -69,7 +68,7 @@ def made(
     plot: PlotSettings | None = None,
     **changes: object,
 ) -> Conversations:
-    settings = ScenarioSettings(scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
+    settings = ScenarioSettings(name=scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
     data = data or series(n_channels)
     return make_conversations(
         data,
@@ -231,7 +230,7 @@ def test_a_case_without_its_description_is_refused() -> None:
         make_conversations(
             data,
             SPLIT,
-            ScenarioSettings("r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
+            ScenarioSettings(name="r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
             PlotSettings(),
             count_tokens=count,
             image_tokens=9,
@@ -257,7 +256,7 @@ def test_empty_part_is_refused() -> None:
         make_conversations(
             series(),
             SPLIT | {"validation": np.array([], dtype=np.int64)},
-            ScenarioSettings("plot", "plot", "none"),
+            ScenarioSettings(name="plot", modality="plot", numbers="none"),
             PlotSettings(),
             count_tokens=count,
             image_tokens=9,

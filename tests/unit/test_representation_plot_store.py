@@ -14,8 +14,8 @@ from vlmtsc.errors import InputError
 from vlmtsc.examples import image_paths
 from vlmtsc.model.vision_features import load_pixels
 from vlmtsc.representation.plot_store import ARCHIVE, plots_in
-from vlmtsc.representation.settings import PlotSettings
 from vlmtsc.representation.tokens import load_processor
+from vlmtsc.settings import PlotSettings
 from vlmtsc.training.sharing import training_digest
 
 

@@ -13,7 +13,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import digest_of_files
 from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.plots import LinePlotter, encode_png, make_plotter
-from vlmtsc.representation.settings import PlotSettings
+from vlmtsc.settings import PlotSettings
 
 matplotlib.use("agg")
 

@@ -13,7 +13,6 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import record_text
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
 from vlmtsc.representation.tokens import (
     count_image_tokens,
     counter_and_locator,
@@ -21,6 +20,7 @@ from vlmtsc.representation.tokens import (
     token_counter,
     token_locator,
 )
+from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -115,7 +115,7 @@ def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
         tmp_path / "series.npz",
         tmp_path / "split.npz",
         tmp_path / "model",
-        ScenarioSettings("x", "both", "scaled", context_length=200),
+        ScenarioSettings(name="x", modality="both", numbers="scaled", context_length=200),
         plot=PlotSettings(),
         **outputs,
     )
@@ -146,7 +146,7 @@ def test_script_names_files_and_scenario_when_nothing_fits(tmp_path: Path) -> No
             tmp_path / "series.npz",
             tmp_path / "split.npz",
             tmp_path / "model",
-            ScenarioSettings("x", "both", "scaled", context_length=10),
+            ScenarioSettings(name="x", modality="both", numbers="scaled", context_length=10),
             plot=PlotSettings(),
             **outputs,
         )

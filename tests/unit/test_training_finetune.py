@@ -20,11 +20,11 @@ from vlmtsc.examples import image_paths
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.reporting.tables import RECORD, run_row
+from vlmtsc.settings import MemorySettings
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.finetune import Finetuned, claim_checkpoints, finetune
 from vlmtsc.training.progress import COLUMNS, TrainingLog
-from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.state_files import Stopwatch
 from vlmtsc.training.states import latest_state
 

@@ -15,24 +15,22 @@ import pytest
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 
+from vlmtsc.configuration import load_configuration_files, load_yaml
 from vlmtsc.errors import InputError
-from vlmtsc.schema import load_yaml
-from vlmtsc.training.launch import (
-    check_launch,
-    job_resources,
-    launch_command,
-    launch_of,
-    run_processes,
-)
+from vlmtsc.settings import MemorySettings, ModelSettings
+from vlmtsc.training.launch import launch_command, run_processes
 
 ROOT = Path(__file__).parents[2]
 WORKER = ["train_adapter.py", "--name", "it's a $(run)"]
 
 
-def row(gpu: int, launch: dict[str, Any] | None = None) -> dict[str, Any]:
+MODEL = load_configuration_files([], ROOT).model_table["embedded"]
+
+
+def row(gpu: int, launch: dict[str, Any] | None = None) -> ModelSettings:
     """Return a row of the table of models."""
     resources = {"threads": 16, "mem_mb": 64000, "runtime": 60, "gpu": gpu}
-    return {"resources": resources} | ({} if launch is None else {"launch": launch})
+    return MODEL.changed(resources=resources, launch=launch)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +44,7 @@ def row(gpu: int, launch: dict[str, Any] | None = None) -> dict[str, Any]:
 def test_the_command_of_a_launch(
     gpu: int, strategy: str, configuration: str, processes: tuple[str, ...]
 ) -> None:
-    settings = launch_of(row(gpu, {"strategy": strategy}))
+    settings = row(gpu, {"strategy": strategy}).launched()
     assert settings is not None
     assert launch_command(settings, WORKER, threads=16, python="python") == [
         *("python", "-m", "accelerate.commands.launch"),
@@ -66,7 +64,8 @@ def test_the_command_of_a_launch(
 )
 def test_what_sbatch_is_asked_for(gpu: int, launch: dict[str, Any] | None, expected: str) -> None:
     """By the plugin, from the rule's resources; Snakemake leaves out those that are None."""
-    needs = {name: value for name, value in job_resources(row(gpu, launch)).items() if value is not None}
+    asked = row(gpu, launch).job_resources()
+    needs = {k: v for k, v in asked.items() if v is not None and k not in MemorySettings.model_fields}
     job = SimpleNamespace(threads=needs.pop("threads"), resources=Resources(needs))
     texts = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
     call = get_submit_command(job, dict.fromkeys(texts, "")) + set_gres_string(job)
@@ -98,7 +97,7 @@ def test_a_launch_that_does_not_fit(
 ) -> None:
     batch, micro = recipe
     with pytest.raises(InputError, match=message):
-        check_launch(row(gpu, launch), {"batch_size": batch, "micro_batch_size": micro})
+        row(gpu, launch).check_launch(MODEL.recipe.changed(batch_size=batch, micro_batch_size=micro))
 
 
 def test_shipped_configurations_leave_precision_to_the_recipe() -> None:

@@ -15,10 +15,10 @@ from vlmtsc.errors import InputError
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.representation.tokens import load_processor
+from vlmtsc.settings import MemorySettings
 from vlmtsc.training import finetune as finetune_module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.compilation import compile_layers, set_activation_checkpointing
-from vlmtsc.training.settings import MemorySettings
 from vlmtsc.training.trainer import answer_loss
 
 

@@ -21,9 +21,8 @@ from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.examples import PADDING
 from vlmtsc.files import read_json
-from vlmtsc.training.launch import LaunchSettings
+from vlmtsc.settings import LaunchSettings, MemorySettings
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work
-from vlmtsc.training.settings import MemorySettings
 
 ROOT = Path(__file__).parents[2]
 #: 13 cases in batches of 4, as 2 x 2 x 1: the last batch of an epoch has one case, and one process has none of it.
@@ -172,7 +171,7 @@ def test_the_step_launches_processes(
     tiny_checkpoint: Path, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    launch = LaunchSettings("ddp", 2, configurations=str(ROOT / "config/accelerate"))
+    launch = LaunchSettings(strategy="ddp", processes=2, configurations=str(ROOT / "config/accelerate"))
     run(tmp_path / "two", tiny_checkpoint, tasks["both"], launch)
     run(tmp_path / "one", tiny_checkpoint, tasks["both"], None)
     two, one = (load_file(tmp_path / name / "adapter/adapter_model.safetensors") for name in ("two", "one"))
@@ -191,7 +190,7 @@ def test_the_step_launches_processes(
 def test_what_a_process_finds_wrong_is_the_step_s_message(
     tiny_checkpoint: Path, tasks: Tasks, tmp_path: Path
 ) -> None:
-    launch = LaunchSettings("ddp", configurations=str(ROOT / "config/accelerate"))
+    launch = LaunchSettings(strategy="ddp", configurations=str(ROOT / "config/accelerate"))
     with pytest.raises(InputError, match=r"^micro_batch_size=3; allowed: a divisor of batch_size=4$"):
         run(tmp_path / "run", tiny_checkpoint, tasks["numbers"], launch, micro_batch_size=3)
 

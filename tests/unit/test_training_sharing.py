@@ -62,7 +62,7 @@ def run(
 ) -> Path:
     """Fine-tune as the rule does, the scenario renamed and given other settings that no prompt shows."""
     place = folder / scenario
-    renamed = dataclasses.replace(task.representation.scenario, name=scenario, **changes or {})
+    renamed = task.representation.scenario.changed(name=scenario, **changes or {})
     for part in ("train", "validation"):
         write_json(place / f"{part}.json", task.records[part])
     dataclasses.replace(task.representation, scenario=renamed).save(place / "representation.json")
@@ -150,7 +150,7 @@ def test_two_at_once_train_once(
 def digest(model: Path, task: TinyTask, /, **changes: Any) -> str:
     scenario = changes.pop("scenario", {})
     representation = dataclasses.replace(
-        task.representation, scenario=dataclasses.replace(task.representation.scenario, **scenario)
+        task.representation, scenario=task.representation.scenario.changed(**scenario)
     )
     return training_digest(
         changes.pop("model", model),

@@ -7,7 +7,6 @@ import csv
 import importlib.util
 import os
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from wandb.sdk.internal.datastore import DataStore
 from finetune_model import RunName, finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
-from vlmtsc.training.settings import FinetuneSettings, TrackingSettings
+from vlmtsc.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.tracking import check_trackers, followed
 
 NAME = "tiny/Waves/pooled/numbers/seed-0"
@@ -41,7 +40,9 @@ def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tracked(folder: Path, *trackers: Literal["tensorboard", "wandb"], recipe: dict[str, Any] | None = None):
-    return followed(TrackingSettings(trackers, str(folder), NAME, IDENTITY), recipe or {})
+    return followed(
+        TrackingSettings(trackers=trackers, folder=str(folder), name=NAME, identity=IDENTITY), recipe or {}
+    )
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
@@ -213,7 +214,7 @@ def test_the_script_tracks_outside_the_runs_folder(
     assert names == {"adapter", "parameters.json", "training_log.csv", "run_record.json"}
     # What a job holds in memory, and who looks on, is no part of what the training is known by.
     settings = read_json(tmp_path / "run/parameters.json")["finetune"]
-    assert set(settings) == {field.name for field in fields(FinetuneSettings)}
+    assert set(settings) == set(FinetuneSettings.model_fields)
 
 
 @pytest.mark.parametrize(

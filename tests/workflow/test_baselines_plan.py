@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SnakemakeRunner
 
-from vlmtsc.baselines.settings import BASELINES, PROBES
+from vlmtsc.settings import BASELINES, PROBES
 
 DRY = ("--dry-run", "--quiet", "host", "rules")
 TWO = ("datasets=[GunPoint,Coffee]", "scenarios=[plot,numbers]")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SnakemakeRunner
 
-from vlmtsc.schema import load_yaml
+from vlmtsc.configuration import load_yaml
 
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 ONE = ("--config", "datasets=[GunPoint]", "scenarios=[plot,numbers]", "seeds=[0,1]")

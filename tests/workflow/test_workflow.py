@@ -31,9 +31,9 @@ def expected_counts(path: Path) -> dict[str, int]:
     scenarios, datasets = len(configuration.scenarios), len(configuration.datasets)
     models = len(configuration.models)
     settings = [configuration.scenario_settings(name) for name in configuration.scenarios]
-    shown = [row["plot"] for row in settings if row["plot"] != "none"]
+    shown = [row.plot for row in settings if row.plot != "none"]
     # Plots of the full series are shared, those of downsampled series belong to a scenario.
-    shared = {name for name in shown if configuration.plot_settings(name)["series"] == "full"}
+    shared = {name for name in shown if configuration.plot_settings(name).series == "full"}
     own = [name for name in shown if name not in shared]
     described = {
         place
@@ -65,7 +65,7 @@ def expected_counts(path: Path) -> dict[str, int]:
         "compare_methods": models * datasets,
         "write_comparisons": 1,
         "draw_gallery": datasets if shown else 0,
-        "draw_downsampling": datasets if own or any(row["modality"] != "plot" for row in settings) else 0,
+        "draw_downsampling": datasets if own or any(row.modality != "plot" for row in settings) else 0,
         "write_wrong_cases": datasets,
         "collect_provenance": models * datasets,
         "write_provenance": 1,
@@ -94,11 +94,9 @@ def test_the_archive_shares_what_its_runs_have_in_common(project: Path, snakemak
     assert done.returncode == 0, done.stderr
     counts = job_counts(done.stdout + done.stderr)
     archive = load_configuration_files([project / "config/archive.yaml"], ROOT)
-    plots = {archive.scenario_settings(name)["plot"] for name in archive.scenarios} - {"none"}
+    plots = {archive.scenario_settings(name).plot for name in archive.scenarios} - {"none"}
     # Plots of downsampled series belong to a scenario.
-    own = [
-        name for name in archive.scenarios if archive.scenario_settings(name)["plot"] == "line_downsampled"
-    ]
+    own = [name for name in archive.scenarios if archive.scenario_settings(name).plot == "line_downsampled"]
     runs = 2 * len(archive.scenarios) * len(archive.seeds)
     assert counts["finetune_model"] == counts["evaluate_model"] == runs
     assert counts["build_conversations"] == 2 * len(archive.scenarios)
@@ -111,9 +109,7 @@ def test_the_archive_shares_what_its_runs_have_in_common(project: Path, snakemak
 
 def test_the_archive_has_all_scenarios_but_those_with_restored_faults() -> None:
     archive = load_configuration_files([ROOT / "config/archive.yaml"], ROOT)
-    assert [name for name, row in archive.scenario_table.items() if row["compat"] == ["none"]] == list(
-        archive.scenarios
-    )
+    assert [name for name, row in archive.scenario_table.items() if not row.compat] == list(archive.scenarios)
 
 
 def test_a_dry_run_finds_a_fault_in_a_command(project: Path, snakemake: SnakemakeRunner) -> None:

@@ -2,7 +2,7 @@
 
 Snakemake notices a change of a script's file by its time stamp alone and never looks at the modules it
 imports. This digest, given to a rule as a parameter, changes exactly when the code changes: not with a
-checkout, a comment, a docstring or the formatting.
+checkout, a comment, a docstring (of a field too) or the formatting.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 
 from vlmtsc.errors import InputError
-
-_WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code_digest(script: Path, root: Path) -> str:
@@ -80,14 +78,23 @@ def _canonical(node: object) -> str:
     if isinstance(node, ast.AST):
         parts = []
         for name, value in ast.iter_fields(node):
-            if name == "body" and isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False):
-                value = value[1:]
+            if isinstance(value, list):
+                value = [item for item in value if not _is_docstring(item)]
             if value is not None and value != [] and name not in ("kind", "type_comment"):
                 parts.append(f"{name}={_canonical(value)}")
         return f"{type(node).__name__}({','.join(parts)})"
     if isinstance(node, list):
         return f"[{','.join(map(_canonical, node))}]"
     return repr(node)
+
+
+def _is_docstring(node: object) -> bool:
+    """Whether a statement is a text alone, which has no effect."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _imported_files(tree: ast.AST, path: Path, root: Path) -> Iterator[Path]:

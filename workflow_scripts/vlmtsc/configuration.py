@@ -1,191 +1,228 @@
-"""The configuration of a run: loaded, checked, and resolved into the settings of each step."""
+"""The configuration of the workflow: loaded, checked, and resolved into the settings of each step."""
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.data.locations import folder_files, resolve_sources
-from vlmtsc.describe.settings import EndpointSettings
-from vlmtsc.errors import InputError
-from vlmtsc.representation.compat import check_switches_of_plot, faulty_scenario
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings
-from vlmtsc.schema import check, load_schema, load_yaml, read_table, unknown, with_defaults
-from vlmtsc.training.launch import LaunchSettings, check_launch, job_resources, launch_of
+import yaml
+from pydantic import Field
 
-#: Names become parts of paths and of wildcards.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+from vlmtsc.data.locations import folder_files, resolve_sources
+from vlmtsc.errors import InputError
+from vlmtsc.paths import BaselineKey, Run
+from vlmtsc.settings import (
+    BASELINES,
+    NAME,
+    PROBES,
+    AssemblySettings,
+    CleaningSettings,
+    DatasetRow,
+    DownloadSettings,
+    EndpointSettings,
+    FinetuneSettings,
+    LaunchSettings,
+    Model,
+    ModelSettings,
+    ModelSource,
+    Only,
+    Options,
+    PartsSettings,
+    PlotRow,
+    PlotSettings,
+    Protocol,
+    Recipe,
+    RequestLimits,
+    ScenarioSettings,
+    SplitSettings,
+    check_switches_of_plot,
+    checked,
+    unknown,
+)
+
 #: The default configuration, relative to the project's folder.
 DEFAULT = Path("config/config.yaml")
 
-Settings = dict[str, Any]
 
+class Configuration(Options):
+    """A checked configuration and the rows of its tables by name.
 
-@dataclass(frozen=True, order=True)
-class Run:
-    """One fine-tuning and its evaluation: one row of the tables."""
-
-    model: str
-    dataset: str
-    protocol: str
-    scenario: str
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """Folder of the run below the results folder."""
-        return f"runs/{self.model}/{self.dataset}/{self.protocol}/{self.scenario}/seed-{self.seed}"
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A checked configuration and the tables that its names stand in.
-
-    Each method gives the settings of one step as a plain dictionary: exactly those whose change makes the
-    step run again.
-
-    Attributes
-    ----------
-    results : str
-        Folder of all outputs.
-    datasets, scenarios, models : tuple of str
-        Selected names.
-    protocol : {"official", "pooled"}
-        Split protocol.
-    seeds : tuple of int
-        One run each.
-    options : dict
-        The whole checked configuration.
-    dataset_table, scenario_table, plot_table, model_table : dict
-        Rows by name.
+    Each method returns the settings of one step: exactly those whose change reruns the step.
     """
 
-    results: str
-    datasets: tuple[str, ...]
-    scenarios: tuple[str, ...]
-    models: tuple[str, ...]
-    protocol: str
-    seeds: tuple[int, ...]
-    options: Settings
-    dataset_table: dict[str, Settings]
-    scenario_table: dict[str, Settings]
-    plot_table: dict[str, Settings]
-    model_table: dict[str, Settings]
+    dataset_table: dict[str, DatasetRow] = Field(exclude=True)
+    scenario_table: dict[str, ScenarioSettings] = Field(exclude=True)
+    plot_table: dict[str, PlotSettings] = Field(exclude=True)
+    model_table: dict[str, ModelSettings] = Field(exclude=True)
 
     def runs(self) -> list[Run]:
-        """All selected runs: models x datasets x scenarios x seeds, in the configured order, less what `only` omits."""
-        only = self.options.get("only", {})
+        """Return all selected runs: models x datasets x scenarios x seeds, in the configured order."""
         return [
             Run(model, dataset, self.protocol, scenario, seed)
             for model in self.models
-            for dataset in _restricted(self.datasets, only.get("datasets"))
-            for scenario in _restricted(self.scenarios, only.get("scenarios"))
+            for dataset in self.datasets
+            if dataset in (self.only.datasets or self.datasets)
+            for scenario in self.scenarios
+            if scenario in (self.only.scenarios or self.scenarios)
             for seed in self.seeds
         ]
 
-    def download_settings(self, dataset: str) -> Settings:
-        """Settings of `DownloadSettings`: the row's sources in the configured order."""
-        row = self.dataset_table.get(dataset, {})
-        shorthand = self.options.get("folder")
-        folder = shorthand or self.options["download"]["folder"] or ""
-        order = list(self.options["download"]["sources"])
-        if shorthand or (folder and "folder" not in order):
+    def unrestricted(self) -> Configuration:
+        """Return the configuration without `only`."""
+        return self.model_copy(update={"only": Only()})
+
+    def download_settings(self, dataset: str) -> DownloadSettings:
+        """Return the sources of a dataset in the configured order.
+
+        Raises
+        ------
+        InputError
+            If the dataset has no row and no files in the configured folder, or none of the configured sources.
+        """
+        known = {*self.dataset_table, *self.datasets}
+        if dataset not in known:
+            raise InputError(unknown("dataset", dataset, known))
+        row = self.dataset_table.get(dataset) or DatasetRow(name=dataset, sources="")
+        folder = self.folder or self.download.folder or ""
+        order = list(self.download.sources)
+        if self.folder or (folder and "folder" not in order):
             order = ["folder", *(kind for kind in order if kind != "folder")]
-        sources = list(resolve_sources(dataset, row.get("sources", "").split(), order, folder))
+        sources = resolve_sources(dataset, row.sources.split(), order, folder)
         if not sources:
             raise InputError(
-                f"dataset {dataset}: its row has the sources {row.get('sources', '')!r}, but download.sources "
+                f"dataset {dataset}: its row has the sources {row.sources!r}, but download.sources "
                 f"allows only {', '.join(order)}"
             )
-        return {
-            "name": dataset,
-            "sources": sources,
-            "digest": row.get("digest", ""),
-            "folder": folder if "folder" in sources else "",
-        }
+        folder = folder if "folder" in sources else ""
+        return DownloadSettings(name=dataset, sources=sources, digest=row.digest, folder=folder)
 
-    def cleaning_settings(self) -> Settings:
-        """Settings of `CleaningSettings`."""
-        return dict(self.options["preprocess"])
+    def own_files(self, dataset: str) -> list[Path]:
+        """Return the user's files of a dataset that comes from a folder."""
+        settings = self.download_settings(dataset)
+        if settings.sources[:1] != ("folder",):
+            return []
+        return list(folder_files(settings.folder, dataset) or ())
 
-    def split_settings(self, protocol: str) -> Settings:
-        """Settings of `SplitSettings`; the pooled split has no other setting, as in the paper."""
-        if protocol == "pooled":
-            return {"protocol": protocol}
-        return {"protocol": protocol, **self.options["split"]}
+    def cleaning_settings(self) -> CleaningSettings:
+        """Return the treatment of series that a model cannot process as they are."""
+        return self.preprocess
 
-    def plot_settings(self, plot: str) -> Settings:
-        """Settings of `PlotSettings`."""
-        return {key: value for key, value in self.plot_table[plot].items() if key != "name"}
+    def split_settings(self, protocol: Protocol) -> SplitSettings:
+        """Return the division of a dataset; the pooled split has no other setting, as in the paper."""
+        options = {} if protocol == "pooled" else dict(self.split)
+        return SplitSettings(protocol=protocol, **options)
 
-    @property
-    def plot_store(self) -> str:
-        """How plots lie on the disk; they do not depend on it."""
-        return str(self.options["plots"]["store"])
+    def plot_settings(self, plot: str) -> PlotSettings:
+        """Return the settings of a plot."""
+        return self.plot_table[plot]
 
-    def scenario_settings(self, scenario: str) -> Settings:
-        """Settings of `ScenarioSettings`, its name included."""
-        return dict(self.scenario_table[scenario])
+    def scenario_settings(self, scenario: str) -> ScenarioSettings:
+        """Return the settings of a scenario."""
+        return self.scenario_table[scenario]
 
     def shown_plot(self, scenario: str) -> str | None:
-        """Name of the plot that the model is given in a scenario, if it is given one."""
-        row = ScenarioSettings(**self.scenario_table[scenario])
+        """Return the name of the plot that the model sees in a scenario, if it sees one."""
+        row = self.scenario_table[scenario]
         return row.plot if row.has_image else None
 
     def descriptions(self, scenario: str) -> dict[str, str | None]:
-        """Describer and kind (``template/rationale``) of what a scenario's question and target hold, if anything."""
-        row = ScenarioSettings(**self.scenario_table[scenario])
+        """Return describer and kind (``template/rationale``) of the descriptions in question and target, if any."""
+        row = self.scenario_table[scenario]
         kinds = {
             "question": row.described_context,
             "target": "rationale" if row.has_rationale_target else None,
         }
         return {part: f"{row.describer}/{kind}" if kind else None for part, kind in kinds.items()}
 
-    def endpoint_settings(self) -> Settings:
-        """Settings of `EndpointSettings`: what a hosted model's texts depend on."""
-        return {field.name: self.options["describe"][field.name] for field in fields(EndpointSettings)}
+    def endpoint_settings(self) -> EndpointSettings:
+        """Return the part of `describe` on which texts depend."""
+        return self.describe.part(EndpointSettings)
 
-    def request_limits(self) -> Settings:
-        """How a hosted model is asked: settings of `RequestLimits`, and the folder of answers (`cache`)."""
-        texts = self.endpoint_settings()
-        return {key: value for key, value in self.options["describe"].items() if key not in texts}
+    def request_limits(self) -> dict[str, Any]:
+        """Return the limits on requests, and the folder of answers (`cache`)."""
+        return {**self.describe.part(RequestLimits).model_dump(), "cache": self.describe.cache}
 
     def models_from(self, kind: str) -> list[str]:
-        """Models of the table that come from one kind of source: assemble, hub or folder."""
-        return [name for name, model in self.model_table.items() if kind in model["source"]]
+        """Return the models of the table that have one kind of source: assemble, hub or folder."""
+        return [name for name, model in self.model_table.items() if getattr(model.source, kind) is not None]
 
-    def model_settings(self, model: str) -> Settings:
-        """Settings of a model's source under its kind, such as ``{"folder": {"path": ...}}``."""
-        return dict(self.model_table[model]["source"])
+    def model_settings(self, model: str) -> ModelSource:
+        """Return the source of a model."""
+        return self.model_table[model].source
 
-    def assembly_settings(self, model: str) -> Settings:
-        """How a model's parts are put together."""
-        source = self.model_table[model]["source"]["assemble"]
-        return {key: source[key] for key in ("layers", "vision_strides", "seed")}
+    def parts_settings(self, model: str) -> PartsSettings:
+        """Return the parts that a model is assembled from."""
+        source = self.model_table[model].source.assemble
+        assert source is not None
+        return source.part(PartsSettings)
+
+    def assembly_settings(self, model: str) -> AssemblySettings:
+        """Return how a model's parts are assembled."""
+        source = self.model_table[model].source.assemble
+        assert source is not None
+        return source.part(AssemblySettings)
 
     def launch_settings(self, model: str) -> LaunchSettings | None:
-        """The processes of one fine-tuning; None without a launch."""
-        return launch_of(self.model_table[model])
+        """Return the processes of one fine-tuning; None without a launch."""
+        return self.model_table[model].launched()
 
-    def model_resources(self, model: str) -> Settings:
-        """What a fine-tuning needs: threads, mem_mb, runtime (minutes), gpu, `MemorySettings`, `job_resources`."""
-        return job_resources(self.model_table[model])
+    def model_resources(self, model: str) -> dict[str, Any]:
+        """Return what a fine-tuning requests: see `ModelSettings.job_resources`."""
+        return self.model_table[model].job_resources()
 
-    def evaluation_resources(self, model: str) -> Settings:
-        """What an evaluation needs: what the row says, but one GPU at most."""
-        resources = self.model_table[model]["resources"]
-        return {**resources, "gpu": min(1, resources["gpu"])}
+    def evaluation_resources(self, model: str) -> dict[str, Any]:
+        """Return what an evaluation requests: as its fine-tuning, but one GPU at most."""
+        resources = self.model_table[model].resources
+        return {**resources.model_dump(), "gpu": min(1, resources.gpu)}
 
     def system_prompt(self, model: str) -> str:
-        """Text before the first ``USER:``."""
-        return str(self.model_table[model]["system_prompt"])
+        """Return the text before the first ``USER:``."""
+        return self.model_table[model].system_prompt
 
-    def finetune_settings(self, model: str, scenario: str, seed: int) -> Settings:
-        """The model's recipe, single keys replaced by `finetune`, and the seed."""
-        return {**self.model_table[model]["recipe"], **self.options["finetune"], "seed": int(seed)}
+    def recipe(self, model: str) -> Recipe:
+        """Return the model's recipe, with single keys replaced by `finetune`."""
+        return self.model_table[model].recipe.changed(**self.finetune.model_dump(exclude_unset=True))
+
+    def finetune_settings(self, model: str, scenario: str, seed: int) -> FinetuneSettings:
+        """Return the recipe and the seed of a run."""
+        return FinetuneSettings(seed=seed, **dict(self.recipe(model)))
+
+    def asked_baselines(self) -> tuple[str, ...]:
+        """Return the baselines of the target `baselines`: the configured ones, or all if none are."""
+        return self.baselines or BASELINES
+
+    def baseline_keys(self, names: Sequence[str]) -> list[BaselineKey]:
+        """Return the baselines of these names on every selected dataset; probes once for each model."""
+        datasets = dict.fromkeys(run.dataset for run in self.runs())
+        return [
+            BaselineKey(name, dataset, self.protocol, model)
+            for dataset in datasets
+            for name in names
+            for model in (self.models if name in PROBES else [""])
+        ]
+
+    @cached_property
+    def probed_plot(self) -> str:
+        """Plot whose features are probed: the first of the table that shows full series."""
+        for name, plot in self.plot_table.items():
+            if plot.series == "full":
+                return name
+        raise InputError("baselines: logistic_tower needs a plot with series='full' in the table of plots")
+
+    @cached_property
+    def probed_scenario(self) -> str:
+        """Scenario whose questions are probed: the first of the table with numbers alone."""
+        for name, scenario in self.scenario_table.items():
+            extra = scenario.compat or scenario.described_context or scenario.has_rationale_target
+            if not (scenario.has_image or extra):
+                return name
+        raise InputError(
+            "baselines: logistic_language needs a scenario with modality='numbers' in their table"
+        )
 
 
 def load_configuration(
@@ -198,7 +235,7 @@ def load_configuration(
     options : mapping
         The configuration, all files and the command line merged.
     root : Path
-        The project's folder: schemas, and tables with relative paths, are looked up there.
+        The project's folder, in which relative paths of tables are looked up.
     origin : str
         What messages about `options` begin with, such as the names of the files.
 
@@ -207,49 +244,39 @@ def load_configuration(
     InputError
         One line for each fault: file and key or row, what was found, what is allowed, a close match.
     """
-    schemas = load_schemas(root)
-    checked: Settings = check(_plain(options), schemas["config"], origin)
-    paths = {name: _table_path(root, checked["tables"][name]) for name in checked["tables"]}
-    datasets = read_table(paths["datasets"], schemas["datasets"])
-    scenarios = read_table(paths["scenarios"], schemas["scenarios"])
-    plots = read_table(paths["plots"], schemas["plots"])
-    models = _read_models(paths["models"], schemas["models"])
-    for number, correction in enumerate(checked["corrections"]):
+    given = checked(Options, _plain(options), origin)
+    # Messages show a table's path as it was configured if that leads to the file.
+    base = Path() if root.resolve() == Path.cwd().resolve() else root
+    paths = {name: base / path for name, path in given.tables.model_dump().items()}
+    datasets = read_table(paths["datasets"], DatasetRow)
+    scenarios = read_table(paths["scenarios"], ScenarioSettings)
+    plots = {name: row.part(PlotSettings) for name, row in read_table(paths["plots"], PlotRow).items()}
+    models = _read_models(paths["models"])
+    for number, correction in enumerate(given.corrections):
         place = f"{origin}: corrections.{number}"
-        _check_names(
-            "dataset", correction["datasets"], {*datasets, *checked["datasets"]}, paths["datasets"], place
-        )
-        _check_names("scenario", [correction["scenario"]], scenarios, paths["scenarios"], place)
-        row = scenarios[correction["scenario"]]
-        faulty = with_origin(place, faulty_scenario, {"row": row, "switch": correction["switch"]})
-        if scenarios.setdefault(faulty["name"], faulty) != faulty:
+        known = {*datasets, *given.datasets}
+        _check_names("dataset", correction.datasets, known, paths["datasets"], place)
+        _check_names("scenario", [correction.scenario], scenarios, paths["scenarios"], place)
+        faulty = _with_origin(place, scenarios[correction.scenario].with_fault, correction.switch)
+        if scenarios.setdefault(faulty.name, faulty) != faulty:
             raise InputError(
-                f"{paths['scenarios']} ({faulty['name']}): the name of a row that {place} makes; allowed: another"
+                f"{paths['scenarios']} ({faulty.name}): the name of a row that {place} makes; allowed: another"
             )
-    _check_rows(scenarios, plots, paths)
-    _check_names("scenario", checked["scenarios"], scenarios, paths["scenarios"], origin)
-    _check_names("model", checked["models"], models, paths["models"], origin)
-    for name in checked["models"]:
-        recipe = {**models[name]["recipe"], **checked["finetune"]}
-        with_origin(f"{paths['models']}: {name}", check_launch, {"row": models[name], "recipe": recipe})
-    _check_datasets(checked, datasets, paths["datasets"], origin)
-    for kind, names in checked.get("only", {}).items():
-        for name in names:
-            if name not in checked[kind]:
-                raise InputError(f"{origin}: only.{kind}: {unknown(kind[:-1], name, checked[kind])}")
-    return Configuration(
-        results=checked["results"],
-        datasets=tuple(checked["datasets"]),
-        scenarios=tuple(checked["scenarios"]),
-        models=tuple(checked["models"]),
-        protocol=checked["protocol"],
-        seeds=tuple(checked["seeds"]),
-        options=checked,
-        dataset_table=datasets,
-        scenario_table=scenarios,
-        plot_table=plots,
-        model_table=models,
+    _check_plots(scenarios, plots, paths["scenarios"])
+    _check_names("scenario", given.scenarios, scenarios, paths["scenarios"], origin)
+    _check_names("model", given.models, models, paths["models"], origin)
+    configuration = Configuration(
+        **dict(given), dataset_table=datasets, scenario_table=scenarios, plot_table=plots, model_table=models
     )
+    for name in given.models:
+        _with_origin(f"{paths['models']}: {name}", models[name].check_launch, configuration.recipe(name))
+    _check_datasets(configuration, paths["datasets"], origin)
+    for kind, names in given.only.model_dump().items():
+        selected = getattr(given, kind)
+        for name in names:
+            if name not in selected:
+                raise InputError(f"{origin}: only.{kind}: {unknown(kind[:-1], name, selected)}")
+    return configuration
 
 
 def load_configuration_files(
@@ -259,7 +286,7 @@ def load_configuration_files(
 
     The same merging as Snakemake's: dictionaries key by key, anything else replaced.
     """
-    options: Settings = {}
+    options: dict[str, Any] = {}
     for path in [root / DEFAULT, *files]:
         content = load_yaml(path) or {}
         if not isinstance(content, dict):
@@ -269,22 +296,80 @@ def load_configuration_files(
     return load_configuration(options, root, ", ".join(str(path) for path in files) or str(DEFAULT))
 
 
-def load_schemas(root: Path) -> dict[str, Settings]:
-    """Read the schemas; `finetune` of the configuration takes the keys of the models' recipes."""
-    names = ("config", "datasets", "scenarios", "plots", "models")
-    schemas = {name: load_schema(root / f"config/schemas/{name}.schema.yaml") for name in names}
-    recipe = schemas["models"]["properties"]["recipe"]["properties"]
-    config = dict(schemas["config"])
-    config["properties"] = {
-        **config["properties"],
-        "finetune": {**config["properties"]["finetune"], "properties": recipe},
-    }
-    return {**schemas, "config": config}
+def load_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not YAML; the message names the file and the line.
+    """
+    try:
+        # The loader written in C, since the workflow reads its configuration at every start.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not a YAML file ({getattr(error, 'problem', error)})") from error
 
 
-def _restricted(names: Sequence[str], only: Sequence[str] | None) -> list[str]:
-    """Keep the names that are among `only`, all of them if that is empty."""
-    return [name for name in names if not only or name in only]
+def read_table(path: Path, model: type[Model]) -> dict[str, Model]:
+    """Read a tab-separated table whose rows follow `model` and have distinct names.
+
+    Lines that are empty or begin with ``#`` are skipped. An empty cell is a missing value.
+
+    Returns
+    -------
+    dict
+        Row by its column ``name``, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the line and the column.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    if not numbered:
+        raise InputError(f"{path}: the table is empty; its first line names the columns")
+    cells = list(csv.reader((line for _, line in numbered), delimiter="\t", quoting=csv.QUOTE_NONE))
+    columns = [column.strip() for column in cells[0]]
+    for column in columns:
+        if column not in model.model_fields:
+            raise InputError(f"{path}: {unknown('column', column, model.model_fields)}")
+    rows: dict[str, Model] = {}
+    for (number, _), values in zip(numbered[1:], cells[1:], strict=True):
+        origin = f"{path}, line {number}"
+        if len(values) > len(columns):
+            raise InputError(f"{origin}: {len(values)} cells, but the table has {len(columns)} columns")
+        row = {c: v.strip() for c, v in zip(columns, values, strict=False) if v.strip()}
+        name = row.get("name", "no name")
+        if "name" in row:
+            _check_name(name, origin)
+        if name in rows:
+            raise InputError(f"{origin}: {name!r} is in the table twice")
+        rows[name] = checked(model, row, f"{origin} ({name})")
+    return rows
+
+
+def _read_models(path: Path) -> dict[str, ModelSettings]:
+    content = load_yaml(path)
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: no models; allowed: one key for each model")
+    for name in content:
+        _check_name(str(name), str(path))
+    return {str(name): checked(ModelSettings, row, f"{path}: {name}") for name, row in content.items()}
+
+
+def _check_name(name: str, origin: str) -> None:
+    if not re.search(NAME, name):
+        raise InputError(f"{origin}: name {name!r}; allowed: letters, digits, '_', '.' and '-'")
 
 
 def _plain(value: Any) -> Any:
@@ -294,7 +379,7 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _merge(base: Settings, other: Mapping[str, Any]) -> None:
+def _merge(base: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
             _merge(base[key], value)
@@ -302,65 +387,40 @@ def _merge(base: Settings, other: Mapping[str, Any]) -> None:
             base[key] = _plain(value)
 
 
-def _table_path(root: Path, path: str) -> Path:
-    """Resolve a table's path; messages show it as it was configured where that leads to the file."""
-    return Path(path) if root.resolve() == Path.cwd().resolve() else root / path
-
-
-def _read_models(path: Path, schema: Settings) -> dict[str, Settings]:
-    content = load_yaml(path)
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{path}: no models; allowed: one key for each model")
-    for name in content:
-        if not NAME.fullmatch(str(name)):
-            raise InputError(f"{path}: model name {name!r}; allowed: letters, digits, '_', '.' and '-'")
-    models = {str(name): check(model, schema, f"{path}: {name}") for name, model in content.items()}
-    return {name: with_defaults(model, schema) for name, model in models.items()}
-
-
-def _check_rows(
-    scenarios: Mapping[str, Settings], plots: Mapping[str, Settings], paths: Mapping[str, Path]
+def _check_plots(
+    scenarios: Mapping[str, ScenarioSettings], plots: Mapping[str, PlotSettings], path: Path
 ) -> None:
-    """Check what a schema cannot: settings that exclude each other, and plots that do not exist."""
-    drawn = {
-        name: with_origin(
-            f"{paths['plots']} ({name})", PlotSettings, {k: v for k, v in row.items() if k != "name"}
-        )
-        for name, row in plots.items()
-    }
-    for name, row in scenarios.items():
-        scenario = with_origin(str(paths["scenarios"]), ScenarioSettings, row)
-        if row["plot"] == "none":
+    """Check each scenario against its plot."""
+    for name, scenario in scenarios.items():
+        if scenario.plot == "none":
             continue
-        if row["plot"] not in drawn:
+        if scenario.plot not in plots:
+            raise InputError(f"{path} ({name}): plot: {unknown('plot', scenario.plot, [*plots, 'none'])}")
+        plot = plots[scenario.plot]
+        _with_origin(str(path), check_switches_of_plot, scenario, plot)
+        if plot.series == "downsampled" and scenario.modality == "plot" and scenario.factor == "auto":
             raise InputError(
-                f"{paths['scenarios']} ({name}): plot: {unknown('plot', row['plot'], [*plots, 'none'])}"
-            )
-        plot = drawn[row["plot"]]
-        with_origin(str(paths["scenarios"]), check_switches_of_plot, {"scenario": scenario, "plot": plot})
-        if plot.series == "downsampled" and row["modality"] == "plot" and row["factor"] == "auto":
-            raise InputError(
-                f"{paths['scenarios']} ({name}): factor='auto'; allowed here: an integer, since the plot "
-                f"{row['plot']!r} is of the downsampled series and there are no numbers to fit into the context"
+                f"{path} ({name}): factor='auto'; allowed here: an integer, since the plot "
+                f"{scenario.plot!r} is of the downsampled series and there are no numbers to fit into the context"
             )
 
 
-def with_origin(origin: str, settings: Callable[..., Any], values: Settings) -> Any:
-    """Make a settings object, or check settings, and begin an error message with `origin`."""
+def _with_origin(origin: str, check: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function, and begin its error messages with `origin`."""
     try:
-        return settings(**values)
+        return check(*arguments)
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
 
 
-def _check_datasets(checked: Settings, table: Mapping[str, Any], path: Path, origin: str) -> None:
+def _check_datasets(configuration: Configuration, path: Path, origin: str) -> None:
     """Check that each dataset has a row, or files in the configured folder."""
-    folder = checked.get("folder") or checked["download"]["folder"]
+    table, folder = configuration.dataset_table, configuration.folder or configuration.download.folder
     if not folder:
-        hint = "; for a dataset of your own give its folder with --config folder=PATH"
-        _check_names("dataset", checked["datasets"], table, path, origin, hint)
+        hint = "; for a dataset of your own set its folder with --config folder=PATH"
+        _check_names("dataset", configuration.datasets, table, path, origin, hint)
         return
-    for name in checked["datasets"]:
+    for name in configuration.datasets:
         if name not in table and folder_files(folder, name) is None:
             inside = Path(folder).iterdir() if Path(folder).is_dir() else ()
             own = [entry.name for entry in inside if folder_files(folder, entry.name)]
@@ -371,7 +431,7 @@ def _check_datasets(checked: Settings, table: Mapping[str, Any], path: Path, ori
 
 
 def _check_names(
-    kind: str, names: Sequence[str], table: Collection[str], path: Path, origin: str, hint: str = ""
+    kind: str, names: Iterable[str], table: Collection[str], path: Path, origin: str, hint: str = ""
 ) -> None:
     for name in names:
         if name not in table:

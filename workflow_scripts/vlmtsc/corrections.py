@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vlmtsc.configuration import Configuration, Run
+from vlmtsc.configuration import Configuration
+from vlmtsc.paths import Run
 
 #: Faults that change nothing in some datasets, which shows in the conversations; the others always change
 #: something, or act after conversations are made.
@@ -59,18 +60,18 @@ def correction_pairs(configuration: Configuration) -> list[Pair]:
 
     A correction is run on its own datasets only; on the others a row says that it was not.
     """
-    corrections = configuration.options["corrections"]
-    datasets = dict.fromkeys(name for correction in corrections for name in correction["datasets"])
+    corrections = configuration.corrections
+    datasets = dict.fromkeys(name for correction in corrections for name in correction.datasets)
     return [
         Pair(
-            switch=correction["switch"],
+            switch=correction.switch,
             model=model,
             dataset=dataset,
             protocol=configuration.protocol,
             seed=seed,
-            without=correction["scenario"],
-            with_fault=f"{correction['scenario']}__{correction['switch']}",
-            run=dataset in correction["datasets"],
+            without=correction.scenario,
+            with_fault=f"{correction.scenario}__{correction.switch}",
+            run=dataset in correction.datasets,
         )
         for model in configuration.models
         for dataset in datasets

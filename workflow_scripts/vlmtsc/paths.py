@@ -45,6 +45,11 @@ class BaselineKey:
     model: str = ""
 
 
+def plot_file_name(case: int) -> str:
+    """Return the file name of a plot in its folder; `case` is the position in the series file."""
+    return f"case-{case:05d}.png"
+
+
 #: Keys whose fields are Snakemake's wildcards: they turn a path into a rule's pattern.
 RUN = Run(*(f"{{{field.name}}}" for field in fields(Run)))  # type: ignore[arg-type]
 BASELINE = BaselineKey("{baseline}", "{dataset}", "{protocol}")

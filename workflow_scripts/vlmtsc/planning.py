@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.configuration import Configuration, Run
+from vlmtsc.configuration import Configuration
 from vlmtsc.files import read_json
-from vlmtsc.paths import Paths
+from vlmtsc.paths import Paths, Run
 
 #: Steps of a run in their order, and the file that each one completes.
 STEPS = {
@@ -176,20 +176,21 @@ def throughputs(results: str) -> dict[tuple[str, str], float]:
 
 def plan_runs(configuration: Configuration) -> list[PlannedRun]:
     """List the configured runs with what is left to do."""
-    paths, options = Paths(configuration.results), configuration.options
+    paths, evaluate = Paths(configuration.results), configuration.evaluate
     speeds = throughputs(configuration.results)
-    steps = list(STEPS) if options["evaluate"]["controls"] else list(STEPS)[:2]
+    steps = list(STEPS) if evaluate.controls else list(STEPS)[:2]
 
     @cache
     def budget_of(model: str, dataset: str, protocol: str, scenario: str) -> Budget | None:
         built = read_budget(
             Path(paths.conversations(Run(model, dataset, protocol, scenario, 0)), "budget.json")
         )
-        row = configuration.dataset_table.get(dataset, {})
-        sizes = set_sizes(row, protocol, options["split"]["validation_share"])
+        known = configuration.dataset_table.get(dataset)
+        row = known.model_dump(exclude_none=True) if known else {}
+        sizes = set_sizes(row, protocol, configuration.split.validation_share)
         if built or sizes is None:
             return built
-        context = int(configuration.scenario_table[scenario]["context_length"])
+        context = configuration.scenario_table[scenario].context_length
         values = int(row.get("length") or 0) * int(row.get("channels") or 0)
         tokens = min(context, TOKENS_PER_CASE + TOKENS_PER_VALUE * values) if values else context
         return Budget(sizes, {name: float(tokens * count) for name, count in sizes.items()}, built=False)
@@ -202,8 +203,8 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         epochs, seconds = 0.0, None
         if budget is not None:
             recipe = configuration.finetune_settings(run.model, run.scenario, run.seed)
-            epochs = planned_epochs(budget.tokens["train"], recipe)
-            work = budget.work(epochs, bool(options["evaluate"]["temperature"]))
+            epochs = planned_epochs(budget.tokens["train"], recipe.model_dump())
+            work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):
                 seconds = sum(work[step] / speeds[run.model, step] for step in missing)
         planned.append(PlannedRun(run, tuple(missing), budget, epochs, seconds))

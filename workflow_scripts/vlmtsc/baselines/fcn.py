@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import avg_pool1d, cross_entropy, log_softmax
 
 from vlmtsc.baselines.cases import BaselineData, BaselineResult
-from vlmtsc.baselines.settings import SEED
+from vlmtsc.settings import BASELINE_SEED
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def fit_fcn(data: BaselineData, threads: int = 1, limits: Limits | None = None) 
     """
     limits = limits or Limits()
     torch.set_num_threads(threads)
-    torch.manual_seed(SEED)
+    torch.manual_seed(BASELINE_SEED)
     prepare = _Preparation(data.train, limits.length)
     train, validation, test = (prepare(part) for part in (data.train, data.validation, data.test))
     labels, wanted = torch.as_tensor(data.train_labels), torch.as_tensor(data.validation_labels)
@@ -97,7 +97,7 @@ def fit_fcn(data: BaselineData, threads: int = 1, limits: Limits | None = None) 
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10, min_lr=1e-4)
     batch_size = max(2, min(16, len(train) // 10))
-    order = torch.Generator().manual_seed(SEED)
+    order = torch.Generator().manual_seed(BASELINE_SEED)
     best = (math.inf, 0, copy.deepcopy(network.state_dict()))
     epoch = steps = 0
     reason = "epochs"

@@ -10,13 +10,13 @@ import numpy as np
 
 from vlmtsc.baselines.cases import BaselineResult
 from vlmtsc.baselines.fit import measure
-from vlmtsc.baselines.settings import SEED
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.data.splits import PARTS
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
+from vlmtsc.settings import BASELINE_SEED
 from vlmtsc.table_files import write_csv
 from vlmtsc.training.record import git_revision, package_versions, peak_memory_mb
 
@@ -74,7 +74,7 @@ def write_result(
         files["record"],
         {
             **key,
-            "seed": SEED,
+            "seed": BASELINE_SEED,
             "chosen": result.chosen,
             "probabilistic": result.probabilistic,
             "validation_accuracy": validation["accuracy"],

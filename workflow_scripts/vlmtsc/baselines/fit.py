@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from vlmtsc.baselines.cases import BaselineData, BaselineResult
-from vlmtsc.baselines.settings import SERIES_BASELINES
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
+from vlmtsc.settings import SERIES_BASELINES
 
 #: Metrics that mean nothing without probabilities.
 OF_PROBABILITIES = ("log_loss", "expected_calibration_error", "brier_score", "reliability_curve")

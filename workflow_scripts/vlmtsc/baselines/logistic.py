@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from vlmtsc.baselines.cases import BaselineData, BaselineResult, all_classes
-from vlmtsc.baselines.settings import SEED
+from vlmtsc.settings import BASELINE_SEED
 
 #: Inverse penalties that are tried.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -93,7 +93,7 @@ def reduced_features(
     known = batches(fitted, np.asarray)
     reduce: Callable[[np.ndarray], np.ndarray] = np.asarray
     if known.shape[1] > LARGE:
-        components = PCA(min(COMPONENTS, *known.shape), svd_solver="randomized", random_state=SEED)
+        components = PCA(min(COMPONENTS, *known.shape), svd_solver="randomized", random_state=BASELINE_SEED)
         known = components.fit_transform(known)
         reduce = components.transform
     others = np.setdiff1d(np.arange(n_cases), fitted)

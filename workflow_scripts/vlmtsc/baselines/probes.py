@@ -17,9 +17,9 @@ from vlmtsc.examples import make_questions
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.settings import plot_file_name
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vlmtsc.baselines.cases import BaselineData, BaselineResult, one_hot
-from vlmtsc.baselines.settings import SEED
+from vlmtsc.settings import BASELINE_SEED
 
 #: Timepoints of a kernel, and so of the shortest series.
 KERNEL = 9
@@ -25,7 +25,7 @@ def fit_minirocket(data: BaselineData, threads: int = 1) -> BaselineResult:
     """
     from aeon.classification.convolution_based import MiniRocketClassifier
 
-    return _fit(data, MiniRocketClassifier(n_jobs=threads, random_state=SEED), KERNEL)
+    return _fit(data, MiniRocketClassifier(n_jobs=threads, random_state=BASELINE_SEED), KERNEL)
 
 
 def fit_multirocket_hydra(data: BaselineData, threads: int = 1) -> BaselineResult:
@@ -39,7 +39,7 @@ def fit_multirocket_hydra(data: BaselineData, threads: int = 1) -> BaselineResul
     from aeon.classification.convolution_based import MultiRocketHydraClassifier
 
     # Its kernels are laid on the first differences too, which are one timepoint shorter.
-    return _fit(data, MultiRocketHydraClassifier(n_jobs=threads, random_state=SEED), KERNEL + 1)
+    return _fit(data, MultiRocketHydraClassifier(n_jobs=threads, random_state=BASELINE_SEED), KERNEL + 1)
 
 
 def _fit(data: BaselineData, classifier: Any, shortest: int) -> BaselineResult:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlmtsc.data.series import CleanSeries, LabelledSeries
-from vlmtsc.data.settings import CleaningSettings
 from vlmtsc.errors import InputError
+from vlmtsc.settings import CleaningSettings
 
 
 @dataclass(frozen=True)

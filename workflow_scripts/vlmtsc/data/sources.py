@@ -13,9 +13,9 @@ from typing import Any
 from vlmtsc.data import archive_site, readers, wheels
 from vlmtsc.data.locations import FOLDER_SUFFIXES, WheelSource, folder_files, parse_source
 from vlmtsc.data.series import LabelledSeries
-from vlmtsc.data.settings import DownloadSettings
 from vlmtsc.errors import InputError
 from vlmtsc.files import sha256
+from vlmtsc.settings import DownloadSettings
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from vlmtsc.data.settings import SplitSettings
 from vlmtsc.errors import InputError
+from vlmtsc.settings import SplitSettings
 
 PARTS = ("train", "validation", "test")
 
@@ -62,8 +62,6 @@ def _pooled(n_cases: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _official(
     label_index: np.ndarray, n_train: int, share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not 0 < share < 1:
-        raise InputError(f"official split: validation_share is {share}; allowed is a share between 0 and 1")
     if n_train == len(label_index):
         raise InputError("official split: no TEST cases; the pooled split works without them")
     classes, counts = np.unique(label_index[:n_train], return_counts=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from vlmtsc.describe.settings import DescriptionKind, EndpointSettings
 from vlmtsc.representation.downsampling import uniform_downsample
 from vlmtsc.representation.numbers import format_decimals
+from vlmtsc.settings import DescriptionKind, EndpointSettings
 
 #: What a tokenizer may take for a special token of its own: ``<image>``, ``</s>``, ``<|im_end|>``.
 _SPECIAL = re.compile(r"<[^<>\s]{1,40}>")

@@ -17,10 +17,10 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from vlmtsc.describe.chat_request import as_paragraph, request_digest
-from vlmtsc.describe.settings import KEY_VARIABLE, URL_VARIABLE, RequestLimits
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
 from vlmtsc.progress import Progress
+from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, RequestLimits
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.describe.settings import DescriptionKind, LeakedKind
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
+from vlmtsc.settings import DescriptionKind, LeakedKind
 
 
 def write_descriptions(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.describe.settings import DescriptionKind, LeakedKind, leaked_kind
 from vlmtsc.representation.labels import label_texts, merge_labels
+from vlmtsc.settings import DescriptionKind, LeakedKind, leaked_kind
 
 
 def what_to_ask(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import detrend, find_peaks
 
-from vlmtsc.describe.settings import DescriptionKind
+from vlmtsc.settings import DescriptionKind
 
 #: A trend explains at least this share of the variance (r squared of a straight line).
 TREND_SHARE = 0.3

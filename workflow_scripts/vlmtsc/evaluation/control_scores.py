@@ -16,7 +16,7 @@ from vlmtsc.evaluation.controls import BLANK, controlled_records, controls_of
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.examples import Example
 from vlmtsc.representation.plot_store import PlotPath, plots_in
-from vlmtsc.training.settings import MemorySettings
+from vlmtsc.settings import MemorySettings
 
 #: A plot's background: a white picture is a plot without its line, so that nothing else is new to the model.
 BLANK_COLOUR = (255, 255, 255)
@@ -86,7 +86,7 @@ def score_controls(
     images = list(dict.fromkeys(question.image for question in fresh if question.image is not None))
     # A plot is looked at once for each question about it.
     vision = predictor.vision(
-        _paths(images, records, plots, scratch), cache_mb=MemorySettings.vision_cache_mb
+        _paths(images, records, plots, scratch), cache_mb=MemorySettings().vision_cache_mb
     )
     position = {name: index for index, name in enumerate(images)}
     scores = predictor.score_questions(

@@ -20,7 +20,7 @@ from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.plot_store import PlotPath
 from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled, score_examples
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings
+from vlmtsc.settings import FinetuneSettings, MemorySettings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Predictor:
     processor: Any
     representation: Representation
     settings: FinetuneSettings
-    batch_size: int = MemorySettings.evaluation_batch_size
+    batch_size: int = MemorySettings().evaluation_batch_size
 
     @classmethod
     def load(
@@ -66,7 +66,7 @@ class Predictor:
         adapter: Path,
         parameters: Mapping[str, Any],
         threads: int = 1,
-        batch_size: int = MemorySettings.evaluation_batch_size,
+        batch_size: int = MemorySettings().evaluation_batch_size,
     ) -> Predictor:
         """Load a fine-tuned model as it was trained.
 

@@ -16,7 +16,7 @@ from transformers import LlavaForConditionalGeneration
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, fault_of_sums, write_sums
 from vlmtsc.model.dropout import MaskedDropout
-from vlmtsc.training.settings import FinetuneSettings
+from vlmtsc.settings import FinetuneSettings
 
 #: The linear layers of a decoder layer by `lora_targets`.
 LINEARS = {

@@ -36,11 +36,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.settings import AssemblySettings
 from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel, token_width
 from vlmtsc.representation.plots import LinePlotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
-from vlmtsc.representation.settings import PlotSettings
+from vlmtsc.settings import AssemblySettings, PlotSettings
 
 #: LLaVA v1's conversation, as Jinja; `vlmtsc.representation.prompts.chat_text` writes the same text.
 CHAT_TEMPLATE = (

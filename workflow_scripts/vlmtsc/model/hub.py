@@ -11,7 +11,7 @@ from pathlib import Path
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, sha256
 from vlmtsc.model.files import check_files, check_processor_files
-from vlmtsc.model.settings import HubSettings
+from vlmtsc.settings import HubSettings
 
 logger = logging.getLogger(__name__)
 

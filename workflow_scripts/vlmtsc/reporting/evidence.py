@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from vlmtsc.baselines.settings import BASELINES
 from vlmtsc.evaluation.control_kinds import INTACT, LEVEL, Control
 from vlmtsc.evaluation.statistics import ALPHA, holm
 from vlmtsc.reporting.comparisons import (
@@ -21,6 +20,7 @@ from vlmtsc.reporting.comparisons import (
 )
 from vlmtsc.reporting.controls import NAMES
 from vlmtsc.reporting.tables import AccuracyTable, percent
+from vlmtsc.settings import BASELINES
 
 #: Verdicts of the paired test of the chosen scenario against the best simple method.
 WINS, LOSES, EQUAL, UNTESTED = "VLM", "simple method", "no difference", "not tested"

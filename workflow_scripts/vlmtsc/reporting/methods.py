@@ -22,7 +22,7 @@ from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
 from vlmtsc.evaluation.statistics import ALPHA, RESAMPLES
 from vlmtsc.reporting.pages import PAGES
 from vlmtsc.reporting.tables import short_count
-from vlmtsc.representation.settings import ScenarioSettings
+from vlmtsc.settings import ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
 #: Packages named with their versions: name in the records, name in the text, citation.

@@ -11,12 +11,13 @@ import numpy as np
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
+from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.budget import TokenCounter, count_all, find_smallest_factor, original_factor
 from vlmtsc.representation.labels import merge_labels
 from vlmtsc.representation.limits import fit_limits
 from vlmtsc.representation.prompts import IMAGE_TOKEN, human_turn
 from vlmtsc.representation.representation import Representation, feature_lines, representation_at_factor
-from vlmtsc.representation.settings import PlotSettings, ScenarioSettings, plot_file_name
+from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 PARTS = ("train", "validation", "test")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.settings import plot_file_name
+from vlmtsc.paths import plot_file_name
 
 PlotStore = Literal["files", "archive"]
 #: A plot's place: its own file, or an entry of the archive.

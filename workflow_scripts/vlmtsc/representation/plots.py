@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vlmtsc.representation.images import PICTURES, TilePlotter, grid
-from vlmtsc.representation.settings import PlotSettings
+from vlmtsc.settings import PlotSettings
 
 #: Of ISA-L's levels, the fastest with files no larger than Pillow's.
 COMPRESS_LEVEL = 1

@@ -12,7 +12,6 @@ import numpy as np
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
-from vlmtsc.representation.compat import check_switches_of_plot
 from vlmtsc.representation.downsampling import downsample
 from vlmtsc.representation.labels import label_texts
 from vlmtsc.representation.numbers import (
@@ -23,8 +22,8 @@ from vlmtsc.representation.numbers import (
     to_levels,
 )
 from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text
-from vlmtsc.representation.settings import SEPARATORS, PlotSettings, ScenarioSettings
 from vlmtsc.representation.statistics import format_features, format_moments
+from vlmtsc.settings import PlotSettings, ScenarioSettings, check_switches_of_plot
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Representation:
         scale = None
         if self.scenario.numbers == "scaled":
             centre, reach = np.array(self.scale_centre), np.array(self.scale_reach)
-            levels, separator = self.scenario.levels, SEPARATORS[self.scenario.separator]
+            levels, separator = self.scenario.levels, {"space": " ", "comma": ","}[self.scenario.separator]
             numbers = [format_levels(row, separator) for row in to_levels(kept, centre, reach, levels)]
             if self.scenario.scale == "told":
                 scale = describe_scale(centre, reach, levels)
@@ -221,7 +220,9 @@ class Representation:
 
     def to_json(self) -> dict[str, Any]:
         """Return this as JSON-compatible values."""
-        return dataclasses.asdict(self)
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plot = None if self.plot is None else self.plot.model_dump()
+        return content | {"scenario": self.scenario.model_dump(), "plot": plot}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Representation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.representation.representation import Representation
+from vlmtsc.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.averaging import AveragingTrainer
 from vlmtsc.training.compilation import compile_layers, set_activation_checkpointing
 from vlmtsc.training.processes import Processes, join_processes
@@ -34,7 +35,6 @@ from vlmtsc.training.record import (
     peak_memory_mb,
 )
 from vlmtsc.training.schedule import Schedule, plan_schedule
-from vlmtsc.training.settings import FinetuneSettings, MemorySettings
 from vlmtsc.training.state_files import StateSums, Stopwatch
 from vlmtsc.training.states import agreed_state, fault_of_file
 from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience_in_epochs
@@ -292,5 +292,5 @@ def _record(
         "validation_loss": kept["validation_loss"],
         "versions": package_versions(),
         "git_revision": git_revision(Path(__file__).parent),
-        "settings": asdict(settings),
+        "settings": settings.model_dump(),
     }

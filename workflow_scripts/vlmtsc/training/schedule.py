@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vlmtsc.training.settings import FinetuneSettings, count_passes
+from vlmtsc.settings import FinetuneSettings, count_passes
 
 
 @dataclass(frozen=True)

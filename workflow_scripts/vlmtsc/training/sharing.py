@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from vlmtsc.model.devices import name_gpu
 from vlmtsc.representation.breakdown import input_digest
 from vlmtsc.representation.plot_store import plots_in
 from vlmtsc.representation.representation import Representation
-from vlmtsc.training.launch import LaunchSettings
+from vlmtsc.settings import FinetuneSettings, LaunchSettings
 from vlmtsc.training.record import package_versions
-from vlmtsc.training.settings import FinetuneSettings
 from vlmtsc.training.states import fault_of_file, fault_of_folder
 
 logger = logging.getLogger(__name__)
@@ -81,13 +79,13 @@ def training_digest(
     content = {
         "inputs": input_digest(parts, representation, drawn),
         "model": digest_of_files(sorted(files)),
-        "settings": asdict(settings),
+        "settings": settings.model_dump(),
         "attention": choose_attention(settings.attention, device, context),
         "device": name_gpu() if device.type == "cuda" else device.type,
         "threads": threads,
         "code": code,
         "versions": package_versions(),
-        "launch": None if launch is None else asdict(launch),
+        "launch": None if launch is None else launch.model_dump(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

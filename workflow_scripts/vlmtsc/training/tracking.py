@@ -14,7 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback, WandbCallback
 
 from vlmtsc.errors import InputError
-from vlmtsc.training.settings import TrackingSettings
+from vlmtsc.settings import TrackingSettings
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from vlmtsc.model.answer_rows import only_rows
 from vlmtsc.model.checkpoint import autocast
 from vlmtsc.model.vision_features import VisionFeatures
 from vlmtsc.scoring import score_examples
+from vlmtsc.settings import FinetuneSettings
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
-from vlmtsc.training.settings import FinetuneSettings
 
 logger = logging.getLogger(__name__)
 

