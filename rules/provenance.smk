@@ -10,7 +10,6 @@ rule collect_provenance:
         records=run_files("run_record.json"),
         parameters=run_files("parameters.json"),
         baselines=compared_files("record.json"),
-        ledger=f"{PATHS.summary(RUN)}/ledger.csv",
     output:
         provenance=f"{PATHS.summary(RUN)}/provenance.json",
     log:
@@ -34,7 +33,7 @@ rule collect_provenance:
     shell:
         "python {params.script} --results {params.results:q} --model {wildcards.model:q} "
         "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} {params.citation} "
-        "--runs {params.runs:q} --baselines {params.baselines:q} --ledger {input.ledger:q} "
+        "--runs {params.runs:q} --baselines {params.baselines:q} "
         "--output {output.provenance:q} --log {log:q}"
 
 

@@ -98,6 +98,8 @@ def collected(
         record = write(paths.run(key), "run_record.json", run["record"])
         time = datetime.strptime(run["finished"], "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC).timestamp()
         os.utime(record, (time, time))
+        budget = {"tokens": {"train": {"total": 145, "cases": 2}}, "values_kept": 24}
+        write(paths.conversations(key), "budget.json", budget)
         write(paths.run(key), "parameters.json", {"representation": run["representation"]})
     write(paths.dataset(keys[0]), "source.json", SOURCE | changes.get("source", {}))
     write(paths.dataset(keys[0]), "facts.json", FACTS | changes.get("facts", {}))
@@ -106,8 +108,7 @@ def collected(
     for method in methods:
         record = {"baseline": method.baseline, "seed": 0, "chosen": {"epoch": 3}}
         write(paths.baseline(method), "record.json", record)
-    ledger = [{"scenario": run["scenario"], "mean tokens": "72.5", "values kept": "0"} for run in runs]
-    return collect_provenance(paths, keys, methods, ledger)
+    return collect_provenance(paths, keys, methods)
 
 
 def merged(

@@ -9,7 +9,6 @@ from vlmtsc.files import write_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.provenance import collect_provenance as collect
 from vlmtsc.script import run_script
-from vlmtsc.table_files import read_csv
 
 logger = logging.getLogger("vlmtsc.collect_provenance")
 
@@ -21,7 +20,6 @@ def collect_provenance(
     protocol: str,
     runs: list[str],
     baselines: list[BaselineKey],
-    ledger: Path,
     output: Path,
     citation: str = "",
     log: Path | None = None,
@@ -38,8 +36,6 @@ def collect_provenance(
         Finished runs as ``{scenario}/seed-{seed}``.
     baselines : list of BaselineKey
         Finished baselines of the dataset.
-    ledger : Path
-        Token usage of the scenarios (.csv).
     output : Path
         JSON to write.
     citation : str, default ""
@@ -47,10 +43,9 @@ def collect_provenance(
     log : Path, optional
         File for messages.
     """
-    usage = read_csv(ledger, dtype=str, keep_default_na=False).to_dict("records")
     pairs = (run.split("/seed-") for run in runs)
     keys = [Run(model, dataset, protocol, scenario, int(seed)) for scenario, seed in pairs]
-    content = collect(Paths(results), keys, baselines, usage, citation)
+    content = collect(Paths(results), keys, baselines, citation)
     write_json(output, content)
     logger.info("%s: %d runs, %d baselines", output, len(runs), len(baselines))
 

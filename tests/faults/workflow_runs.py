@@ -60,7 +60,7 @@ CAUSES = {
     "draw_gallery": f"results/datasets/{DATASET}/pooled/split.npz",
     "draw_downsampling": f"results/{CONVERSATIONS}/representation.json",
     "write_wrong_cases": f"results/{RUN}/predictions.csv",
-    "collect_provenance": f"results/{TABLES}/ledger.csv",
+    "collect_provenance": f"results/datasets/{DATASET}/source.json",
     "digest_model": f"results/{RUN}/run_record.json",
     "write_provenance": "results/provenance/models/tiny.json",
 }

@@ -82,11 +82,7 @@ def digest_checkpoint(checkpoint: Path) -> Record:
 
 
 def collect_provenance(
-    paths: Paths,
-    runs: Sequence[Run],
-    baselines: Sequence[BaselineKey],
-    ledger: Iterable[Mapping[str, Any]],
-    citation: str = "",
+    paths: Paths, runs: Sequence[Run], baselines: Sequence[BaselineKey], citation: str = ""
 ) -> Record:
     """Collect the provenance of one model, dataset and protocol from the results folder.
 
@@ -97,8 +93,6 @@ def collect_provenance(
         Runs of the same model, dataset and protocol, at least one.
     baselines : sequence of BaselineKey
         Baselines of the dataset.
-    ledger : iterable of mapping
-        Token usage by scenario: ``scenario``, ``mean tokens``, ``values kept``; numbers, or text as in the CSV file.
     citation : str, default ""
         The dataset's citation.
 
@@ -117,27 +111,26 @@ def collect_provenance(
         "facts": {name: facts.get(name) for name in FACTS},
         "source": read_json(Path(paths.dataset(runs[0]), "source.json")),
         "split": {"settings": split["settings"], "n_cases": split["n_cases"]},
-        "scenarios": _scenarios(paths, runs, ledger),
+        "scenarios": {
+            run.scenario: _scenario(paths, run) for run in {run.scenario: run for run in runs}.values()
+        },
         "runs": [_run(run, Path(paths.run(run), "run_record.json")) for run in runs],
         "baselines": [{name: record.get(name) for name in OF_BASELINE} for record in records],
     }
 
 
-def _scenarios(paths: Paths, runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]]) -> Record:
-    """Settings of each scenario on the dataset, with fitted and counted values."""
-    usage = {row["scenario"]: row for row in ledger}
-    scenarios: Record = {}
-    for run in runs:
-        if run.scenario not in scenarios:
-            fitted = read_json(Path(paths.run(run), "parameters.json"))["representation"]
-            counts = {
-                name.replace(" ", "_"): usage.get(run.scenario, {}).get(name)
-                for name in ("mean tokens", "values kept")
-            }
-            scenarios[run.scenario] = {
-                name: fitted[name] for name in ("scenario", "plot", "factor", "image_tokens")
-            } | {name: float(value) if value else None for name, value in counts.items()}
-    return scenarios
+def _scenario(paths: Paths, run: Run) -> Record:
+    """Settings of a scenario on the dataset, with fitted and counted values."""
+    fitted = read_json(Path(paths.run(run), "parameters.json"))["representation"]
+    # Conversations are no input of the rule: they may be removed to save space.
+    path = Path(paths.conversations(run), "budget.json")
+    budget = read_json(path) if path.is_file() else {"tokens": {}, "values_kept": None}
+    n_tokens, n_cases = (sum(part[name] for part in budget["tokens"].values()) for name in ("total", "cases"))
+    return {
+        **{name: fitted[name] for name in ("scenario", "plot", "factor", "image_tokens")},
+        "mean_tokens": n_tokens / n_cases if n_cases else None,
+        "values_kept": budget["values_kept"],
+    }
 
 
 def _run(run: Run, path: Path) -> Record:
