@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from markdown import Markdown
@@ -21,24 +19,20 @@ from vlmtsc.evaluation.control_kinds import FEW_CHANGES, IMAGE_CONTROLS, LEVEL, 
 from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
 from vlmtsc.evaluation.statistics import ALPHA, RESAMPLES
 from vlmtsc.reporting.pages import PAGES
+from vlmtsc.reporting.provenance import describe_machine
 from vlmtsc.reporting.tables import short_count
 from vlmtsc.settings import ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
-#: Packages named with their versions: name in the records, name in the text, citation.
-PACKAGES = (
-    ("python", "Python", ""),
-    ("torch", "PyTorch", " [@pytorch]"),
-    ("transformers", "transformers", " [@transformers]"),
-    ("peft", "peft", " [@peft]"),
-    ("accelerate", "accelerate", ""),
-    ("snakemake", "Snakemake", ""),
-)
-NUMBER_NAMES = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-#: Citations of the parts of an assembled model, by a word in their file names.
-PART_CITATIONS = {"smollm2": " [@smollm2]", "efficientnet": " [@efficientnet]"}
 #: A citation: ``[@key]`` or ``[@first; @second]``, as in pandoc's Markdown.
 CITATION = re.compile(r"\[(@[\w-]+(?:; ?@[\w-]+)*)\]")
+
+
+class Reference(NamedTuple):
+    """An entry of a bibliography: its BibTeX text and its fields."""
+
+    entry: str
+    fields: Mapping[str, str]
 
 
 def write_methods(provenance: Mapping[str, Any], references: Mapping[str, Reference]) -> dict[str, str]:
@@ -70,11 +64,11 @@ def write_methods(provenance: Mapping[str, Any], references: Mapping[str, Refere
     keys = cited_keys(text)
     if missing := [key for key in keys if key not in references]:
         raise InputError(f"citations without an entry in references.bib: {', '.join(missing)}")
-    cited = [references[key] for key in keys]
+    cited = {key: references[key] for key in keys}
     return {
         "methods.md": text,
         "methods.html": _to_html(text, cited),
-        "references.bib": "\n".join(reference.entry for reference in cited),
+        "references.bib": "\n".join(reference.entry for reference in cited.values()),
     }
 
 
@@ -87,12 +81,10 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
             settings = ScenarioSettings(**row["scenario"])
             scenarios.setdefault(name, {})[part["dataset"]] = row | {"settings": settings}
     modalities = {row["settings"].modality for rows in scenarios.values() for row in rows.values()}
+    image_controls = IMAGE_CONTROLS if modalities - {"numbers"} else ()
+    number_controls = NUMBER_CONTROLS if modalities - {"plot"} else ()
     baselines = [record for part in parts for record in part["baselines"]]
-    names = list(dict.fromkeys(record["baseline"] for record in baselines))
-    packages = []
-    for key, name, citation in PACKAGES:
-        versions = dict.fromkeys(each["versions"][key] for each in environments if key in each["versions"])
-        packages += [f"{name} {listed(list(versions))}{citation}"] if versions else []
+    names = _distinct(record["baseline"] for record in baselines)
     test, rest = splits._POOLED_TEST_SHARE, 1 - splits._POOLED_TEST_SHARE
     validation = rest * splits._POOLED_VALIDATION_SHARE
     return {
@@ -106,20 +98,16 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         "models": {name: _model(name, provenance) for name in provenance["models"]},
         "evaluate": provenance["configuration"]["options"]["evaluate"],
         **{"bins": BINS, "temperatures": TEMPERATURES, "resamples": RESAMPLES, "level": 1 - ALPHA},
-        **{"control_level": LEVEL, "few_changes": FEW_CHANGES},
-        "controls": [
-            *(IMAGE_CONTROLS if modalities - {"numbers"} else ()),
-            *(NUMBER_CONTROLS if modalities - {"plot"} else ()),
-        ],
+        **{"control_level": LEVEL, "few_changes": FEW_CHANGES, "dtw_windows": WINDOWS},
+        "controls": (*image_controls, *number_controls),
         "baselines": names,
         "baseline_seeds": sorted({record["seed"] for record in baselines}),
-        "dtw_windows": listed([f"{100 * share:g}" for share in WINDOWS]),
         "several_seeds": len({run["seed"] for run in runs}) > 1,
         "n_methods": len(scenarios) + len(names),
         "ranked": len(datasets) >= DATASETS_NEEDED and len(scenarios) + len(names) >= METHODS_NEEDED,
-        "packages": packages,
-        "machines": list(dict.fromkeys(_machine(each["hardware"]) for each in environments)),
-        "revisions": [f"`{name}`" for name in dict.fromkeys(run["git_revision"] for run in runs)],
+        "versions": [each["versions"] for each in environments],
+        "machines": _distinct(describe_machine(each["hardware"]) for each in environments),
+        "revisions": _distinct(f"`{run['git_revision']}`" for run in runs),
         "trainings": [run for run in runs if not run["shared_with"]],
         "short_count": short_count,
     }
@@ -138,13 +126,8 @@ def _model(name: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _machine(hardware: Mapping[str, Any]) -> str:
-    memory = f"{hardware['memory_gib']:.0f} GiB of memory"
-    if hardware["gpus"]:
-        gpus = [f"{count} {name}" for name, count in Counter(hardware["gpus"]).items()]
-        return f"{listed(gpus)} with {memory} of the host"
-    cores, threads = counted(hardware["cores"], "core"), counted(hardware["threads"], "thread")
-    return f"{hardware['processor']} ({cores}, {threads} per run, no GPU, {memory})"
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
 
 
 def _render(context: Mapping[str, Any]) -> str:
@@ -158,16 +141,15 @@ def _render(context: Mapping[str, Any]) -> str:
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def listed(words: Sequence[Any], conjunction: str = "and") -> str:
+def listed(words: Iterable[Any], conjunction: str = "and") -> str:
     """Join words: ``a``, ``a and b``, ``a, b and c``."""
     texts = [str(word) for word in words]
     return f" {conjunction} ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """Write a number with its noun: ``three datasets``, ``12 datasets``."""
-    name = NUMBER_NAMES[number] if number < len(NUMBER_NAMES) else f"{number:,}"
-    return f"{name} {one if number == 1 else many or one + 's'}"
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 dataset``, ``1,200 cases``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ranged(values: Iterable[float], write: Callable[[float], str] = "{:,.0f}".format) -> str:
@@ -182,48 +164,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds / 60:.2g} minutes"
 
 
-def _part(place: str) -> str:
-    """Name the file of ``PACKAGE==VERSION:PATH``, with its citation."""
-    cited = next((citation for word, citation in PART_CITATIONS.items() if word in place.lower()), "")
-    return f"`{re.split('[/:]', place)[-1]}`{cited}"
-
-
 ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 ENVIRONMENT.filters |= {
-    **{"listed": listed, "counted": counted, "ranged": ranged, "duration": duration, "part": _part},
+    **{"listed": listed, "counted": counted, "ranged": ranged, "duration": duration, "distinct": _distinct},
     **{"short_count": short_count, "percent": lambda share: f"{100 * share:.3g}%"},
+    # The file of ``PACKAGE==VERSION:PATH``, without folders.
+    "file_name": lambda place: re.split("[/:]", place)[-1],
     "of": lambda key, table: table[key],
 }
-
-
-@dataclass(frozen=True)
-class Reference:
-    """An entry of a bibliography: its key, BibTeX text and fields."""
-
-    key: str
-    entry: str
-    fields: Mapping[str, str]
-
-    @property
-    def link(self) -> str:
-        """Address of the work; empty if the entry has none."""
-        for name, prefix in (("doi", "https://doi.org/"), ("eprint", "https://arxiv.org/abs/"), ("url", "")):
-            if name in self.fields:
-                return prefix + self.fields[name]
-        return ""
-
-    @property
-    def text(self) -> str:
-        """Authors, title, place and year, for readers."""
-        fields = {name: re.sub("[{}]", "", value) for name, value in self.fields.items()}
-        authors = [" ".join(reversed(name.split(", "))) for name in fields.get("author", "").split(" and ")]
-        place = (fields.get(name) for name in ("journal", "booktitle", "school", "howpublished"))
-        parts = [
-            listed(authors).replace(" and others", " et al."),
-            fields.get("title"),
-            next(filter(None, place), ""),
-        ]
-        return "".join(f"{part.rstrip('.')}. " for part in [*parts, fields.get("year")] if part).strip()
 
 
 def read_references(path: Path) -> dict[str, Reference]:
@@ -240,17 +188,15 @@ def read_references(path: Path) -> dict[str, Reference]:
     for found in entry.finditer(text):
         if found[1] in references:
             raise InputError(f"{path}: {found[1]} occurs twice; allowed: each key once")
-        fields = dict(re.findall(r"(\w+) = \{(.*)\},", found[2]))
-        references[found[1]] = Reference(found[1], found[0], fields)
-    if left := entry.sub("", text).strip():
-        line = left.splitlines()[0]
-        raise InputError(f"{path}: found {line!r}; allowed: @type{{key, lines '  name = {{value}},', }}")
+        references[found[1]] = Reference(found[0], dict(re.findall(r"(\w+) = \{(.*)\},", found[2])))
+    if left := entry.sub("", text).split():
+        raise InputError(f"{path}: found {left[0]!r}; allowed: @type{{key, lines '  name = {{value}},', }}")
     return references
 
 
 def cited_keys(text: str) -> list[str]:
     """Return the keys cited in a text, each once, in the order of their first citation."""
-    return list(dict.fromkeys(re.findall(r"@([\w-]+)", " ".join(CITATION.findall(text)))))
+    return _distinct(re.findall(r"@([\w-]+)", " ".join(CITATION.findall(text))))
 
 
 def cite_dataset(name: str, citation: str, references: dict[str, Reference]) -> list[str]:
@@ -259,19 +205,18 @@ def cite_dataset(name: str, citation: str, references: dict[str, Reference]) -> 
     A work is found in `references` by its doi, arXiv number or address; an entry is added for one that is not there.
     """
     keys = []
-    for number, part in enumerate(filter(None, map(str.strip, citation.split(";"))), 1):
-        key = next((key for key, known in references.items() if _names(part, known)), "")
+    for number, work in enumerate(filter(None, map(str.strip, citation.split(";"))), 1):
+        key = next((key for key, known in references.items() if _names(work, known)), "")
         if not key:
             key = f"dataset-{re.sub(r'[^A-Za-z0-9]', '', name)}-{number}"
-            fields = {"title": f"{{{part}}}"}
-            references[key] = Reference(key, f"@misc{{{key},\n  title = {{{fields['title']}}},\n}}\n", fields)
+            references[key] = Reference(f"@misc{{{key},\n  title = {{{{{work}}}}},\n}}\n", {"title": work})
         keys.append(key)
     return keys
 
 
 def _names(text: str, reference: Reference) -> bool:
-    numbers = (reference.fields.get(name) for name in ("doi", "eprint", "url"))
-    return any(number and re.search(re.escape(number) + r"(?!\w)", text) for number in numbers)
+    identifiers = filter(None, map(reference.fields.get, ("doi", "eprint", "url")))
+    return any(re.search(re.escape(identifier) + r"(?!\w)", text) for identifier in identifiers)
 
 
 PAGE = PAGES.from_string("""\
@@ -280,21 +225,23 @@ PAGE = PAGES.from_string("""\
 {% block content %}
 {{ content }}
 <ol>
-{% for reference in references %}
-<li id="{{ reference.key }}">{{ reference.text }}
-{% if reference.link %}
-<a href="{{ reference.link }}" target="_blank" rel="noopener">{{ reference.link }}</a>
-{% endif %}
-</li>
+{% for key, (entry, fields) in references.items() %}
+{% set address = "https://doi.org/" ~ fields.doi if fields.doi else "https://arxiv.org/abs/" ~ fields.eprint
+   if fields.eprint else fields.url %}
+<li id="{{ key }}">
+{% for name in ("author", "title", "journal", "booktitle", "school", "howpublished", "year") if name in fields %}
+{{ fields[name].replace("{", "").replace("}", "") }}.
+{% endfor %}
+{% if address %}<a href="{{ address }}" target="_blank" rel="noopener">{{ address }}</a>{% endif %}</li>
 {% endfor %}
 </ol>
 {% endblock %}
 """)
 
 
-def _to_html(text: str, references: Sequence[Reference]) -> str:
+def _to_html(text: str, references: Mapping[str, Reference]) -> str:
     """Write a self-contained page; citations are numbers that link to the list of references."""
-    numbers = {reference.key: number for number, reference in enumerate(references, 1)}
+    numbers = {key: number for number, key in enumerate(references, 1)}
 
     def link(found: re.Match[str]) -> str:
         links = [f'<a href="#{key}">{numbers[key]}</a>' for key in cited_keys(found[0])]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,15 @@ def _without_credentials(value: Any) -> Any:
     return _CREDENTIALS.sub("", value) if isinstance(value, str) else value
 
 
+def describe_machine(hardware: Mapping[str, Any]) -> str:
+    """Describe the machine of a run, for readers."""
+    memory = f"{hardware['memory_gib']:.0f} GiB of memory"
+    if hardware["gpus"]:
+        gpus = (f"{count} x {name}" for name, count in Counter(hardware["gpus"]).items())
+        return f"{', '.join(gpus)}, {memory}"
+    return f"{hardware['processor']}, {hardware['cores']} cores, no GPU, {memory}"
+
+
 def _summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
     """Sentences on the number of runs, and on whether their revisions and environments agree."""
     if not runs:
@@ -233,6 +243,15 @@ def _summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
     return sentences
 
 
+#: Columns of the page's tables: name in the records, header.
+RUN_COLUMNS = {name: name for name in ("finished", "model", "dataset", "scenario", "seed")} | {
+    **{"git_revision": "revision", "environment": "environment", "recipe": "recipe"},
+    **{"wall_seconds": "seconds", "train_tokens": "tokens", "shared_with": "shared with"},
+}
+BASELINE_COLUMNS = {
+    **{"dataset": "dataset", "baseline": "baseline", "chosen": "chosen on validation", "seed": "seed"},
+    **{"wall_seconds": "seconds", "git_revision": "revision"},
+}
 PAGE = PAGES.from_string("""\
 {% extends "frame.html" %}
 {% from "tables.html" import table %}
@@ -273,11 +292,11 @@ PAGE = PAGES.from_string("""\
 {{ table(runs, ("finished", "model", "dataset", "scenario", "revision", "shared with")) }}
 
 <h2>Environments</h2>
-{{ table(environments, ("", "processor", "GPUs")) }}
+{{ table(environments, ("",)) }}
 
 <h2>Recipes</h2>
 <p>Fine-tuning settings; the seed is a property of each run.</p>
-{{ table(recipes, ("setting",)) }}
+{{ table(recipes, ("",)) }}
 
 {% if not baselines.empty %}
 <h2>Baselines</h2>
@@ -293,75 +312,41 @@ PAGE = PAGES.from_string("""\
 
 def provenance_page(provenance: Mapping[str, Any]) -> str:
     """Write the result of `merge_provenance` as a self-contained HTML page."""
-    parts = provenance["datasets"]
-    models = provenance["configuration"]["models"]
-    baselines = [_baseline_row(part["dataset"], record) for part in parts for record in part["baselines"]]
+    parts, configuration = provenance["datasets"], provenance["configuration"]
+    runs = pd.DataFrame(provenance["runs"], columns=list(RUN_COLUMNS), dtype=object)
+    baselines = pd.DataFrame(
+        [{"dataset": part["dataset"]} | record for part in parts for record in part["baselines"]],
+        columns=list(BASELINE_COLUMNS),
+        dtype=object,
+    )
+    baselines["chosen"] = [
+        ", ".join(f"{key}={value}" for key, value in (chosen or {}).items()) for chosen in baselines["chosen"]
+    ]
+    for table in (runs, baselines):
+        table["git_revision"] = table["git_revision"].str.replace(r"(?<=^.{12})[0-9a-f]+", "", regex=True)
+    environments = [
+        each["versions"] | each["hardware"] | {"gpus": ", ".join(each["hardware"]["gpus"]) or "none"}
+        for each in provenance["environments"]
+    ]
     return PAGE.render(
         title="Provenance",
         summary=provenance["summary"],
         workflow=provenance["workflow"],
         datasets={part["dataset"]: part for part in parts}.values(),
         models=provenance["models"],
-        sources={name: _leaves(models[name]["source"]) for name in provenance["models"]},
-        runs=pd.DataFrame([_run_row(run) for run in provenance["runs"]], dtype=object),
-        environments=_columns(map(_environment, provenance["environments"]), ""),
-        recipes=_columns(provenance["recipes"], "setting"),
-        baselines=pd.DataFrame(baselines, dtype=object),
-        configuration=yaml.safe_dump(
-            provenance["configuration"], sort_keys=False, allow_unicode=True, width=100
-        ),
+        sources={
+            name: pd.json_normalize(configuration["models"][name]["source"], sep=": ").iloc[0].to_dict()
+            for name in provenance["models"]
+        },
+        runs=runs.rename(columns=RUN_COLUMNS),
+        environments=_side_by_side(environments),
+        recipes=_side_by_side(provenance["recipes"]),
+        baselines=baselines.rename(columns=BASELINE_COLUMNS),
+        configuration=yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, width=100),
     )
 
 
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings: ``assemble: layers`` and its value."""
-    leaves: Record = {}
-    for key, inner in value.items():
-        name = f"{prefix}{key}"
-        if isinstance(inner, Mapping):
-            leaves |= _leaves(inner, f"{name}: ")
-        else:
-            leaves[name] = ", ".join(map(str, inner)) if isinstance(inner, list) else inner
-    return leaves
-
-
-def _columns(records: Iterable[Mapping[str, Any]], name: str) -> pd.DataFrame:
-    """Show records side by side, in columns numbered from 1."""
-    columns = {number: pd.Series(record, dtype=object) for number, record in enumerate(records, 1)}
-    order = dict.fromkeys(key for column in columns.values() for key in column.index)
-    return pd.DataFrame(columns, dtype=object).reindex(list(order)).rename_axis(name).reset_index()
-
-
-def _environment(environment: Mapping[str, Any]) -> Record:
-    hardware = environment["hardware"]
-    return {
-        **environment["versions"],
-        **{name: hardware[name] for name in ("processor", "cores", "threads")},
-        "memory, GiB": hardware["memory_gib"],
-        "GPUs": ", ".join(hardware["gpus"]) or "none",
-    }
-
-
-def _run_row(run: Mapping[str, Any]) -> Record:
-    revision = run["git_revision"]
-    return {
-        **{name: run[name] for name in ("finished", "model", "dataset", "scenario", "seed")},
-        "revision": revision[:12] + ("-dirty" if revision.endswith("-dirty") else ""),
-        **{name: run[name] for name in ("environment", "recipe")},
-        "seconds": run["wall_seconds"],
-        "tokens": run["train_tokens"],
-        "shared with": run["shared_with"] or "",
-    }
-
-
-def _baseline_row(dataset: str, record: Mapping[str, Any]) -> Record:
-    return {
-        "dataset": dataset,
-        "baseline": record["baseline"],
-        "chosen on validation": ", ".join(
-            f"{key}={value}" for key, value in (record["chosen"] or {}).items()
-        ),
-        "seed": record["seed"],
-        "seconds": record["wall_seconds"],
-        "revision": (record["git_revision"] or "")[:12],
-    }
+def _side_by_side(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Show each record as a column, numbered from 1."""
+    table = pd.DataFrame(records, index=range(1, len(records) + 1), dtype=object)
+    return table.T.rename_axis("").reset_index()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.methods import duration
+from vlmtsc.reporting.provenance import describe_machine
 from vlmtsc.reporting.tables import (
     COLUMN_TYPES,
     DONE,
@@ -54,21 +55,13 @@ def fill_section(document: Path, name: str, text: str) -> None:
         path.write_text(filled, encoding="utf-8")
 
 
-def describe_machine(record: Mapping[str, Any]) -> str:
-    """Describe the machine of a run record."""
-    hardware = record["hardware"]
-    device = ", ".join(hardware["gpus"]) or f"{hardware['processor']}, {hardware['cores']} cores, no GPU"
-    return f"{device}, {hardware['memory_gib']:.0f} GiB of memory"
-
-
 def origin(results: Path, runs: Iterable[Run], command: str) -> str:
     """Describe how results were made: command, number of runs, training time, machines and revisions."""
     paths = Paths(str(results))
     records = [read_json(Path(paths.run(run), "run_record.json")) for run in runs]
     trained = [record for record in records if not record["shared_with"]]
-    minutes = sum(record["wall_seconds"] for record in trained) / 60
-    time = f"{minutes / 60:.1f} hours" if minutes >= 120 else f"{minutes:.0f} minutes"
-    machines = sorted({describe_machine(record) for record in records})
+    time = duration(sum(record["wall_seconds"] for record in trained))
+    machines = sorted({describe_machine(record["hardware"]) for record in records})
     revisions = sorted({record["git_revision"][:12] for record in records})
     budgets = sorted({record["token_budget"] for record in records if record["token_budget"]})
     limit = (
