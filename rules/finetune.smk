@@ -38,7 +38,7 @@ rule finetune_model:
         run=run_argument,
         settings=settings_of_run,
         plots=option_of("plots"),
-        checkpoints=checkpoints_of_run,
+        checkpoints=PATHS.checkpoints(RUN),
         shared=f"{RESULTS}/shared_runs",
         tracking=f"{RESULTS}/tracking",
         launch=launch_option,

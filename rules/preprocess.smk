@@ -19,7 +19,7 @@ rule preprocess_dataset:
         mem_mb=growing(2000),
         runtime=10,
     params:
-        settings=as_argument(CONFIGURATION.cleaning_settings()),
+        settings=as_argument(CONFIGURATION.preprocess),
         script=path_of("preprocess_dataset"),
         code=code_of("preprocess_dataset"),
     shell:

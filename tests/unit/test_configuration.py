@@ -61,7 +61,7 @@ def test_only_restricts_the_runs_and_not_the_matrix() -> None:
 def test_every_row_of_the_tables_has_settings() -> None:
     configuration = configured(protocol="official")
     for name in configuration.model_table:
-        assert isinstance(configuration.finetune_settings(name, "plot", 0), FinetuneSettings)
+        assert isinstance(configuration.finetune_settings(name, 0), FinetuneSettings)
         assert configuration.model_resources(name)["threads"] >= 1
     assert configuration.models_from("hub")
     assert "cache" in configuration.request_limits()
@@ -75,8 +75,10 @@ def test_gpus_of_a_launch_are_the_fine_tunings_alone() -> None:
     configuration = default.changed(model_table={"large": row})
     assert configuration.model_resources("large")["gpu"] == 8
     assert configuration.evaluation_resources("large")["gpu"] == 1
-    assert configuration.launch_settings("large") == LaunchSettings(strategy="fsdp", processes=8, gpus=8)
-    assert default.launch_settings(default.models[0]) is None
+    assert configuration.model_table["large"].launched() == LaunchSettings(
+        strategy="fsdp", processes=8, gpus=8
+    )
+    assert default.model_table[default.models[0]].launched() is None
 
 
 def test_the_pooled_split_depends_on_nothing_else() -> None:
@@ -89,9 +91,9 @@ def test_finetune_replaces_single_keys_of_the_recipe() -> None:
     plain = configured()
     changed = configured(finetune={"lora_r": 3, "use_dora": "true"})
     model, recipe = plain.models[0], plain.model_table[plain.models[0]].recipe.model_dump()
-    assert plain.finetune_settings(model, "plot", 5).model_dump() == {"seed": 5, **recipe}
+    assert plain.finetune_settings(model, 5).model_dump() == {"seed": 5, **recipe}
     expected = {"seed": 5, **recipe, "lora_r": 3, "use_dora": True}
-    assert changed.finetune_settings(model, "plot", 5).model_dump() == expected
+    assert changed.finetune_settings(model, 5).model_dump() == expected
 
 
 def test_sources_come_in_the_configured_order() -> None:
@@ -163,7 +165,7 @@ def test_text_of_the_command_line_becomes_numbers_and_lists() -> None:
     assert configuration.datasets == ("GunPoint", "BasicMotions")
     assert configuration.seeds == (1, 2)
     assert configuration.split_settings("official").validation_share == 0.5
-    assert configuration.finetune_settings(configuration.models[0], "plot", 0).lora_r == 4
+    assert configuration.finetune_settings(configuration.models[0], 0).lora_r == 4
 
 
 def test_text_becomes_the_type_of_its_key() -> None:
@@ -274,12 +276,12 @@ def test_the_default_configuration_has_the_defaults_of_the_settings() -> None:
 def test_documented_defaults_are_those_of_a_model() -> None:
     resources = configured().model_resources("llava-1.5-7b")
     assert (resources["activation_checkpointing"], resources["vision_cache_mb"]) == (True, 8192)
-    assert configured().finetune_settings("embedded", "plot", 0).lora_targets == "all"
+    assert configured().finetune_settings("embedded", 0).lora_targets == "all"
 
 
 def test_settings_of_memory_are_no_part_of_a_recipe() -> None:
     """Their change reruns nothing."""
-    recipe = configured().finetune_settings("embedded", "plot", 0)
+    recipe = configured().finetune_settings("embedded", 0)
     assert not {*MemorySettings.model_fields} & {*FinetuneSettings.model_fields}
     for name in MemorySettings.model_fields:
         with pytest.raises(InputError, match=f"unknown key '{name}'"):

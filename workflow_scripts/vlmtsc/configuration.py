@@ -19,19 +19,14 @@ from vlmtsc.settings import (
     BASELINES,
     NAME,
     PROBES,
-    AssemblySettings,
-    CleaningSettings,
     DatasetRow,
     DownloadSettings,
     EndpointSettings,
     FinetuneSettings,
-    LaunchSettings,
     Model,
     ModelSettings,
-    ModelSource,
     Only,
     Options,
-    PartsSettings,
     PlotRow,
     PlotSettings,
     Protocol,
@@ -107,10 +102,6 @@ class Configuration(Options):
             return []
         return list(folder_files(settings.folder, dataset) or ())
 
-    def cleaning_settings(self) -> CleaningSettings:
-        """Return the treatment of series that a model cannot process as they are."""
-        return self.preprocess
-
     def split_settings(self, protocol: Protocol) -> SplitSettings:
         """Return the division of a dataset; the pooled split has no other setting, as in the paper."""
         options = {} if protocol == "pooled" else dict(self.split)
@@ -150,26 +141,6 @@ class Configuration(Options):
         """Return the models of the table that have one kind of source: assemble, hub or folder."""
         return [name for name, model in self.model_table.items() if getattr(model.source, kind) is not None]
 
-    def model_settings(self, model: str) -> ModelSource:
-        """Return the source of a model."""
-        return self.model_table[model].source
-
-    def parts_settings(self, model: str) -> PartsSettings:
-        """Return the parts that a model is assembled from."""
-        source = self.model_table[model].source.assemble
-        assert source is not None
-        return source.part(PartsSettings)
-
-    def assembly_settings(self, model: str) -> AssemblySettings:
-        """Return how a model's parts are assembled."""
-        source = self.model_table[model].source.assemble
-        assert source is not None
-        return source.part(AssemblySettings)
-
-    def launch_settings(self, model: str) -> LaunchSettings | None:
-        """Return the processes of one fine-tuning; None without a launch."""
-        return self.model_table[model].launched()
-
     def model_resources(self, model: str) -> dict[str, Any]:
         """Return what a fine-tuning requests: see `ModelSettings.job_resources`."""
         return self.model_table[model].job_resources()
@@ -179,15 +150,11 @@ class Configuration(Options):
         resources = self.model_table[model].resources
         return {**resources.model_dump(), "gpu": min(1, resources.gpu)}
 
-    def system_prompt(self, model: str) -> str:
-        """Return the text before the first ``USER:``."""
-        return self.model_table[model].system_prompt
-
     def recipe(self, model: str) -> Recipe:
         """Return the model's recipe, with single keys replaced by `finetune`."""
         return self.model_table[model].recipe.changed(**self.finetune.model_dump(exclude_unset=True))
 
-    def finetune_settings(self, model: str, scenario: str, seed: int) -> FinetuneSettings:
+    def finetune_settings(self, model: str, seed: int) -> FinetuneSettings:
         """Return the recipe and the seed of a run."""
         return FinetuneSettings(seed=seed, **dict(self.recipe(model)))
 

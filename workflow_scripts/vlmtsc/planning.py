@@ -202,7 +202,7 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         budget = budget_of(run.model, run.dataset, run.protocol, run.scenario)
         epochs, seconds = 0.0, None
         if budget is not None:
-            recipe = configuration.finetune_settings(run.model, run.scenario, run.seed)
+            recipe = configuration.finetune_settings(run.model, run.seed)
             epochs = planned_epochs(budget.tokens["train"], recipe.model_dump())
             work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):

@@ -522,6 +522,16 @@ class ModelSource(Settings):
             raise _refused(f"exactly one key of {', '.join(type(self).model_fields)}")
         return self
 
+    @property
+    def parts(self) -> PartsSettings | None:
+        """Parts of an assembled model."""
+        return self.assemble and self.assemble.part(PartsSettings)
+
+    @property
+    def assembly(self) -> AssemblySettings | None:
+        """Assembly of the parts."""
+        return self.assemble and self.assemble.part(AssemblySettings)
+
 
 class MemorySettings(Settings):
     """Memory that a job may use to be fast. Changes no result, and so reruns no step."""
