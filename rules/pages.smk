@@ -8,24 +8,6 @@ FIRST_RUN = {}
 for run in RUNS:
     FIRST_RUN.setdefault(run.model, run)
 
-# Keys that change no result; with them in the provenance, the pages would be rewritten for nothing.
-IRRELEVANT = {"tracking": True, "plots": True, "describe": True, "download": {"wheels"}}
-
-
-def resolved_configuration():
-    """The configuration with the table rows that it names, without keys that change no result."""
-    scenarios = dict.fromkeys(run.scenario for run in RUNS)
-    plots = dict.fromkeys(filter(None, map(CONFIGURATION.shown_plot, scenarios)))
-    options = CONFIGURATION.model_dump(mode="json", exclude=IRRELEVANT)
-    options["finetune"] = CONFIGURATION.finetune.model_dump(exclude_unset=True)
-    kept = {"mode": "json", "exclude": {"resources"}, "exclude_none": True}
-    return {
-        "options": options | {"describe": CONFIGURATION.endpoint_settings()},
-        "models": {name: CONFIGURATION.model_table[name].model_dump(**kept) for name in FIRST_RUN},
-        "scenarios": {name: CONFIGURATION.scenario_settings(name) for name in scenarios},
-        "plots": {name: CONFIGURATION.plot_settings(name) for name in plots},
-    }
-
 
 def with_siblings(files):
     """These files and the other outputs of their jobs: a figure's PDF along with its PNG."""

@@ -98,7 +98,7 @@ rule write_provenance:
         results=lambda wildcards: RESULTS,
         collected=lambda wildcards, input: as_argument(list(input.collected)),
         models=lambda wildcards, input: as_argument(dict(zip(FIRST_RUN, input.models, strict=True))),
-        configuration=as_argument(resolved_configuration()),
+        configuration=as_argument(CONFIGURATION.resolved()),
         controls=option_of("controls"),
         script=path_of("write_provenance"),
         code=code_of("write_provenance"),

@@ -70,6 +70,27 @@ class Configuration(Options):
         """Return the configuration without `only`."""
         return self.model_copy(update={"only": Only()})
 
+    def resolved(self) -> dict[str, Any]:
+        """Return the configuration with the table rows that it names, for the provenance.
+
+        Keys that change no result are left out: with them, pages would be rewritten for nothing.
+        """
+        scenarios = dict.fromkeys(run.scenario for run in self.runs())
+        plots = dict.fromkeys(filter(None, map(self.shown_plot, scenarios)))
+        excluded: Any = {"tracking": True, "plots": True, "describe": True, "download": {"wheels"}}
+        options = self.model_dump(mode="json", exclude=excluded)
+        options["finetune"] = self.finetune.model_dump(exclude_unset=True)
+        options["describe"] = self.endpoint_settings().model_dump(mode="json")
+        return {
+            "options": options,
+            "models": {
+                name: self.model_table[name].model_dump(mode="json", exclude={"resources"}, exclude_none=True)
+                for name in dict.fromkeys(run.model for run in self.runs())
+            },
+            "scenarios": {name: self.scenario_table[name].model_dump(mode="json") for name in scenarios},
+            "plots": {name: self.plot_table[name].model_dump(mode="json") for name in plots},
+        }
+
     def download_settings(self, dataset: str) -> DownloadSettings:
         """Return the sources of a dataset in the configured order.
 
