@@ -17,11 +17,11 @@ from vlmtsc.reporting.methods import (
     cite_dataset,
     cited_keys,
     counted,
-    duration,
     listed,
     read_references,
     write_methods,
 )
+from vlmtsc.reporting.provenance import duration
 from vlmtsc.settings import BASELINES
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from vlmtsc.evaluation.control_kinds import FEW_CHANGES, IMAGE_CONTROLS, LEVEL, 
 from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
 from vlmtsc.evaluation.statistics import ALPHA, RESAMPLES
 from vlmtsc.reporting.pages import PAGES
-from vlmtsc.reporting.provenance import describe_machine
+from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import short_count
 from vlmtsc.settings import ScenarioSettings
 
@@ -157,11 +157,6 @@ def ranged(values: Iterable[float], write: Callable[[float], str] = "{:,.0f}".fo
     ordered = sorted(values)
     low, high = write(ordered[0]), write(ordered[-1])
     return low if low == high else f"{low} to {high}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time in hours from two hours on, otherwise in minutes."""
-    return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds / 60:.2g} minutes"
 
 
 ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

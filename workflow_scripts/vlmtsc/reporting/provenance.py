@@ -217,6 +217,11 @@ def describe_machine(hardware: Mapping[str, Any]) -> str:
     return f"{hardware['processor']}, {hardware['cores']} cores, no GPU, {memory}"
 
 
+def duration(seconds: float) -> str:
+    """Write a time in hours from two hours on, otherwise in minutes."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds / 60:.2g} minutes"
+
+
 def _summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
     """Sentences on the number of runs, and on whether their revisions and environments agree."""
     if not runs:

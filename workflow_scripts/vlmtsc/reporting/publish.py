@@ -12,8 +12,7 @@ import pandas as pd
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.paths import Paths, Run
-from vlmtsc.reporting.methods import duration
-from vlmtsc.reporting.provenance import describe_machine
+from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import (
     COLUMN_TYPES,
     DONE,
@@ -127,7 +126,7 @@ def small_table(runs: pd.DataFrame) -> str:
     rows = []
     for place, group in runs.groupby(["model", "protocol", "dataset"], sort=False):
         cells = {name: accuracy_text(part) for name, part in group.groupby("scenario", sort=False)}
-        cells |= {name: f"**{text}**" for name, text in cells.items() if name == chosen[place]}
+        cells |= {name: f"**{text}**" for name, text in cells.items() if name == chosen.get(place)}
         rows.append({"dataset": place[-1], "majority %": joined(group["majority_rate"], percent)} | cells)
     return _narrow(pd.DataFrame(rows))
 
@@ -149,7 +148,7 @@ def publish_paper(results: Path, page: Path, readme: Path, command: str) -> None
             "dataset": row["dataset"],
             "published %": f"{row['published']:g} ({row['published scenario']})",
             "ours %": f"{row['ours']:.1f} ({row['scenario']})" if row["status"] == DONE else row["status"],
-            "majority %": f"{row['majority']:.1f}",
+            "majority %": f"{row['majority']:.1f}" if row["status"] == DONE else "-",
         }
         for row in best.to_dict("records")
     ]
