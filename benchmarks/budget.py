@@ -17,10 +17,10 @@ from measuring import ROOT, Row, cpu_seconds, interleaved, load, number, parse, 
 from transformers import PreTrainedTokenizerFast
 
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.splits import SETS
 from vlmtsc.representation import conversations
-from vlmtsc.representation.breakdown import token_breakdown
-from vlmtsc.representation.budget import TextsAtFactor, TokenCounter, count_all
-from vlmtsc.representation.tokens import counter_and_locator, token_counter, token_locator
+from vlmtsc.representation.conversations import token_breakdown
+from vlmtsc.representation.tokens import TextsAtFactor, TextTokens, TokenCounter, count_all
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 IMAGE_TOKENS = 49
@@ -39,7 +39,7 @@ def random_walks(cases: int, length: int) -> tuple[CleanSeries, dict[str, np.nda
         n_train=cases // 2,
     )
     parts = np.split(random.permutation(cases), [int(0.6 * cases), int(0.8 * cases)])
-    return series, dict(zip(conversations.PARTS, parts, strict=True))
+    return series, dict(zip(SETS, parts, strict=True))
 
 
 def exhaustive(
@@ -63,9 +63,8 @@ def build(
 ) -> dict[str, Any]:
     """Make the conversations of random walks; return what was found, for comparison."""
     series, split = random_walks(cases, length)
-    count, locate = (
-        (token_counter(tokenizer), token_locator(tokenizer)) if plainly else counter_and_locator(tokenizer)
-    )
+    counted = TextTokens(tokenizer)
+    located = TextTokens(tokenizer) if plainly else counted
     search = conversations.find_smallest_factor
     try:
         if plainly:
@@ -75,18 +74,18 @@ def build(
             split,
             scenario,
             PlotSettings(),
-            count_tokens=count,
+            count_tokens=counted.count,
             image_tokens=IMAGE_TOKENS,
             system_prompt="",
             eos_token=tokenizer.eos_token,
         )
     finally:
         conversations.find_smallest_factor = search
-    records = [record for part in conversations.PARTS for record in made.records[part]]
+    records = [record for part in SETS for record in made.records[part]]
     return {
         "records": records,
         "budget": made.budget,
-        "spent": token_breakdown(records, made.representation, locate),
+        "spent": token_breakdown(records, made.representation, located.locate),
     }
 
 

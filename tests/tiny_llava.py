@@ -25,7 +25,7 @@ from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.conversations import make_conversations
 from vlmtsc.representation.plots import LinePlotter, write_png
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
+from vlmtsc.representation.tokens import TextTokens, count_image_tokens, load_processor
 from vlmtsc.settings import FinetuneSettings, PlotSettings, ScenarioSettings, Switch
 
 #: What the tokenizers learn their few merges from.
@@ -209,7 +209,7 @@ def make_task(
         split,
         scenario,
         plot,
-        count_tokens=token_counter(processor.tokenizer),
+        count_tokens=TextTokens(processor.tokenizer).count,
         image_tokens=count_image_tokens(processor),
         system_prompt=system_prompt,
         eos_token=processor.tokenizer.eos_token,

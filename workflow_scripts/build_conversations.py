@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries, load_arrays
+from vlmtsc.data.splits import SETS
 from vlmtsc.describe.files import read_descriptions
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.model.files import read_checked_processor
-from vlmtsc.representation.breakdown import input_digest, token_breakdown
-from vlmtsc.representation.conversations import PARTS, make_conversations
-from vlmtsc.representation.tokens import count_image_tokens, counter_and_locator
+from vlmtsc.representation.conversations import input_digest, make_conversations, token_breakdown
+from vlmtsc.representation.tokens import TextTokens, count_image_tokens
 from vlmtsc.script import run_script
 from vlmtsc.settings import DescriptionKind, LeakedKind, PlotSettings, ScenarioSettings
 
@@ -40,63 +40,62 @@ def build_conversations(
     Parameters
     ----------
     series : Path
-        Clean series (.npz) of `preprocess_dataset`.
+        Clean series of `preprocess_dataset` (.npz).
     split : Path
-        Case indices (.npz) of `split_dataset`.
+        Case indices of `split_dataset` (.npz).
     model : Path
         Checkpoint folder; only its tokenizer and processor are read.
     scenario : ScenarioSettings
-        How a series is told to the model.
+        How a series is shown to the model.
     train, validation, test : Path
-        Conversations (.json) to write.
+        Output: conversations (JSON).
     representation : Path
-        Everything fitted (.json) to write: what encodes a new series in the same way.
+        Output: everything fitted, which encodes a new series in the same way (JSON).
     budget : Path
-        Tokens, what they are spent on, values kept, and a digest of the inputs (.json) to write.
+        Output: tokens by part of the text, values kept, and a digest of the inputs (JSON).
     plot : PlotSettings, optional
         Settings of the scenario's plot, if it has one.
     system_prompt : str, default ""
-        Put before every conversation.
+        Text before every conversation.
     descriptions : Path, optional
-        Paragraphs (.json) for the questions, where the scenario shows them.
+        Paragraphs for the questions, where the scenario shows them (JSON).
     rationales : Path, optional
-        Paragraphs (.json) that follow the answers, where the scenario trains them.
+        Paragraphs after the answers, where the scenario trains them (JSON).
     log : Path, optional
-        File for messages.
+        Log file.
     """
-    parts = load_arrays(split, PARTS)
-    asked = scenario.described_context
-    trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
+    sets = load_arrays(split, SETS)
     processor = read_checked_processor(model)
+    trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
     try:
-        count_tokens, locate = counter_and_locator(processor.tokenizer)
-        result = make_conversations(
+        tokens = TextTokens(processor.tokenizer)
+        made = make_conversations(
             CleanSeries.load(series),
-            parts,
+            sets,
             scenario,
             plot,
-            count_tokens=count_tokens,
+            count_tokens=tokens.count,
             image_tokens=count_image_tokens(processor),
             system_prompt=system_prompt,
             eos_token=processor.tokenizer.eos_token,
-            descriptions=_texts(descriptions, asked, scenario.describer, "descriptions"),
+            descriptions=_texts(descriptions, scenario.described_context, scenario.describer, "descriptions"),
             rationales=_texts(rationales, trained, scenario.describer, "rationales"),
         )
-        cases = [record for part in PARTS for record in result.records[part]]
-        spent = token_breakdown(cases, result.representation, locate)
+        records = [record for name in SETS for record in made.records[name]]
+        breakdown = token_breakdown(records, made.representation, tokens.locate)
     except InputError as error:
         raise InputError(f"{series}, scenario {scenario.name}, model {model}: {error}") from error
-    for path, part in ((train, "train"), (validation, "validation"), (test, "test")):
-        write_json(path, result.records[part])
-    result.representation.save(representation)
-    digest = input_digest(result.records, result.representation)
-    write_json(budget, result.budget | {"breakdown": spent, "input_digest": digest})
+    for path, name in zip((train, validation, test), SETS, strict=True):
+        write_json(path, made.records[name])
+    made.representation.save(representation)
+    digest = input_digest(made.records, made.representation)
+    write_json(budget, made.budget | {"breakdown": breakdown, "input_digest": digest})
     logger.info(
         "factor %d keeps %d of %d values a channel; longest case %d of %d tokens",
-        result.budget["factor"],
-        result.budget["values_kept"],
-        result.budget["n_timepoints"],
-        result.budget["longest_case"]["tokens"],
+        made.budget["factor"],
+        made.budget["values_kept"],
+        made.budget["n_timepoints"],
+        made.budget["longest_case"]["tokens"],
         scenario.context_length,
     )
 
@@ -104,7 +103,7 @@ def build_conversations(
 def _texts(
     path: Path | None, kind: DescriptionKind | LeakedKind | None, describer: str, option: str
 ) -> dict[str, str] | None:
-    """Read the paragraphs that a scenario needs; None if it needs none."""
+    """Return the paragraphs that a scenario needs; None if it needs none."""
     if (path is None) != (kind is None):
         raise InputError(
             f"--{option} {path or 'is missing'}; allowed: {'none' if kind is None else f'texts of the kind {kind}'}"

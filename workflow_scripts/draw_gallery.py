@@ -14,7 +14,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.paths import plot_file_name
 from vlmtsc.reporting.cases import first_cases
-from vlmtsc.representation.plot_store import plots_in
+from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.script import heavy_imports, run_script
 
 logger = logging.getLogger("vlmtsc.draw_gallery")

@@ -61,11 +61,10 @@ def predict_series(
         from scipy.special import softmax
 
         from vlmtsc.data.cleaning import prepare_case
-        from vlmtsc.data.unlabelled import read_unlabelled
+        from vlmtsc.data.readers import read_unlabelled
         from vlmtsc.describe.template import describe_template
         from vlmtsc.evaluation.predictions import prediction_table
         from vlmtsc.evaluation.predictor import Predictor
-        from vlmtsc.representation.conversations import question_record
         from vlmtsc.representation.plots import make_plotter, write_png
         from vlmtsc.representation.representation import Representation
         from vlmtsc.settings import CleaningSettings
@@ -108,7 +107,9 @@ def predict_series(
             for index, case in enumerate(drawn):
                 write_png(plotter.render(case), Path(folder) / f"{index}.png")
         records = [
-            question_record(identity, case, representation, f"{index}.png", paragraph)
+            representation.record(
+                identity, representation.prompt(case, description=paragraph), None, f"{index}.png"
+            )
             for index, (identity, case, paragraph) in enumerate(zip(ids, cases, paragraphs, strict=True))
         ]
         scores = predictor.score(records, plots)

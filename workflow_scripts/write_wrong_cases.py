@@ -12,8 +12,7 @@ from vlmtsc.evaluation.predictions import read_predictions
 from vlmtsc.files import atomic_path, read_json
 from vlmtsc.reporting.cases import ScoredRun, WrongCase, confidence_order
 from vlmtsc.reporting.wrong_cases import CASES, MAX_SCENARIOS, ScenarioCases, ShownCase, wrong_cases_page
-from vlmtsc.representation.conversations import record_text
-from vlmtsc.representation.plot_store import PlotPath, plots_in
+from vlmtsc.representation.plot_files import PlotPath, plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.script import run_script
 
@@ -125,7 +124,7 @@ def show_cases(
             raise InputError(f"{test}: without the case {case.id}, which has a prediction")
         record = records[case.id]
         plot, size = (None, (0, 0)) if place is None else read_plot(place, record["image"])
-        yield ShownCase(case, record_text(record, representation, with_answer=False), plot, size)
+        yield ShownCase(case, representation.record_text(record, with_answer=False), plot, size)
 
 
 def read_plot(place: PlotPath, name: str) -> tuple[bytes, tuple[int, int]]:

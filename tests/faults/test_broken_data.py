@@ -20,7 +20,7 @@ from vlmtsc.data import readers
 from vlmtsc.data.cleaning import clean_series, index_labels
 from vlmtsc.data.series import LabelledSeries, canonical_label
 from vlmtsc.errors import InputError
-from vlmtsc.representation.labels import label_texts
+from vlmtsc.representation.prompts import label_texts
 from vlmtsc.settings import CleaningSettings, DownloadSettings, PlotSettings, ScenarioSettings, SplitSettings
 
 Files = dict[str, str | bytes]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from file_server import FileServer, redirects, says_nothing, sends
 
-from vlmtsc.data import archive_site, wheels, zip_files
-from vlmtsc.data.sources import WheelStore, get_dataset
+from vlmtsc.data import download, wheels
+from vlmtsc.data.download import WheelStore, get_dataset
 from vlmtsc.errors import InputError
 from vlmtsc.settings import DownloadSettings
 
@@ -50,9 +50,9 @@ def server() -> Iterator[FileServer]:
 @pytest.fixture
 def site(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> FileServer:
     """Give the archive's site, as it is played here; limits of time are those of a test."""
-    monkeypatch.setattr(archive_site, "ARCHIVE_URL", server.url)
-    monkeypatch.setattr(archive_site, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(archive_site, "DOWNLOAD_SECONDS", 1.0)
+    monkeypatch.setattr(download, "ARCHIVE_URL", server.url)
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return server
@@ -134,9 +134,9 @@ def test_a_server_that_is_down(site: FileServer, tmp_path: Path) -> None:
 
 
 def test_from_https_nobody_is_sent_to_http() -> None:
-    request = archive_site.urllib.request.Request("https://example.org/Tiny.zip")
-    handler = archive_site._Redirects()
-    headers = archive_site.http.client.HTTPMessage()
+    request = download.urllib.request.Request("https://example.org/Tiny.zip")
+    handler = download._Redirects()
+    headers = download.http.client.HTTPMessage()
     with pytest.raises(InputError, match=r"redirected to http://example\.org/x; allowed: https"):
         handler.redirect_request(request, io.BytesIO(), 302, "Found", headers, "http://example.org/x")
 
@@ -154,13 +154,13 @@ def test_the_next_source_is_tried(site: FileServer, tmp_path: Path) -> None:
 def test_a_zip_bomb_is_stopped(site: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = zipped({"Tiny_TRAIN.ts": "0" * 10**6, "Tiny_TEST.ts": PARTS["TEST"]})
     assert len(bomb) < 2000
-    monkeypatch.setattr(archive_site, "check_zip", lambda path, name: zip_files.check_zip(path, name, 10**5))
+    monkeypatch.setattr(download, "check_zip", lambda path, name: wheels.check_zip(path, name, 10**5))
     site.answers["/Tiny.zip"] = sends(bomb)
     with pytest.raises(InputError, match=r"10000\d\d bytes unpacked; allowed: 100000"):
         fetch(tmp_path)
     (tmp_path / "bomb.zip").write_bytes(bomb)
     with pytest.raises(InputError, match=r"Tiny_TRAIN\.ts has 1000000 bytes unpacked; allowed: 100000"):
-        zip_files.read_member(tmp_path / "bomb.zip", "Tiny_TRAIN.ts", "bomb.zip", 10**5)
+        wheels.read_member(tmp_path / "bomb.zip", "Tiny_TRAIN.ts", "bomb.zip", 10**5)
 
 
 def test_a_zip_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
@@ -169,13 +169,13 @@ def test_a_zip_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
     content[place : place + 4] = (100).to_bytes(4, "little")
     (tmp_path / "bomb.zip").write_bytes(content)
     with pytest.raises(InputError, match=r"Tiny_TRAIN\.ts cannot be read"):
-        zip_files.read_member(tmp_path / "bomb.zip", "Tiny_TRAIN.ts", "bomb.zip")
+        wheels.read_member(tmp_path / "bomb.zip", "Tiny_TRAIN.ts", "bomb.zip")
 
 
 def test_a_download_is_stopped_at_its_limit(
     site: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_site, "DOWNLOAD_BYTES", 1000)
+    monkeypatch.setattr(download, "DOWNLOAD_BYTES", 1000)
     site.answers["/Tiny.zip"] = sends(bytes(10**6))
     with pytest.raises(InputError, match=r"more than 1000 bytes"):
         fetch(tmp_path)
@@ -187,7 +187,7 @@ def test_an_encrypted_file_is_said(tmp_path: Path) -> None:
         content[content.index(mark) + offset] |= 1
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.zip: a cannot be read .*encrypted"):
-        zip_files.read_member(tmp_path / "x.zip", "a", "x.zip")
+        wheels.read_member(tmp_path / "x.zip", "a", "x.zip")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_an_encrypted_file_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_the_files_of_the_dataset_are_found(members: list[str], chosen: str) -> None:
-    assert archive_site.choose_parts(members, "Tiny", "x")[0] == chosen
+    assert download.choose_parts(members, "Tiny", "x")[0] == chosen
 
 
 WHEEL = "tiny_data-1.0-py3-none-any.whl"

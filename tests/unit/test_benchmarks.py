@@ -30,9 +30,10 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Give a checkpoint, and conversations and plots of twelve series."""
     from vlmtsc.data.series import CleanSeries
-    from vlmtsc.representation.conversations import PARTS, make_conversations
+    from vlmtsc.data.splits import SETS
+    from vlmtsc.representation.conversations import make_conversations
     from vlmtsc.representation.plots import make_plotter, write_png
-    from vlmtsc.representation.tokens import count_image_tokens, load_processor, token_counter
+    from vlmtsc.representation.tokens import TextTokens, count_image_tokens, load_processor
 
     folder = tmp_path_factory.mktemp("material")
     processor = load_processor(tiny_checkpoint)
@@ -47,10 +48,10 @@ def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     parts = np.split(np.arange(12), [8, 10])
     made = make_conversations(
         series,
-        dict(zip(PARTS, parts, strict=True)),
+        dict(zip(SETS, parts, strict=True)),
         ScenarioSettings(name="both", modality="both", numbers="scaled", context_length=256),
         PlotSettings(),
-        count_tokens=token_counter(processor.tokenizer),
+        count_tokens=TextTokens(processor.tokenizer).count,
         image_tokens=count_image_tokens(processor),
         system_prompt="",
         eos_token=processor.tokenizer.eos_token,

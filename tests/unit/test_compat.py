@@ -17,11 +17,12 @@ from describe_series import describe_series
 from render_plots import render_plots
 from request_descriptions import request_descriptions
 from vlmtsc.configuration import load_configuration_files
+from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.splits import SETS
 from vlmtsc.describe.files import read_descriptions
 from vlmtsc.errors import InputError
-from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
-from vlmtsc.representation.labels import merge_labels
+from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.settings import (
     KEY_VARIABLE,
     URL_VARIABLE,
@@ -169,11 +170,11 @@ def test_no_image_token() -> None:
     )
     assert (honest.representation.image_tokens, faulty.representation.image_tokens) == (9, 0)
     assert faulty.representation.plot is None
-    for part in PARTS:
+    for part in SETS:
         for one, other in zip(honest.records[part], faulty.records[part], strict=True):
-            with_image = record_text(one, honest.representation, with_answer=True)
+            with_image = honest.representation.record_text(one, with_answer=True)
             assert with_image.count("<image>") == 1
-            assert record_text(other, faulty.representation, with_answer=True) == with_image.replace(
+            assert faulty.representation.record_text(other, with_answer=True) == with_image.replace(
                 "<image>\n", ""
             )
             assert "image" in one
@@ -190,7 +191,7 @@ def test_merged_labels_leave_nine_of_ten_digits() -> None:
     assert honest.representation.label_texts[-1] == "10"
     assert faulty.representation.classes == tuple(digits[1:])
     assert faulty.representation.label_texts == tuple(digits[1:])
-    for part in PARTS:
+    for part in SETS:
         for one, other in zip(honest.records[part], faulty.records[part], strict=True):
             assert other["label"] == ("2" if one["label"] == "0" else one["label"])
             assert other["conversations"][1]["value"] == other["label"]
@@ -239,11 +240,11 @@ def test_first_case_factor_is_the_papers_and_longer_cases_count_as_cut() -> None
     assert honest.representation.factor > 1
     assert honest.budget["original"] == faulty.budget["original"]
     assert faulty.budget["original"]["cases_cut"] > 0
-    assert max(record["tokens"] for part in PARTS for record in honest.records[part]) <= context
+    assert max(record["tokens"] for part in SETS for record in honest.records[part]) <= context
     cut = 0
-    for part in PARTS:
+    for part in SETS:
         for record in faulty.records[part]:
-            text = record_text(record, faulty.representation, with_answer=True)
+            text = faulty.representation.record_text(record, with_answer=True)
             cut += (
                 len(text) + 2 > context
             )  # the placeholder's characters and the image's tokens differ by two
@@ -329,7 +330,7 @@ def test_a_leaked_rationale_stands_in_the_questions_of_all_parts() -> None:
         scenario = settings(*compat, context_text="rationale", describer="template", context_length=9000)
         assert scenario.described_context == kind
         result = made(scenario, series(["1", "2"]), descriptions=texts)
-        for part in PARTS:
+        for part in SETS:
             for record in result.records[part]:
                 said = record["conversations"][1]["value"]
                 assert f"Rationale:A rationale of class {said}." in record["conversations"][0]["value"]

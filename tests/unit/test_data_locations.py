@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmtsc.data.locations import WheelSource, folder_files, parse_source, resolve_sources
+from vlmtsc.data.sources import WheelSource, folder_files, parse_source, resolve_sources
 from vlmtsc.data.wheels import read_wheel_hashes
 from vlmtsc.errors import InputError
 

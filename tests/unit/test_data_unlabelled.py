@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmtsc.data.unlabelled import read_unlabelled
+from vlmtsc.data.readers import read_unlabelled
 from vlmtsc.errors import InputError
 
 nan = np.nan
@@ -61,7 +61,7 @@ def test_a_folder_holds_one_series_a_file(tmp_path: Path) -> None:
         ("t1,t2\n1,2\n3,x\n", r"a\.csv, row 3, column 2: 'x'"),
         ("1,inf\n", r"a\.csv, row 1, column 2: 'inf'; allowed: a finite number"),
         ("t1,t2\n", r"a\.csv: no series; allowed: one or more rows of numbers"),
-        ("", r"a\.csv: not a readable CSV file"),
+        ("", r"a\.csv: no series; allowed: one or more rows"),
         ("1,2\n,\n", r"a\.csv, series 2: 1 channels of 0 timepoints"),
     ],
 )

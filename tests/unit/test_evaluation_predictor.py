@@ -22,7 +22,6 @@ from vlmtsc.evaluation.control_kinds import IMAGE_CONTROLS, NUMBER_CONTROLS
 from vlmtsc.evaluation.predictions import prediction_table, read_predictions, visible
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json, write_json
-from vlmtsc.representation.conversations import question_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +136,9 @@ def test_a_loaded_run_scores_as_before_without_knowing_the_answers(run: DoneRun)
     questions = []
     for record in run.task.records["test"]:
         case = int(record["id"].rpartition("-")[2])
-        questions.append(question_record(record["id"], values[case], representation, record["image"]))
+        questions.append(
+            representation.record(record["id"], representation.prompt(values[case]), None, record["image"])
+        )
     assert all("label" not in question and len(question["conversations"]) == 1 for question in questions)
     found = run.predictor().score(questions, run.task.plots)
     np.testing.assert_allclose(found, expected, atol=1e-5)

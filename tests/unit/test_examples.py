@@ -47,7 +47,7 @@ def test_only_the_answer_is_supervised(task: TinyTask, tokenizer) -> None:
     assert len({example.tokens for example in examples}) > 1
     for row, record in enumerate(records):
         text = task.representation.text(
-            record["conversations"][0]["value"].removeprefix("<image>\n"), record["conversations"][1]["value"]
+            record["conversations"][0]["value"], record["conversations"][1]["value"]
         )
         # What the library's own processor gives the model, with the image's tokens in it.
         whole = tokenizer(text.replace("<image>", "<image>" * IMAGE_TOKENS))["input_ids"]
@@ -81,7 +81,7 @@ def test_tokens_are_those_of_the_processor(task: TinyTask, checkpoint: Path) -> 
     [example, *_] = make_examples(task.records["train"], task.representation, processor.tokenizer)
     from PIL import Image
 
-    prompt = task.representation.text(record["conversations"][0]["value"].removeprefix("<image>\n"))
+    prompt = task.representation.text(record["conversations"][0]["value"])
     given = processor(text=prompt, images=Image.open(task.plots / record["image"]), return_tensors="pt")
     assert given["input_ids"][0].tolist() == example.prompt
 

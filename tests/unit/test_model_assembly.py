@@ -74,7 +74,7 @@ def test_the_folder_is_an_ordinary_checkpoint(assembled: Path, tmp_path: Path) -
     assert processor.tokenizer.pad_token_id != processor.tokenizer.eos_token_id
     assert model.lm_head.weight is model.get_input_embeddings().weight
     [plot] = random_plots(1, seed=5)
-    text = chat_text("Class: ", has_image=True)
+    text = chat_text("<image>\nClass: ")
     inputs = processor(text=text, images=plot, return_tensors="pt")
     with torch.no_grad():
         first = model(**inputs).logits[0, -1]
@@ -118,8 +118,8 @@ def test_the_chat_template_writes_the_projects_own_text(assembled: Path) -> None
     processor = load_processor(assembled)
     user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Class: "}]}
     answer = {"role": "assistant", "content": [{"type": "text", "text": "2"}]}
-    assert processor.apply_chat_template([user]) == chat_text("Class: ", has_image=True)
-    assert processor.apply_chat_template([user, answer]) == chat_text("Class: ", "2", has_image=True)
+    assert processor.apply_chat_template([user]) == chat_text("<image>\nClass: ")
+    assert processor.apply_chat_template([user, answer]) == chat_text("<image>\nClass: ", "2")
 
 
 def test_it_is_fine_tuned_like_any_other(assembled: Path, tmp_path: Path) -> None:

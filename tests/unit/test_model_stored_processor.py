@@ -16,7 +16,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.model.files import load_checked_processor, read_checked_processor
 from vlmtsc.model.stored_processor import StoredProcessor, read_stored_config, read_stored_processor
-from vlmtsc.representation.tokens import count_image_tokens, token_counter, token_locator
+from vlmtsc.representation.tokens import TextTokens, count_image_tokens
 
 TEXTS = [
     "USER: <image>\nWhich class?\n-10 7 0\nClass:  ASSISTANT: 1</s>",
@@ -40,10 +40,9 @@ def test_same_as_the_built_processor(style: str, request: pytest.FixtureRequest)
     assert isinstance(stored, StoredProcessor)
     assert count_image_tokens(stored) == count_image_tokens(built)
     assert stored.tokenizer.eos_token == built.tokenizer.eos_token
-    assert token_counter(stored.tokenizer)(TEXTS).tolist() == token_counter(built.tokenizer)(TEXTS).tolist()
-    for found, expected in zip(
-        token_locator(stored.tokenizer)(TEXTS), token_locator(built.tokenizer)(TEXTS), strict=True
-    ):
+    own, theirs = TextTokens(stored.tokenizer), TextTokens(built.tokenizer)
+    assert own.count(TEXTS).tolist() == theirs.count(TEXTS).tolist()
+    for found, expected in zip(own.locate(TEXTS), theirs.locate(TEXTS), strict=True):
         assert found.tolist() == expected.tolist()
     assert stored.tokenizer(TEXTS)["input_ids"] == built.tokenizer(TEXTS)["input_ids"]
 

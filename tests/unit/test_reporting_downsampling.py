@@ -12,7 +12,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.reporting import downsampling_figures
 from vlmtsc.reporting.downsampling_figures import MAX_CHANNELS, downsampled_forms
 from vlmtsc.representation.downsampling import downsample
-from vlmtsc.representation.representation import Representation, representation_at_factor
+from vlmtsc.representation.representation import Representation, fit_representation
 from vlmtsc.settings import ScenarioSettings
 
 SERIES = np.random.default_rng(0).normal(size=(5, 300)).cumsum(axis=1)
@@ -22,15 +22,16 @@ def fitted(used: int, **changes: object) -> Representation:
     scenario = ScenarioSettings(
         name="told", modality="numbers", numbers="decimals", plot="none", context_length=512
     )
-    return representation_at_factor(
+    return fit_representation(
         scenario.changed(**changes),  # type: ignore[arg-type]
         None,
         SERIES[None],
+        used,
         classes=["1", "2"],
         image_tokens=0,
         system_prompt="",
         eos_token="</s>",
-    )(used)
+    )
 
 
 def test_panels_hold_the_values_of_each_method() -> None:

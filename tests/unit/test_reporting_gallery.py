@@ -19,7 +19,7 @@ from vlmtsc.paths import Run
 from vlmtsc.reporting import gallery
 from vlmtsc.reporting.cases import first_cases
 from vlmtsc.reporting.gallery import CASES, MAX_CLASSES, MAX_KINDS, KindOfPlot, save_gallery
-from vlmtsc.representation.plot_store import PlotStore
+from vlmtsc.representation.plot_files import PlotStore
 from vlmtsc.settings import PlotSettings
 
 LABELS = np.array([1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 2, 0])

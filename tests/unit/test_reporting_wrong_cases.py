@@ -26,10 +26,8 @@ from vlmtsc.reporting.wrong_cases import (
     as_percent,
     wrong_cases_page,
 )
-from vlmtsc.representation.conversations import record_text
-from vlmtsc.representation.plot_store import PlotStore
-from vlmtsc.representation.prompts import human_turn
-from vlmtsc.representation.representation import Representation, representation_at_factor
+from vlmtsc.representation.plot_files import PlotStore
+from vlmtsc.representation.representation import Representation, fit_representation
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 from write_wrong_cases import write_wrong_cases
 
@@ -142,29 +140,25 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for store in stores:
         render_plots(root / "series.npz", root / store, plot, store=store)
     for name, scenario in SCENARIOS.items():
-        fitted = representation_at_factor(
+        fitted = fit_representation(
             scenario,
             plot if scenario.has_image else None,
             values[:12],
+            2 if name == "both" else 1,
             classes=CLASSES,
             image_tokens=4,
             system_prompt="A system's prompt.",
             eos_token="</s>",
-        )(2 if name == "both" else 1)
+        )
         folder = root / f"conversations/tiny/Waves/pooled/{name}"
         fitted.save(folder / "representation.json")
         records = [
-            {
-                "id": str(ids[case]),
-                **({"image": plot_file_name(case)} if scenario.has_image else {}),
-                "conversations": [
-                    {
-                        "from": "human",
-                        "value": human_turn(fitted.prompt(values[case]), has_image=scenario.has_image),
-                    },
-                    {"from": "gpt", "value": fitted.label_texts[labels[case]]},
-                ],
-            }
+            fitted.record(
+                str(ids[case]),
+                fitted.prompt(values[case]),
+                fitted.label_texts[labels[case]],
+                plot_file_name(case),
+            )
             for case in range(12, 20)
         ]
         write_json(folder / "test.json", records)
@@ -227,7 +221,7 @@ def test_whole_prompts_are_there(results: Path, tmp_path: Path) -> None:
         representation = Representation.load(folder / name / "representation.json")
         records = read_json(folder / name / "test.json")
         for case in cases:
-            prompt = record_text(records[case], representation, with_answer=False)
+            prompt = representation.record_text(records[case], with_answer=False)
             assert prompt.startswith("A system's prompt.")
             assert len(prompt) > PROMPT_SHOWN
             assert page.count(prompt) == 1

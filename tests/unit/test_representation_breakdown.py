@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tiny_llava import TinyTask, make_task
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.breakdown import SEGMENTS, input_digest, token_breakdown
+from vlmtsc.representation.conversations import SEGMENTS, input_digest, token_breakdown
 from vlmtsc.representation.numbers import format_decimals, format_levels
 from vlmtsc.representation.prompts import build_prompt, number_spans
-from vlmtsc.representation.tokens import load_processor, token_locator
+from vlmtsc.representation.tokens import TextTokens, load_processor
 
 values = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20)
 
@@ -48,7 +48,7 @@ def test_parts_add_up_to_what_was_counted(
     task = make_task(checkpoint, tmp_path, modality=modality, n_channels=2, system_prompt=system_prompt)
     records = [record for part in task.records.values() for record in part]
     tokenizer = load_processor(checkpoint).tokenizer
-    spent = token_breakdown(records, task.representation, token_locator(tokenizer))
+    spent = token_breakdown(records, task.representation, TextTokens(tokenizer).locate)
     assert tuple(spent) == SEGMENTS
     assert sum(spent.values()) == sum(record["tokens"] for record in records)
     assert spent["image"] == len(records) * task.representation.image_tokens
@@ -61,7 +61,7 @@ def test_parts_add_up_to_what_was_counted(
 
 def test_a_wrong_count_is_noticed_and_a_cut_case_ends_early(tiny_checkpoint: Path, tmp_path: Path) -> None:
     task = make_task(tiny_checkpoint, tmp_path, modality="numbers")
-    locate = token_locator(load_processor(tiny_checkpoint).tokenizer)
+    locate = TextTokens(load_processor(tiny_checkpoint).tokenizer).locate
     case = task.records["train"][0]
     cut = token_breakdown([case | {"tokens": case["tokens"] - 2}], task.representation, locate)
     assert cut == token_breakdown([case], task.representation, locate) | {"label": cut["label"]}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation import budget
-from vlmtsc.representation.budget import count_all, find_smallest_factor, original_factor
+from vlmtsc.representation import tokens as module
+from vlmtsc.representation.tokens import count_all, find_smallest_factor, original_factor
 
 
 def counter(texts: list[str]) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_factor_is_the_smallest_that_fits_all(lengths: list[list[int]], context:
 
 
 def test_chunks_do_not_matter(monkeypatch) -> None:
-    monkeypatch.setattr(budget, "CHUNK", 3)
+    monkeypatch.setattr(module, "CHUNK", 3)
     sizes = np.array([5, 1, 1, 1, 9, 1, 1, 1])
 
     def texts_at(factor: int, cases: Sequence[int]) -> list[str]:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.splits import SETS
 from vlmtsc.describe.template import describe_template
 from vlmtsc.errors import InputError
-from vlmtsc.representation.conversations import PARTS, Conversations, make_conversations, record_text
+from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.downsampling import DOWNSAMPLERS, downsample
 from vlmtsc.representation.numbers import fit_scale
 from vlmtsc.representation.plots import make_plotter
@@ -68,7 +69,7 @@ def made(
     plot: PlotSettings | None = None,
     **changes: object,
 ) -> Conversations:
-    settings = ScenarioSettings(name=scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
+    settings = ScenarioSettings(scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
     data = data or series(n_channels)
     return make_conversations(
         data,
@@ -91,7 +92,7 @@ def test_records(scenario: str, n_channels: int) -> None:
     result = made(scenario, n_channels)
     data = series(n_channels)
     context = SCENARIOS[scenario]["context_length"]
-    for part in PARTS:
+    for part in SETS:
         assert [record["id"] for record in result.records[part]] == data.case_ids[SPLIT[part]].tolist()
         for record, case in zip(result.records[part], SPLIT[part].tolist(), strict=True):
             human, reply = record["conversations"]
@@ -99,12 +100,11 @@ def test_records(scenario: str, n_channels: int) -> None:
             assert reply["value"] == str(data.label_index[case] + 1)
             assert record["label"] == CLASSES[record["label_index"]] == CLASSES[data.label_index[case]]
             assert record["label"] not in human["value"]
-            text = record_text(record, result.representation, with_answer=True)
+            text = result.representation.record_text(record, with_answer=True)
             assert text.endswith(f" ASSISTANT: {reply['value']}</s>")
             assert text.startswith("A chat. USER: ")
             assert (
-                text
-                == f"{record_text(record, result.representation, with_answer=False)} {reply['value']}</s>"
+                text == f"{result.representation.record_text(record, with_answer=False)} {reply['value']}</s>"
             )
             if scenario == "numbers":
                 assert "image" not in record
@@ -138,9 +138,9 @@ def test_new_series_are_encoded_as_the_conversations_are() -> None:
             kind = result.representation.scenario.described_context
             description = None if kind is None else describe_template(values, kind)
             question = result.representation.text(
-                result.representation.prompt(values, description=description)
+                result.representation.turn(result.representation.prompt(values, description=description))
             )
-            assert question == record_text(record, result.representation, with_answer=False)
+            assert question == result.representation.record_text(record, with_answer=False)
 
 
 def test_scale_is_fitted_to_train_alone() -> None:
@@ -154,7 +154,7 @@ def test_scale_is_fitted_to_train_alone() -> None:
 def test_budget_adds_up() -> None:
     result = made("both")
     budget = result.budget
-    for part in PARTS:
+    for part in SETS:
         tokens = [record["tokens"] for record in result.records[part]]
         assert budget["tokens"][part] == {
             "cases": len(tokens),
@@ -193,7 +193,7 @@ def test_questions_are_the_same_whatever_the_labels_are(scenario: str) -> None:
     )
     # Without downsampling, whose factor has to leave room for answers of one digit or two.
     given, changed = (made(scenario, data=d, context_length=9000) for d in (data, other))
-    for part in PARTS:
+    for part in SETS:
         for record, twin in zip(given.records[part], changed.records[part], strict=True):
             assert record["conversations"][0] == twin["conversations"][0]
             assert record["label"] != twin["label"]
@@ -216,7 +216,7 @@ def test_a_rationale_follows_the_answer_and_counts() -> None:
     )
     rationales = texts_of(series(), "rationale")
     assert rationales is not None
-    for part in PARTS:
+    for part in SETS:
         for record, other in zip(trained.records[part], plain.records[part], strict=True):
             assert record["conversations"][0] == other["conversations"][0]
             answer = other["conversations"][1]["value"]
@@ -230,7 +230,7 @@ def test_a_case_without_its_description_is_refused() -> None:
         make_conversations(
             data,
             SPLIT,
-            ScenarioSettings(name="r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
+            ScenarioSettings("r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
             PlotSettings(),
             count_tokens=count,
             image_tokens=9,
@@ -252,11 +252,11 @@ def test_too_small_a_context_is_refused_with_what_it_takes() -> None:
 
 
 def test_empty_part_is_refused() -> None:
-    with pytest.raises(InputError, match="validation has no case"):
+    with pytest.raises(InputError, match="the validation set has no case"):
         make_conversations(
             series(),
             SPLIT | {"validation": np.array([], dtype=np.int64)},
-            ScenarioSettings(name="plot", modality="plot", numbers="none"),
+            ScenarioSettings("plot", "plot", "none"),
             PlotSettings(),
             count_tokens=count,
             image_tokens=9,
@@ -273,7 +273,7 @@ def test_every_method_fits_and_is_encoded_alike(downsampling: str) -> None:
     encode = Representation.from_json(json.loads(json.dumps(result.representation.to_json())))
     for record, case in zip(result.records["test"], SPLIT["test"], strict=True):
         question = encode.text(encode.prompt(series().values[case]))
-        assert question == record_text(record, result.representation, with_answer=False)
+        assert question == result.representation.record_text(record, with_answer=False)
         kept = [len(line.split(": ")[1].split()) for line in question.splitlines() if "Dimension" in line]
         assert kept == [result.budget["values_kept"]] * 2
 
@@ -332,7 +332,5 @@ def test_the_script_draws_what_the_representation_says(tmp_path) -> None:
         found = np.asarray(Image.open(tmp_path / f"plots/case-{case:05d}.png"))
         np.testing.assert_array_equal(found, expected)
     made("numbers").representation.save(tmp_path / "numbers.json")
-    with pytest.raises(
-        InputError, match=r"numbers\.json: allowed: the representation of a scenario with a plot"
-    ):
+    with pytest.raises(InputError, match=r"numbers\.json: scenario numbers has no plot"):
         render_plots(tmp_path / "series.npz", tmp_path / "none", representation=tmp_path / "numbers.json")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vlmtsc.representation.images import (
-    PICTURES,
+    TILE_IMAGES,
     TilePlotter,
     gramian_field,
     grid,
@@ -32,14 +32,14 @@ SERIES = {
 }
 
 
-@pytest.mark.parametrize("style", sorted(PICTURES))
+@pytest.mark.parametrize("style", sorted(TILE_IMAGES))
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("name", SERIES)
 @pytest.mark.filterwarnings("error")
 def test_every_series_has_a_picture(style: str, shared: bool, name: str) -> None:
     values = SERIES[name]
     limits = (values.min(axis=1), values.max(axis=1)) if shared else None
-    plotter = TilePlotter(PICTURES[style], 308, 310, len(values), limits)
+    plotter = TilePlotter(style, 308, 310, len(values), limits)
     pixels = plotter.render(values)
     assert pixels.shape == (308, 310, 3)
     assert pixels.dtype == np.uint8
@@ -84,16 +84,16 @@ def test_spectrogram_shows_a_frequency_where_it_is() -> None:
 
 def test_shared_scale_shows_amplitude() -> None:
     wave = np.sin(np.arange(200) / 3)
-    for style in PICTURES:
-        one = TilePlotter(PICTURES[style], 60, 60, 1).render(wave[None])
-        np.testing.assert_array_equal(one, TilePlotter(PICTURES[style], 60, 60, 1).render(8 * wave[None]))
-        shared = TilePlotter(PICTURES[style], 60, 60, 1, (np.array([-8.0]), np.array([8.0])))
+    for style in TILE_IMAGES:
+        one = TilePlotter(style, 60, 60, 1).render(wave[None])
+        np.testing.assert_array_equal(one, TilePlotter(style, 60, 60, 1).render(8 * wave[None]))
+        shared = TilePlotter(style, 60, 60, 1, (np.array([-8.0]), np.array([8.0])))
         assert (shared.render(wave[None]) != shared.render(8 * wave[None])).any()
 
 
 def test_channels_have_tiles_of_their_own() -> None:
     values = np.random.default_rng(1).normal(size=(6, 50))
-    plotter = TilePlotter(PICTURES["recurrence"], 308, 310, 6)
+    plotter = TilePlotter("recurrence", 308, 310, 6)
     before = plotter.render(values)
     values[4] = np.linspace(0, 1, 50)
     changed = (before != plotter.render(values)).any(axis=2)
@@ -118,7 +118,7 @@ def test_grid(n_channels: int, tiles: tuple[int, int], panels: tuple[int, int]) 
 
 def test_many_channels_fit() -> None:
     values = np.random.default_rng(1).normal(size=(963, 20))
-    assert TilePlotter(PICTURES["gaf"], 308, 310, 963).render(values).shape == (308, 310, 3)
+    assert TilePlotter("gaf", 308, 310, 963).render(values).shape == (308, 310, 3)
 
 
 def test_values_are_scaled_clipped_and_shortened() -> None:

@@ -13,7 +13,8 @@ import render_plots
 from vlmtsc.errors import InputError
 from vlmtsc.examples import image_paths
 from vlmtsc.model.vision_features import load_pixels
-from vlmtsc.representation.plot_store import ARCHIVE, plots_in
+from vlmtsc.representation import plots
+from vlmtsc.representation.plot_files import ARCHIVE, plots_in
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.settings import PlotSettings
 from vlmtsc.training.sharing import training_digest
@@ -30,7 +31,7 @@ def stores(task: TinyTask, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     folder = tmp_path_factory.mktemp("stores")
     task.series.save(folder / "series.npz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render_plots, "CHUNK", 6)
+        patch.setattr(plots, "CHUNK", 6)
         for store, threads in (("files", 1), ("archive", 2), ("again", 1)):
             render_plots.render_plots(
                 folder / "series.npz",
@@ -70,9 +71,9 @@ def test_a_training_is_the_same_with_either_store(
     parts = {part: task.records[part] for part in ("train", "validation")}
     digests = {
         training_digest(
-            tiny_checkpoint, parts, task.representation, recipe(), plots=plots, threads=1, code="x"
+            tiny_checkpoint, parts, task.representation, recipe(), plots=folder, threads=1, code="x"
         )
-        for plots in stores.values()
+        for folder in stores.values()
     }
     assert len(digests) == 1
     assert image_paths([[]], stores["archive"]) == []

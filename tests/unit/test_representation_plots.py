@@ -11,7 +11,8 @@ from PIL import Image
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import digest_of_files
-from vlmtsc.representation.limits import fit_limits
+from vlmtsc.representation import plots
+from vlmtsc.representation.plot_files import fit_limits
 from vlmtsc.representation.plots import LinePlotter, encode_png, make_plotter
 from vlmtsc.settings import PlotSettings
 
@@ -78,7 +79,7 @@ def test_a_users_own_style_changes_nothing() -> None:
 def test_script_draws_every_case_once(tmp_path, monkeypatch, threads: int) -> None:
     import render_plots
 
-    monkeypatch.setattr(render_plots, "CHUNK", 3)
+    monkeypatch.setattr(plots, "CHUNK", 3)
     values = RANDOM.normal(size=(7, 2, 12))
     series = CleanSeries(
         values,

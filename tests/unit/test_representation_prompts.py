@@ -1,10 +1,12 @@
 """The prompts are the paper's, to the character."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text, human_turn
+from vlmtsc.representation.prompts import build_prompt, chat_text
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 
@@ -76,15 +78,10 @@ def test_scale_is_told_once_and_quotes_are_stripped() -> None:
 def test_chat_text_is_llava_v1(system: str, has_image: bool) -> None:
     opening = "A chat. " if system else ""
     image = "<image>\n" if has_image else ""
-    asked = chat_text("Class: ", has_image=has_image, system=system)
-    answered = chat_text("Class: ", "12", has_image=has_image, system=system, eos="<|im_end|>")
+    asked = chat_text(f"{image}Class: ", system=system)
+    answered = chat_text(f"{image}Class: ", "12", system=system, eos="<|im_end|>")
     assert asked == f"{opening}USER: {image}Class:  ASSISTANT:"
     assert answered == f"{asked} 12<|im_end|>"
-
-
-def test_human_turn_has_the_placeholder_iff_there_is_an_image() -> None:
-    assert human_turn("x", has_image=True) == f"{IMAGE_TOKEN}\nx"
-    assert human_turn("x", has_image=False) == "x"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +106,8 @@ def test_human_turn_has_the_placeholder_iff_there_is_an_image() -> None:
             },
             "target",
         ),
+        ({"levels": 0}, "levels"),
+        ({"context_length": 0}, "context_length"),
     ],
 )
 def test_contradicting_settings_name_the_key_and_what_is_allowed(changes: dict, key: str) -> None:
@@ -124,9 +123,7 @@ def test_plot_of_no_pixels_is_refused() -> None:
 
 def representation(**changes: object) -> Representation:
     fields = {
-        "scenario": ScenarioSettings(
-            name="both", modality="both", numbers="scaled", levels=9, separator="comma"
-        ),
+        "scenario": ScenarioSettings("both", "both", "scaled", levels=9, separator="comma"),
         "plot": PlotSettings(),
         "factor": 2,
         "scale_centre": (0.0, -1.0),
@@ -154,8 +151,8 @@ def test_representation_survives_its_file(tmp_path) -> None:
         "Given the following multi-dimensional timeseries\nScale 9: 0+-9, -1+-1\n"
         "Dimension 0: 0,4\nDimension 1: 9,9\nWhich class is the above signal from\nClass: "
     )
-    assert loaded.text("x", "2") == "USER: <image>\nx ASSISTANT: 2</s>"
-    quiet = representation(scenario=loaded.scenario.changed(scale="untold"))
+    assert loaded.text(loaded.turn("x"), "2") == "USER: <image>\nx ASSISTANT: 2</s>"
+    quiet = representation(scenario=dataclasses.replace(loaded.scenario, scale="untold"))
     assert quiet.prompt(values) == loaded.prompt(values).replace("Scale 9: 0+-9, -1+-1\n", "")
 
 
@@ -181,16 +178,12 @@ def test_inconsistent_representations_are_refused(changes: dict) -> None:
 
 
 def test_a_description_is_asked_for_where_it_is_shown_and_only_there() -> None:
-    shown = ScenarioSettings(
-        name="r", modality="both", numbers="decimals", context_text="rationale", describer="endpoint"
-    )
+    shown = ScenarioSettings("r", "both", "decimals", context_text="rationale", describer="endpoint")
     with pytest.raises(InputError, match="scenario r: context_text='rationale' needs a description"):
         representation(scenario=shown).prompt(np.zeros((2, 4)))
     with pytest.raises(InputError, match="context_text='none' takes no description"):
         representation().prompt(np.zeros((2, 4)), description="It rises.")
-    trained = ScenarioSettings(
-        name="t", modality="both", numbers="decimals", describer="template", target="answer_then_rationale"
-    )
+    trained = ScenarioSettings("t", "both", "decimals", describer="template", target="answer_then_rationale")
     assert representation(scenario=trained).answer(1, "It rises.") == "2. It rises."
     with pytest.raises(InputError, match="target='answer_then_rationale' needs a rationale"):
         representation(scenario=trained).answer(1)

@@ -11,14 +11,11 @@ from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaProcessor, Pre
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
-from vlmtsc.representation.conversations import record_text
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import (
+    TextTokens,
     count_image_tokens,
-    counter_and_locator,
     load_processor,
-    token_counter,
-    token_locator,
 )
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 
@@ -75,7 +72,7 @@ def test_counts_equal_the_processors(arguments: tuple, expected: int) -> None:
     assert count_image_tokens(made) == expected
     text = "USER: <image>\nWhich? ASSISTANT: 12</s>"
     encoded = made(text=[text], images=[Image.new("RGB", (310, 308))])
-    counted = token_counter(made.tokenizer)([text])[0] + count_image_tokens(made) - 1
+    counted = TextTokens(made.tokenizer).count([text])[0] + count_image_tokens(made) - 1
     assert counted == len(encoded["input_ids"][0])
     assert encoded["input_ids"][0][0] == made.tokenizer.bos_token_id
 
@@ -89,13 +86,13 @@ def test_image_size_that_depends_on_the_picture_is_refused() -> None:
 
 def test_tokenizer_without_the_placeholder_is_refused() -> None:
     plain = PreTrainedTokenizerFast(tokenizer_object=byte_tokenizer().backend_tokenizer, eos_token="</s>")
-    assert token_counter(plain)  # its backend has the placeholder
+    assert TextTokens(plain)  # its backend has the placeholder
     tokenizer = Tokenizer(models.WordLevel({"?": 0, "</s>": 1}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Punctuation()
     with pytest.raises(InputError, match="<image> takes 3 tokens"):
-        token_counter(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"))
+        TextTokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"))
     with pytest.raises(InputError, match="without an end token"):
-        token_counter(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+        TextTokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
 
 
 def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
@@ -127,7 +124,7 @@ def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
     loaded = load_processor(tmp_path / "model")
     for name in ("train", "validation", "test"):
         for record in json.loads(outputs[name].read_text()):
-            text = record_text(record, representation, with_answer=True)
+            text = representation.record_text(record, with_answer=True)
             ids = loaded(text=[text], images=[Image.new("RGB", (310, 308))])["input_ids"][0]
             assert len(ids) == record["tokens"] <= 200
 
@@ -159,16 +156,16 @@ def test_what_was_counted_is_located_without_tokenising_again(
 ) -> None:
     tokenizer = load_processor(request.getfixturevalue(style)).tokenizer
     texts = ["<image>\nWhich class? -10 7", "  two  blanks\n", "é [0.5, 12]"]
-    counted = token_counter(tokenizer)(texts).tolist()
     # As transformers itself gives positions.
     pairs = tokenizer(texts, return_offsets_mapping=True)["offset_mapping"]
     located = [[begin if begin < end else -1 for begin, end in offsets] for offsets in pairs]
-    count, locate = counter_and_locator(tokenizer)
-    assert count(texts).tolist() == counted
-    assert count(texts[:1]).tolist() == counted[:1]
-    assert [begins.tolist() for begins in locate([*texts, "another"])[:3]] == located
+    counted = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+    tokens = TextTokens(tokenizer)
+    assert tokens.count(texts).tolist() == counted
+    assert tokens.count(texts[:1]).tolist() == counted[:1]
+    assert [begins.tolist() for begins in tokens.locate([*texts, "another"])[:3]] == located
     monkeypatch.setattr(type(tokenizer), "backend_tokenizer", None)
-    assert [begins.tolist() for begins in locate(texts)] == located
+    assert [begins.tolist() for begins in tokens.locate(texts)] == located
 
 
 def test_a_stored_truncation_is_not_applied(tiny_checkpoint: Path) -> None:
@@ -176,4 +173,4 @@ def test_a_stored_truncation_is_not_applied(tiny_checkpoint: Path) -> None:
     text = "a text of many tokens " * 9
     whole = len(tokenizer(text)["input_ids"])
     tokenizer.backend_tokenizer.enable_truncation(5)
-    assert len(token_locator(tokenizer)([text])[0]) == whole
+    assert len(TextTokens(tokenizer).locate([text])[0]) == whole

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from vlmtsc.data.locations import folder_files, resolve_sources
+from vlmtsc.data.sources import folder_files, resolve_sources
 from vlmtsc.errors import InputError
 from vlmtsc.paths import BaselineKey, Run
 from vlmtsc.settings import (

@@ -11,8 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.conversations import record_text
-from vlmtsc.representation.plot_store import PlotPath, plots_in
+from vlmtsc.representation.plot_files import PlotPath, plots_in
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.representation.representation import Representation
 
@@ -114,7 +113,7 @@ def answer_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representa
     InputError
         If the prompt's own tokens depend on the answer, or two answers have the same tokens.
     """
-    question = "Class:"
+    question = representation.turn("Class:")
     prompt = tokenizer(representation.text(question))["input_ids"]
     answers = []
     for text in representation.label_texts:
@@ -262,7 +261,7 @@ def _tokenise(
     """Return the tokens of each record, image placeholders expanded."""
     if not records:
         return []
-    texts = [record_text(record, representation, with_answer=with_answer) for record in records]
+    texts = [representation.record_text(record, with_answer=with_answer) for record in records]
     placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     count = representation.image_tokens
     return [expand_placeholder(tokens, placeholder, count) for tokens in tokenizer(texts)["input_ids"]]

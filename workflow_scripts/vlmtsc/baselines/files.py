@@ -11,7 +11,7 @@ import numpy as np
 from vlmtsc.baselines.cases import BaselineResult
 from vlmtsc.baselines.fit import measure
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.data.splits import PARTS
+from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
@@ -33,7 +33,7 @@ def read_split(path: Path, n_cases: int) -> dict[str, np.ndarray]:
         If the parts overlap, or name a case that is not there.
     """
     with np.load(path, allow_pickle=False) as file:
-        parts = {name: file[name] for name in PARTS}
+        parts = {name: file[name] for name in SETS}
     cases = np.concatenate(list(parts.values()))
     if len(np.unique(cases)) < len(cases) or cases.min() < 0 or cases.max() >= n_cases:
         raise InputError(f"{path}: parts that overlap or leave the {n_cases} cases; allowed: disjoint parts")

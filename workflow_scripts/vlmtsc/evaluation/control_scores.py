@@ -15,7 +15,7 @@ from vlmtsc.evaluation.control_kinds import Control
 from vlmtsc.evaluation.controls import BLANK, controlled_records, controls_of
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.examples import Example
-from vlmtsc.representation.plot_store import PlotPath, plots_in
+from vlmtsc.representation.plot_files import PlotPath, plots_in
 from vlmtsc.settings import MemorySettings
 
 #: A plot's background: a white picture is a plot without its line, so that nothing else is new to the model.

@@ -25,7 +25,7 @@ from vlmtsc.evaluation.control_kinds import (
 )
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.paired import mcnemar_p_value
-from vlmtsc.representation.prompts import IMAGE_TOKEN, human_turn, number_spans
+from vlmtsc.representation.prompts import IMAGE_TOKEN, number_spans
 from vlmtsc.representation.representation import Representation
 
 #: File name of the blank plot.
@@ -192,7 +192,7 @@ def _prompt(record: Mapping[str, Any], representation: Representation) -> str:
 def _with_prompt(record: Mapping[str, Any], prompt: str, representation: Representation) -> dict[str, Any]:
     """Return a conversation with another question."""
     human, *rest = record["conversations"]
-    turn = human_turn(prompt, has_image=representation.has_image)
+    turn = representation.turn(prompt)
     return dict(record) | {"conversations": [{**human, "value": turn}, *rest]}
 
 

@@ -17,7 +17,7 @@ from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision_features import VisionFeatures
-from vlmtsc.representation.plot_store import PlotPath
+from vlmtsc.representation.plot_files import PlotPath
 from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled, score_examples
 from vlmtsc.settings import FinetuneSettings, MemorySettings

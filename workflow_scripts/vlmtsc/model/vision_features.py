@@ -12,7 +12,7 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast
-from vlmtsc.representation.plot_store import PlotPath
+from vlmtsc.representation.plot_files import PlotPath
 
 
 def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:

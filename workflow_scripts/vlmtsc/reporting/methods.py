@@ -85,15 +85,15 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
     number_controls = NUMBER_CONTROLS if modalities - {"plot"} else ()
     baselines = [record for part in parts for record in part["baselines"]]
     names = _distinct(record["baseline"] for record in baselines)
-    test, rest = splits._POOLED_TEST_SHARE, 1 - splits._POOLED_TEST_SHARE
-    validation = rest * splits._POOLED_VALIDATION_SHARE
+    test, rest = splits.POOLED_TEST_SHARE, 1 - splits.POOLED_TEST_SHARE
+    validation = rest * splits.POOLED_VALIDATION_SHARE
     return {
         **provenance,
         "datasets": list(datasets.values()),
         "split": parts[0]["split"]["settings"],
         "shares": (rest - validation, validation, test),
-        "split_seeds": (splits._POOLED_TEST_SEED, splits._POOLED_VALIDATION_SEED),
-        "official_validation_seed": splits._OFFICIAL_VALIDATION_SEED,
+        "split_seeds": (splits.POOLED_TEST_SEED, splits.POOLED_VALIDATION_SEED),
+        "official_validation_seed": splits.OFFICIAL_VALIDATION_SEED,
         "scenarios": scenarios,
         "models": {name: _model(name, provenance) for name in provenance["models"]},
         "evaluate": provenance["configuration"]["options"]["evaluate"],

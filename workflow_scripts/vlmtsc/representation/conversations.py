@@ -2,42 +2,120 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
+from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.paths import plot_file_name
-from vlmtsc.representation.budget import TokenCounter, count_all, find_smallest_factor, original_factor
-from vlmtsc.representation.labels import merge_labels
-from vlmtsc.representation.limits import fit_limits
-from vlmtsc.representation.prompts import IMAGE_TOKEN, human_turn
-from vlmtsc.representation.representation import Representation, feature_lines, representation_at_factor
+from vlmtsc.representation.plot_files import fit_limits
+from vlmtsc.representation.prompts import IMAGE_TOKEN, number_spans
+from vlmtsc.representation.representation import Representation, feature_lines, fit_representation
+from vlmtsc.representation.tokens import (
+    CHUNK,
+    TokenCounter,
+    TokenLocator,
+    count_all,
+    find_smallest_factor,
+    original_factor,
+)
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 
-PARTS = ("train", "validation", "test")
+#: Parts of a text whose tokens are counted separately.
+SEGMENTS = ("system_prompt", "image", "numbers", "text", "label")
+#: Settings that only shape prompts and plots, which are compared themselves.
+_SEEN_IN_PROMPTS = ("name", "context_length", "downsampling", "factor", "plot")
 
 
 @dataclass(frozen=True)
 class Conversations:
-    """What one scenario makes of a dataset.
+    """The conversations of one scenario of a dataset.
 
-    Parameters
+    Attributes
     ----------
     records : dict of str to list of dict
-        By part (train, validation, test), in the order of the split's indices.
+        By set (train, validation, test), in the order of the split's indices.
     representation : Representation
     budget : dict
-        Tokens and values, see `token_budget`.
+        Tokens and values: `values_kept` are timepoints per channel as text (0 without numbers), `headroom` the tokens
+        of the context that the longest case leaves, `training_tokens` those of one epoch, `original` the factor of the
+        paper's code and the cases it would cut (None unless numbers are decimals).
     """
 
     records: dict[str, list[dict[str, Any]]]
     representation: Representation
     budget: dict[str, Any]
+
+
+class _CaseTexts:
+    """Prompt, answer and text of each case, at one downsampling factor at a time.
+
+    Parameters
+    ----------
+    series : CleanSeries
+    fit : callable
+        Factor to representation.
+    descriptions, rationales : mapping of str to str or None
+        By case identifier.
+    """
+
+    def __init__(
+        self,
+        series: CleanSeries,
+        fit: Callable[[int], Representation],
+        descriptions: Mapping[str, str] | None,
+        rationales: Mapping[str, str] | None,
+    ) -> None:
+        self._series, self._fit = series, fit
+        self._descriptions, self._rationales = descriptions, rationales
+        self._ids = series.case_ids.tolist()
+        self._features: dict[int, list[str] | None] = {}  # of the full series: the same at every factor
+        self.representation = fit(1)
+        self._prompts: dict[int, str] = {}
+
+    def at(self, factor: int) -> Self:
+        """Change the factor; each is left behind, so that one's prompts are kept."""
+        if factor != self.representation.factor:
+            self.representation, self._prompts = self._fit(factor), {}
+        return self
+
+    def prompt(self, case: int) -> str:
+        if case not in self._prompts:
+            values = self._series.values[case]
+            if case not in self._features:
+                context = self.representation.scenario.context_text
+                self._features[case] = feature_lines(values, context)
+            description = None if self._descriptions is None else self._descriptions[self._ids[case]]
+            self._prompts[case] = self.representation.prompt(
+                values, statistics=self._features[case], description=description
+            )
+        return self._prompts[case]
+
+    def answer(self, case: int) -> str:
+        rationale = None if self._rationales is None else self._rationales[self._ids[case]]
+        return self.representation.answer(int(self._series.label_index[case]), rationale)
+
+    def text(self, case: int) -> str:
+        turn = self.representation.turn(self.prompt(case))
+        return self.representation.text(turn, self.answer(case))
+
+    def record(self, case: int, tokens: int) -> dict[str, Any]:
+        """Return a case in LLaVA's format, with its label and tokens."""
+        index = int(self._series.label_index[case])
+        record = self.representation.record(
+            self._ids[case], self.prompt(case), self.answer(case), plot_file_name(case)
+        )
+        label = self.representation.classes[index]
+        return record | {"label": label, "label_index": index, "tokens": tokens}
 
 
 def make_conversations(
@@ -59,7 +137,7 @@ def make_conversations(
     ----------
     series : CleanSeries
     split : mapping of str to ndarray of int64
-        Case indices of train, validation and test. The number scale is fitted to train alone; the factor has
+        Case indices of the train, validation and test sets. The number scale is fitted to train alone; the factor has
         to suit the longest case of all three, since no case is ever cut.
     scenario : ScenarioSettings
     plot : PlotSettings or None
@@ -67,31 +145,37 @@ def make_conversations(
     count_tokens : callable
         Tokens of each text, special tokens included, with the image placeholder as one.
     image_tokens : int
-        Tokens of one image in the model.
+        Tokens of one image.
     system_prompt, eos_token : str
     descriptions, rationales : mapping of str to str, optional
-        By case identifier, the paragraphs that the questions hold, and those that follow the answers; where
-        the scenario has them.
+        By case identifier, the paragraphs in the questions and after the answers, where the scenario has them.
 
     Raises
     ------
     InputError
-        If a part has no case, a case has no description, not even one value of each channel fits the context, or
-        a case does not with the scenario's own factor.
+        If a set has no case, a case has no description, not even one value of each channel fits the context, or a case
+        does not with the scenario's own factor.
 
     Notes
     -----
-    With the switch `first_case_factor` the factor is the original's, and a longer case counts as the tokens that
-    are left of it: `vlmtsc.examples` cuts it.
+    With the switch `first_case_factor` the factor is the original's, and a longer case counts as the tokens that remain
+    after it is cut, when it is tokenised for training and evaluation.
     """
     if scenario.restores("merged_labels"):
         series = merge_labels(series)
-    for part in PARTS:
-        if len(split[part]) == 0:
-            raise InputError(f"split: the part {part} has no case; allowed: one or more")
-    cases = np.concatenate([split[part] for part in PARTS])
+    for name in SETS:
+        if len(split[name]) == 0:
+            raise InputError(f"split: the {name} set has no case; allowed: one or more")
+    cases = np.concatenate([split[name] for name in SETS]).tolist()
+    for texts in (descriptions, rationales):
+        missing = [] if texts is None else sorted({*series.case_ids[cases].tolist()} - set(texts))
+        if missing:
+            raise InputError(
+                f"no description of {missing[0]} ({len(missing)} missing); allowed: one for each case"
+            )
     shared = plot is not None and scenario.has_image and plot.axis_limits == "shared"
-    at_factor = representation_at_factor(
+    fit = partial(
+        fit_representation,
         scenario,
         plot,
         series.values[split["train"]],
@@ -101,51 +185,19 @@ def make_conversations(
         eos_token=eos_token,
         limits=fit_limits(series.values[: series.n_train]) if shared else None,
     )
-    ids = series.case_ids.tolist()
-    for texts in (descriptions, rationales):
-        missing = [] if texts is None else sorted({ids[case] for case in cases} - set(texts))
-        if missing:
-            raise InputError(
-                f"no description of {missing[0]} ({len(missing)} missing); allowed: one for each case"
-            )
-    statistics: dict[int, list[str] | None] = {}
-    fitted: dict[int, Representation] = {}
-    questions: dict[int, str] = {}
-
-    def question(factor: int, case: int) -> str:
-        if factor not in fitted:
-            fitted.clear()  # factors are tried in order and left behind
-            questions.clear()
-            fitted[factor] = at_factor(factor)
-        if case in questions:
-            return questions[case]
-        # Features are those of the full series: the same at every factor.
-        if case not in statistics:
-            statistics[case] = feature_lines(series.values[case], scenario.context_text)
-        questions[case] = fitted[factor].prompt(
-            series.values[case],
-            statistics=statistics[case],
-            description=None if descriptions is None else descriptions[ids[case]],
-        )
-        return questions[case]
-
-    def answer(factor: int, case: int) -> str:
-        rationale = None if rationales is None else rationales[ids[case]]
-        return fitted[factor].answer(int(series.label_index[case]), rationale)
+    case_texts = _CaseTexts(series, fit, descriptions, rationales)
 
     def texts_at(factor: int, positions: Sequence[int]) -> list[str]:
-        texts = []
-        for case in cases[list(positions)].tolist():
-            prompt = question(factor, case)
-            texts.append(fitted[factor].text(prompt, answer(factor, case)))
-        return texts
+        case_texts.at(factor)
+        return [case_texts.text(cases[position]) for position in positions]
 
     def count_with_image(texts: list[str]) -> np.ndarray:
         return count_tokens(texts) + (image_tokens - 1 if scenario.has_image else 0)
 
+    count_at = partial(count_all, texts_at, count_with_image, n_cases=len(cases))
     theirs = None
-    if scenario.numbers == "decimals":  # the only format that the original has
-        first = question(1, int(split["train"][0]))
+    if scenario.numbers == "decimals":  # the only format of the original
+        first = case_texts.at(1).prompt(cases[0])
         whole, beside = count_tokens([first, re.sub(r"\[.*?\]", "", first, count=1)]).tolist()
         theirs = original_factor(whole, beside, scenario.context_length)
     if scenario.restores("first_case_factor"):
@@ -156,8 +208,7 @@ def make_conversations(
                 f"{beside + 6} or more"
             )
         factor = theirs
-        whole_lengths = count_all(texts_at, count_with_image, factor, len(cases))
-        tokens = np.minimum(whole_lengths, scenario.context_length)
+        tokens = np.minimum(count_at(factor), scenario.context_length)
     elif scenario.factor == "auto":
         factor, tokens = find_smallest_factor(
             texts_at,
@@ -168,131 +219,41 @@ def make_conversations(
         )
     else:
         factor = scenario.factor
-        tokens = count_all(texts_at, count_with_image, factor, len(cases))
+        tokens = count_at(factor)
         longest = int(tokens.argmax())
         if tokens[longest] > scenario.context_length:
-            case = series.case_ids[cases[longest]]
             raise InputError(
-                f"factor={factor}: the longest case, {case}, takes {tokens[longest]} tokens; "
-                f"allowed: {scenario.context_length} (context_length), a larger factor, or factor=auto"
+                f"factor={factor}: the longest case, {series.case_ids[cases[longest]]}, "
+                f"takes {tokens[longest]} tokens; allowed: {scenario.context_length} (context_length), "
+                "a larger factor, or factor=auto"
             )
-    records = [
-        _record(series, case, question(factor, case), answer(factor, case), fitted[factor], int(taken))
-        for case, taken in zip(cases.tolist(), tokens, strict=True)
-    ]
-    representation = fitted[factor]
-    budget = token_budget(records, {part: len(split[part]) for part in PARTS}, representation)
+    case_texts.at(factor)
+    records = [case_texts.record(case, taken) for case, taken in zip(cases, tokens.tolist(), strict=True)]
+    representation = case_texts.representation
+    ends = np.cumsum([len(split[name]) for name in SETS]).tolist()
+    by_set = {name: records[end - len(split[name]) : end] for name, end in zip(SETS, ends, strict=True)}
+    budget = _token_budget(by_set, representation)
     if scenario.numbers == "decimals":
         cut = None
         if theirs is not None:
-            # Often the same factor, whose lengths are known (those of the switch are cut, so they are counted).
+            # Often the same factor, whose lengths are known (unless the switch has cut them).
             known = theirs == factor and not scenario.restores("first_case_factor")
-            lengths = tokens if known else count_all(texts_at, count_with_image, theirs, len(cases))
+            lengths = tokens if known else count_at(theirs)
             cut = int(np.count_nonzero(lengths > scenario.context_length))
         budget["original"] = {"factor": theirs, "cases_cut": cut}
-    bounds = np.cumsum([0] + [len(split[part]) for part in PARTS])
-    parts = {part: records[bounds[i] : bounds[i + 1]] for i, part in enumerate(PARTS)}
-    return Conversations(parts, representation, budget)
+    return Conversations(by_set, representation, budget)
 
 
-def _record(
-    series: CleanSeries, case: int, prompt: str, answer: str, representation: Representation, tokens: int
+def _token_budget(
+    by_set: Mapping[str, Sequence[Mapping[str, Any]]], representation: Representation
 ) -> dict[str, Any]:
-    """Return one case in LLaVA's format, with its label and tokens beside it."""
-    index = int(series.label_index[case])
-    return {
-        "id": str(series.case_ids[case]),
-        **({"image": plot_file_name(case)} if representation.has_image else {}),
-        "conversations": [
-            {"from": "human", "value": human_turn(prompt, has_image=representation.has_image)},
-            {"from": "gpt", "value": answer},
-        ],
-        "label": representation.classes[index],
-        "label_index": index,
-        "tokens": tokens,
-    }
-
-
-def record_text(record: Mapping[str, Any], representation: Representation, *, with_answer: bool) -> str:
-    """Return the text of a record that the tokenizer is given.
-
-    Parameters
-    ----------
-    record : mapping
-        An element of train.json, validation.json or test.json.
-    representation : Representation
-        The one stored beside it.
-    with_answer : bool
-        Without, the text ends after ``ASSISTANT:``.
-    """
-    turns = [turn["value"] for turn in record["conversations"]]
-    prompt = turns[0].removeprefix(f"{IMAGE_TOKEN}\n") if representation.has_image else turns[0]
-    return representation.text(prompt, turns[1] if with_answer else None)
-
-
-def question_record(
-    identity: str,
-    values: np.ndarray,
-    representation: Representation,
-    image: str,
-    description: str | None = None,
-) -> dict[str, Any]:
-    """Return a conversation that ends with the question: a series whose class is not known.
-
-    Parameters
-    ----------
-    identity : str
-    values : ndarray of float64, shape (n_channels, n_timepoints)
-    representation : Representation
-    image : str
-        File name of the series' plot, used if the scenario shows one.
-    description : str, optional
-        The paragraph about the series, if the scenario's question holds one.
-    """
-    prompt = representation.prompt(values, description=description)
-    question = human_turn(prompt, has_image=representation.has_image)
-    return {
-        "id": identity,
-        **({"image": image} if representation.has_image else {}),
-        "conversations": [{"from": "human", "value": question}],
-    }
-
-
-def token_budget(
-    records: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], representation: Representation
-) -> dict[str, Any]:
-    """Return what a scenario costs, and what it keeps of a series.
-
-    Parameters
-    ----------
-    records : sequence of mapping
-        The records of all parts, one part after the other.
-    sizes : mapping of str to int
-        Records of each part, in that order.
-    representation : Representation
-
-    Returns
-    -------
-    dict
-        `values_kept` counts timepoints of each channel as text (0 without numbers); `headroom` is what the
-        longest case leaves of the context; `training_tokens` is one epoch's.
-    """
-    tokens = np.array([record["tokens"] for record in records])
-    longest = records[int(tokens.argmax())]
-    context = representation.scenario.context_length
-    by_part = {}
-    start = 0
-    for part, size in sizes.items():
-        own = tokens[start : start + size]
-        start += size
-        by_part[part] = {
-            "cases": size,
-            "total": int(own.sum()),
-            "min": int(own.min()),
-            "mean": round(float(own.mean()), 2),
-            "max": int(own.max()),
-        }
+    """Return the tokens of a scenario and the values that it keeps (see `Conversations`)."""
+    tokens = {name: np.array([record["tokens"] for record in records]) for name, records in by_set.items()}
+    longest = max(
+        (record for records in by_set.values() for record in records), key=lambda record: record["tokens"]
+    )
     kept = -(-representation.n_timepoints // representation.factor)
+    context = representation.scenario.context_length
     return {
         "context_length": context,
         "image_tokens": representation.image_tokens,
@@ -300,9 +261,104 @@ def token_budget(
         "n_channels": representation.n_channels,
         "n_timepoints": representation.n_timepoints,
         "values_kept": kept if representation.scenario.has_numbers else 0,
-        "tokens": by_part,
+        "tokens": {
+            name: {
+                "cases": len(own),
+                "total": int(own.sum()),
+                "min": int(own.min()),
+                "mean": round(float(own.mean()), 2),
+                "max": int(own.max()),
+            }
+            for name, own in tokens.items()
+        },
         "longest_case": {"id": longest["id"], "tokens": longest["tokens"]},
         "headroom": context - longest["tokens"],
-        "training_tokens": by_part["train"]["total"],
+        "training_tokens": int(tokens["train"].sum()),
         "original": None,
     }
+
+
+def token_breakdown(
+    records: Sequence[Mapping[str, Any]], representation: Representation, locate: TokenLocator
+) -> dict[str, int]:
+    """Return the tokens of all cases by part of the text; a token belongs to the part in which it begins.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        Conversations with their answers.
+    representation : Representation
+        The one stored beside them.
+    locate : callable
+
+    Returns
+    -------
+    dict of str to int
+        By `SEGMENTS`; the sum is the tokens of all cases. `label` is everything after ``ASSISTANT:``, end token
+        included; `text` the rest: the template's words and a begin token.
+
+    Raises
+    ------
+    InputError
+        If a case has fewer tokens than were counted.
+    """
+    totals = np.zeros(len(SEGMENTS), dtype=np.int64)
+    for start in range(0, len(records), CHUNK):
+        chunk = records[start : start + CHUNK]
+        texts = [representation.record_text(record, with_answer=True) for record in chunk]
+        for record, text, begins in zip(chunk, texts, locate(texts), strict=True):
+            spans = _spans(record, text, representation)
+            edges = np.array([edge for begin, end, _ in spans for edge in (begin, end)])
+            codes = np.full(len(edges) + 1, SEGMENTS.index("text"))
+            codes[1::2] = [SEGMENTS.index(name) for _, _, name in spans]
+            found = codes[np.searchsorted(edges, begins, side="right")]
+            repeats = np.where(found == SEGMENTS.index("image"), representation.image_tokens, 1)
+            found = np.repeat(found, repeats)
+            if len(found) < record["tokens"]:
+                raise InputError(f"case {record['id']}: {len(found)} tokens, but {record['tokens']} counted")
+            # A case that is longer than was counted is cut at its end.
+            totals += np.bincount(found[: record["tokens"]], minlength=len(SEGMENTS))
+    return dict(zip(SEGMENTS, totals.tolist(), strict=True))
+
+
+def _spans(
+    record: Mapping[str, Any], text: str, representation: Representation
+) -> list[tuple[int, int, str]]:
+    """Return begin, end and name of the parts other than `text`, in order and without overlap."""
+    answer = len(representation.record_text(record, with_answer=False))
+    human = record["conversations"][0]["value"]
+    turn = text.rindex(human, 0, answer)
+    spans = [(0, len(representation.system_prompt), "system_prompt")]
+    if representation.has_image:
+        spans.append((turn, turn + len(IMAGE_TOKEN), "image"))
+    numbers = number_spans(human, representation.scenario.numbers, representation.n_channels)
+    spans += [(turn + begin, turn + end, "numbers") for begin, end in numbers]
+    return [*spans, (answer, len(text), "label")]
+
+
+def input_digest(
+    by_set: Mapping[str, Sequence[Mapping[str, Any]]], representation: Representation, plots: str = ""
+) -> str:
+    """Return a SHA-256 of a model's inputs and targets, 64 hexadecimal digits.
+
+    Equal for two scenarios of one dataset and model exactly if questions, answers and plots are equal, whatever their
+    names, context lengths and downsampling methods.
+
+    Parameters
+    ----------
+    by_set : mapping of str to sequence of mapping
+        Conversations of each set.
+    representation : Representation
+        The one stored beside them.
+    plots : str
+        Digest of the plots; empty if it is compared elsewhere, or there are none.
+    """
+    content = representation.to_json()
+    scenario = {key: value for key, value in content["scenario"].items() if key not in _SEEN_IN_PROMPTS}
+    settings = {key: value for key, value in content.items() if key not in _SEEN_IN_PROMPTS}
+    shown = {
+        name: [[record["id"], record.get("image"), record["conversations"]] for record in records]
+        for name, records in by_set.items()
+    }
+    whole = {"settings": settings | {"scenario": scenario}, "parts": shown, "plots": plots}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -1,18 +1,23 @@
-"""Fewer timepoints, so that a series fits the context.
+"""Downsampling methods, so that a series fits the context.
 
-Every method keeps exactly ``ceil(n_timepoints / factor)`` values of each channel, whatever the series: what a
-scenario costs depends on the factor, not on the method. Factor 1 keeps a series as it is.
+Every method keeps exactly ``ceil(n_timepoints / factor)`` values of each channel, so that the cost of a scenario
+depends on the factor and not on the method. Factor 1 keeps a series as it is.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 
+from vlmtsc.data.cleaning import resample_case
+
+# SciPy, tslearn and tsdownsample are imported where they are used: most scenarios need one of them or none.
+
 #: Timepoints of a window of the adaptive method, as in the paper.
 WINDOW = 100
-#: Rounds in which the adaptive method looks for its rates, and what they change by, as in the paper.
+#: Iterations in which the adaptive method adjusts its rates, and the step of each, as in the paper.
 ROUNDS, STEP = 100, 0.1
 
 
@@ -22,7 +27,7 @@ def downsample(values: np.ndarray, method: str, factor: int) -> np.ndarray:
     Parameters
     ----------
     values : ndarray of float64, shape (..., n_channels, n_timepoints)
-        One series, or cases of them; finite.
+        One series, or several; finite.
     method : str
         A key of `DOWNSAMPLERS`.
     factor : int
@@ -34,21 +39,13 @@ def downsample(values: np.ndarray, method: str, factor: int) -> np.ndarray:
     """
     if factor < 1:
         raise ValueError(f"factor={factor}; allowed: 1 or more")
-    if factor == 1:
-        return values
-    return DOWNSAMPLERS[method](values, factor)
+    return values if factor == 1 else DOWNSAMPLERS[method](values, factor)
 
 
 def uniform_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Average over a window of `factor` timepoints, then keep every `factor`-th.
+    """Smooth by a moving average of `factor` timepoints with reflected edges, then keep every `factor`-th.
 
-    The paper's uniform downsampling, ``uniform_filter1d(x, size=f)[::f]`` with edges reflected.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_timepoints)
-        Any number of leading axes: channels, or cases and channels.
-    factor : int
+    The paper's uniform downsampling, ``uniform_filter1d(x, size=f)[::f]``, along the last axis of any array.
     """
     from scipy.ndimage import uniform_filter1d
 
@@ -56,27 +53,20 @@ def uniform_downsample(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def adaptive_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Keep more of the parts of a series that vary more: the paper's adaptive downsampling, at any length.
+    """Keep more values where a series varies more: the paper's adaptive downsampling, at any length.
 
-    The series is cut into one segment for each window of 100 timepoints. A segment's rate lies between a
-    lowest and a highest one, and is the higher the lower the standard deviation of its window; the segment is
-    downsampled uniformly by ``ceil(rate)``. Both bounds move until the length is within 1% of
-    ``n_timepoints / factor``, or for 100 rounds. Surplus values are then removed at regular intervals.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_channels, n_timepoints)
-    factor : int
+    The series is divided into one segment per window of 100 timepoints. A segment's rate lies between a lowest and a
+    highest one and decreases with the standard deviation of its window; the segment is downsampled uniformly by
+    ``ceil(rate)``. Both bounds move until the length is within 1% of ``n_timepoints / factor``, or for 100 iterations.
+    Surplus values are then removed at regular intervals.
 
     Notes
     -----
-    Where the paper's algorithm has no answer, this has one: windows that vary equally (a series of one window
-    among them) all have the lowest rate; a length that comes out too short is made exact by linear
-    interpolation; all channels of a series share their rates, which come from the mean of the channels'
-    normalised deviations, so that they stay aligned in time.
+    The paper's algorithm is extended where it is undefined: windows that vary equally (a series of one window among
+    them) all have the lowest rate; a result that is too short is lengthened by linear interpolation; all channels share
+    the rates, from the mean of the channels' normalised deviations, so that they stay aligned in time.
     """
-    n_timepoints = values.shape[-1]
-    kept = np.empty((*values.shape[:-1], -(-n_timepoints // factor)))
+    kept = np.empty((*values.shape[:-1], -(-values.shape[-1] // factor)))
     for case in np.ndindex(values.shape[:-2]):
         kept[case] = _adaptive(values[case], factor)
     return kept
@@ -86,8 +76,7 @@ def _adaptive(series: np.ndarray, factor: int) -> np.ndarray:
     """Downsample one series, shape (n_channels, n_timepoints), adaptively."""
     n_timepoints = series.shape[-1]
     starts = range(0, n_timepoints, WINDOW)
-    # Scaled by a power of two, since huge values have infinite variances.
-    scaled = np.ldexp(series, -np.frexp(np.abs(series).max())[1])
+    scaled = _scaled(series)
     deviations = [scaled[:, start : start + WINDOW].std(axis=1) for start in starts]
     variation = _normalised(_normalised(np.transpose(deviations)).mean(axis=0))
     bounds = np.arange(len(starts) + 1) * n_timepoints // len(starts)
@@ -96,18 +85,27 @@ def _adaptive(series: np.ndarray, factor: int) -> np.ndarray:
         uniform_downsample(series[:, start:stop], rate)
         for start, stop, rate in zip(bounds[:-1], bounds[1:], rates.tolist(), strict=True)
     ]
-    return _of_length(np.concatenate(pieces, axis=1), -(-n_timepoints // factor))
+    kept, length = np.concatenate(pieces, axis=1), -(-n_timepoints // factor)
+    surplus = kept.shape[1] - length
+    if surplus > 0:
+        return np.delete(kept, np.arange(1, surplus + 1) * kept.shape[1] // (surplus + 1), axis=1)
+    return resample_case(kept, length)
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Scale by a power of two: variances and areas of huge values are infinite."""
+    return np.ldexp(values, -np.frexp(np.abs(values).max())[1])
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
-    """Map the last axis to 0..1; to 1 where all values are equal, which gives them the lowest rate."""
+    """Map the last axis to 0..1; to 1, the lowest rate, where all values are equal."""
     low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
     span = high - low
     return np.where(span > 0, (values - low) / np.where(span > 0, span, 1), 1.0)
 
 
 def _adaptive_rates(variation: np.ndarray, sizes: np.ndarray, target: float, factor: int) -> np.ndarray:
-    """Find the integer rate of each segment.
+    """Return the integer rate of each segment.
 
     Parameters
     ----------
@@ -116,7 +114,7 @@ def _adaptive_rates(variation: np.ndarray, sizes: np.ndarray, target: float, fac
     sizes : ndarray of int64, shape (n_segments,)
         Timepoints of each segment.
     target : float
-        Length to come within 1% of.
+        Length to reach within 1%.
     factor : int
     """
     lowest, highest = 1.0, 1.5 * factor
@@ -133,60 +131,32 @@ def _adaptive_rates(variation: np.ndarray, sizes: np.ndarray, target: float, fac
     return rates
 
 
-def _of_length(values: np.ndarray, length: int) -> np.ndarray:
-    """Remove values at regular intervals, or interpolate, so that the last axis has exactly `length` of them."""
-    found = values.shape[-1]
-    if found > length:
-        surplus = np.arange(1, found - length + 1) * found // (found - length + 1)
-        return np.delete(values, surplus, axis=-1)
-    if found < length:
-        places = np.linspace(0, found - 1, length)
-        return np.stack([np.interp(places, np.arange(found), channel) for channel in values])
-    return values
-
-
 def paa_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Replace every `factor` timepoints by their mean: piecewise aggregate approximation.
+    """Replace every `factor` timepoints by their mean: tslearn's piecewise aggregate approximation.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_timepoints)
-    factor : int
-
-    Notes
-    -----
-    The same as tslearn's ``PiecewiseAggregateApproximation`` where `factor` divides the length. Where it does not,
-    that leaves out the end of the series; here the last segment is a shorter one.
+    Where `factor` does not divide the length, tslearn omits the end of a series; here a shorter segment is added.
     """
-    whole = values.shape[-1] // factor * factor
-    segments = values[..., :whole].reshape(*values.shape[:-1], -1, factor)
-    means = segments.mean(axis=-1)
-    if whole == values.shape[-1]:
-        return means
-    return np.concatenate([means, values[..., whole:].mean(axis=-1, keepdims=True)], axis=-1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="h5py not installed")
+        from tslearn.piecewise import PiecewiseAggregateApproximation
+
+    *shape, n_timepoints = values.shape
+    n_segments, rest = divmod(n_timepoints, factor)
+    means = [values[..., -rest:].mean(axis=-1, keepdims=True)] if rest else []
+    if n_segments:
+        channels = values[..., : n_segments * factor].reshape(-1, n_segments * factor, 1)
+        segments = PiecewiseAggregateApproximation(n_segments).fit_transform(channels)
+        means.insert(0, segments.reshape(*shape, n_segments))
+    return np.concatenate(means, axis=-1)
 
 
 def lttb_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Keep the timepoints that span the largest triangles with their neighbours (LTTB).
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_timepoints)
-        Each channel keeps timepoints of its own, among them the first and the last.
-    factor : int
-    """
+    """Keep the timepoints that span the largest triangles with their neighbours (LTTB), in each channel its own."""
     return _kept_by_channel(values, factor, lttb_timepoints)
 
 
 def minmax_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Keep the smallest and the largest value of each of equal parts.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_timepoints)
-        Each channel keeps timepoints of its own.
-    factor : int
-    """
+    """Keep the smallest and the largest value of equal segments, in each channel its own."""
     return _kept_by_channel(values, factor, minmax_timepoints)
 
 
@@ -197,7 +167,7 @@ def lttb_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
     ----------
     channel : ndarray of float64, shape (n_timepoints,)
     length : int
-        How many to keep, at most n_timepoints. Of one, the first timepoint is kept, of two, the last one too.
+        Timepoints to keep, n_timepoints at most: of one the first, of two the first and the last.
 
     Returns
     -------
@@ -208,26 +178,24 @@ def lttb_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
 
     if length < 3:
         return np.array([0, len(channel) - 1][:length])
-    # Scaled by a power of two, since triangles of huge values have infinite areas, all alike.
-    scaled = np.ldexp(channel, -np.frexp(np.abs(channel).max())[1])
-    kept = LTTBDownsampler().downsample(np.ascontiguousarray(scaled), n_out=length)
+    kept = LTTBDownsampler().downsample(np.ascontiguousarray(_scaled(channel)), n_out=length)
     return _filled(kept, len(channel), length)
 
 
 def minmax_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
-    """Return the timepoints of the extremes of a channel's equal parts.
+    """Return the timepoints of the extremes of a channel's equal segments.
 
     Parameters
     ----------
     channel : ndarray of float64, shape (n_timepoints,)
     length : int
-        How many to keep, at most n_timepoints.
+        Timepoints to keep, n_timepoints at most.
 
     Returns
     -------
     ndarray of int64, shape (length,)
-        Increasing. Where a part is constant or `length` is odd, there are fewer extremes than that; timepoints at
-        regular intervals among the others make up for them.
+        Increasing. Where a segment is constant or `length` is odd, there are fewer extremes, and others are added at
+        regular intervals.
     """
     from tsdownsample import MinMaxDownsampler
 
@@ -238,7 +206,7 @@ def minmax_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
 
 
 def _filled(kept: np.ndarray, n_timepoints: int, length: int) -> np.ndarray:
-    """Return distinct timepoints in order, with others at regular intervals up to `length` of them."""
+    """Return distinct timepoints in order, with others added at regular intervals up to `length`."""
     kept = np.unique(kept).astype(np.int64)
     others = np.setdiff1d(np.arange(n_timepoints), kept, assume_unique=True)
     missing = length - len(kept)
@@ -257,7 +225,8 @@ def _kept_by_channel(
     return kept
 
 
-#: Ways to downsample by a factor of two or more, by the name that `ScenarioSettings.downsampling` gives.
+#: Methods by their name in `ScenarioSettings.downsampling`: values of shape (..., n_channels, n_timepoints), and a
+#: factor of 2 or more.
 DOWNSAMPLERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "uniform": uniform_downsample,
     "adaptive": adaptive_downsample,

@@ -1,8 +1,13 @@
-"""A series as a picture: plots. Pictures that are not plots are in `vlmtsc.representation.images`."""
+"""Drawing series: plots with matplotlib, PNG files, and all cases of a dataset."""
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -15,26 +20,37 @@ from matplotlib.backend_bases import GraphicsContextBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
-from vlmtsc.representation.images import PICTURES, TilePlotter, grid
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, digest_of_files, write_json
+from vlmtsc.paths import plot_file_name
+from vlmtsc.representation.images import TILE_IMAGES, TilePlotter, grid
+from vlmtsc.representation.plot_files import PlotStore, fit_limits, plots_in, write_plots
+from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import PlotSettings
+
+logger = logging.getLogger(__name__)
 
 #: Of ISA-L's levels, the fastest with files no larger than Pillow's.
 COMPRESS_LEVEL = 1
 #: Panels are about this many times as wide as high.
 PANEL_SHAPE = 4
-#: Opacity of the area under a lone line; of many, less, so that they show through each other.
+#: Opacity of the area under a single line; of several, less, so that they show through each other.
 AREA_OPACITY = 0.4
+#: Cases that a process draws at a time: enough to outweigh its start, few enough to report progress.
+CHUNK = 500
 
 #: Lows and highs by channel, each ndarray of float64, shape (n_channels,).
 Limits = tuple[np.ndarray, np.ndarray]
 
 
 class Plotter(Protocol):
-    """What draws series, all of the same number of channels."""
+    """Draws series that all have the same number of channels."""
 
     def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the picture of one series.
+        """Return the image of one series.
 
         Parameters
         ----------
@@ -48,30 +64,26 @@ class Plotter(Protocol):
 
 
 def make_plotter(settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> Plotter:
-    """Return what draws series in the style of `settings`.
+    """Return the plotter of a style.
 
     Parameters
     ----------
     settings : PlotSettings
     n_channels : int
     limits : (low, high), optional
-        Axis limits of each channel; needed, and used, if they are shared.
+        Axis limits of each channel; required if they are shared, not allowed otherwise.
     """
     if (limits is None) == (settings.axis_limits == "shared"):
         raise ValueError(f"axis_limits={settings.axis_limits!r} with limits={limits!r}")
-    if settings.style in PICTURES:
-        figure, _ = _figure(settings)
-        width, height = FigureCanvasAgg(figure).get_width_height()
-        return TilePlotter(PICTURES[settings.style], height, width, n_channels, limits)
-    if settings.style == "panels":
-        return PanelPlotter(settings, n_channels, limits)
-    if settings.style == "area":
-        return AreaPlotter(settings, n_channels, limits)
-    return LinePlotter(settings, n_channels, limits)
+    if settings.style in TILE_IMAGES:
+        width, height = FigureCanvasAgg(_figure(settings)[0]).get_width_height()
+        return TilePlotter(settings.style, height, width, n_channels, limits)
+    plotter = LinePlotter if settings.style == "line" else CanvasPlotter
+    return plotter(settings, n_channels, limits)
 
 
 class LinePlotter:
-    """Draws series as lines, one figure for all of them.
+    """Draws series as lines, in one figure for all of them.
 
     Parameters
     ----------
@@ -79,32 +91,32 @@ class LinePlotter:
     n_channels : int
         Lines of every series.
     limits : (low, high), optional
-        Axis limits of each channel, the axis goes from the lowest to the highest; without, they are fitted to
-        each series. With matplotlib's margins around them in either case.
+        Axis limits of each channel, of which the axis covers the widest range; default: the extremes of each series.
+        With matplotlib's margins around them in either case.
 
     Notes
     -----
-    The pixels are those of the paper's plot: a figure of 4x4 inch, each channel drawn by ``plot``, no ticks,
-    no spines, saved with ``bbox_inches="tight", pad_inches=0``. That tight box is the axes' own box, since
-    lines are clipped to it. So the figure here is as large as that box and its axes fill it; a series then
-    costs new limits, and paths drawn onto white. Nothing else is there to be drawn, and looking for it in the figure
-    takes longer than a line; so does telling a line its new data. The lines stay empty, and only say how to draw.
+    The pixels are those of the paper's plot: a figure of 4x4 inch, each channel drawn by ``plot``, no ticks, no spines,
+    saved with ``bbox_inches="tight", pad_inches=0``. That tight box is the box of the axes, to which lines are clipped.
+    So the figure here is as large as that box and its axes fill it, and a series costs new limits and paths drawn onto
+    white. The lines stay empty and only define the style: setting their data and drawing the figure would take longer
+    than drawing the paths.
     """
 
     def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
         with rc_context(rcParamsDefault):  # a user's own matplotlibrc must not change the pixels
-            self._figure, self._axes = _figure(settings)
-            self._canvas = FigureCanvasAgg(self._figure)
-            self._lines = [self._axes.plot([], [])[0] for _ in range(n_channels)]
-            self._styles = [_line_style(line, self._canvas.get_renderer()) for line in self._lines]
+            figure, self._axes = _figure(settings)
+            self._canvas = FigureCanvasAgg(figure)
+            lines = [self._axes.plot([], [])[0] for _ in range(n_channels)]
+            self._styles = [_line_style(line, self._canvas.get_renderer()) for line in lines]
             self._length = 0  # timepoints that the horizontal limits are for
             if limits is not None:
                 _fix_limits(self._axes, limits[0].min(), limits[1].max())
 
     def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the picture of one series: see `Plotter`."""
+        """Return the image of one series: see `Plotter`."""
         length = values.shape[1]
-        # What `relim` finds, once for all lines.
+        # The limits that `relim` would find, once for all lines.
         self._axes.dataLim.set_points(np.array([[0, values.min()], [length - 1, values.max()]]))
         self._axes.autoscale_view(scalex=length != self._length)
         self._length = length
@@ -116,67 +128,53 @@ class LinePlotter:
         return _pixels(self._canvas)
 
 
-class AreaPlotter(LinePlotter):
-    """Draws series as lines and fills the area from each down to the lower edge."""
+class CanvasPlotter:
+    """Draws the styles `area` and `panels`, in one figure for all series.
 
-    def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
-        super().__init__(settings, n_channels, limits)
-        opacity = AREA_OPACITY / n_channels**0.5
-        with rc_context(rcParamsDefault):
-            self._areas = [
-                self._axes.fill([], [], color=line.get_color(), alpha=opacity, linewidth=0)[0]
-                for line in self._lines
-            ]
-
-    def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the picture of one series: see `Plotter`."""
-        values = _drawable(values)
-        timepoints = np.arange(values.shape[1])
-        for line, area, channel in zip(self._lines, self._areas, values, strict=True):
-            line.set_data(timepoints, channel)
-            area.set_visible(False)  # the limits are those of the lines
-        self._axes.relim(visible_only=True)
-        self._axes.autoscale_view()
-        bottom = self._axes.get_ylim()[0]
-        for area, channel in zip(self._areas, values, strict=True):
-            corners = ((timepoints[0], bottom), (timepoints[-1], bottom))
-            area.set_xy([corners[0], *zip(timepoints, channel, strict=True), corners[1]])
-            area.set_visible(True)
-        self._canvas.draw()
-        return _pixels(self._canvas)
-
-
-class PanelPlotter:
-    """Draws each channel of a series in a panel of its own, in the colour that it has among lines.
-
-    Panels are filled row by row. Their limits are fitted to each channel of each series, or are those that the
-    channel has in `limits`.
+    `area`: lines as of `LinePlotter`, and the area between each and the lower edge. `panels`: a panel for each channel,
+    row by row, with limits of its own. Parameters are those of `LinePlotter`.
     """
 
     def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
-        rows, columns = grid(n_channels, PANEL_SHAPE)
+        self._filled = settings.style == "area"
+        opacity = AREA_OPACITY / n_channels**0.5
         with rc_context(rcParamsDefault):
             figure, whole = _figure(settings)
-            figure.delaxes(whole)
             self._canvas = FigureCanvasAgg(figure)
-            self._panels = []
-            for channel in range(n_channels):
-                row, column = divmod(channel, columns)
-                panel = figure.add_axes((column / columns, 1 - (row + 1) / rows, 1 / columns, 1 / rows))
-                panel.set_axis_off()
-                line = panel.plot([], [], color=f"C{channel % 10}")[0]
-                if limits is not None:
-                    _fix_limits(panel, limits[0][channel], limits[1][channel])
-                self._panels.append((panel, line))
+            if self._filled:
+                self._axes = [whole] * n_channels
+            else:
+                figure.delaxes(whole)
+                self._axes = _panels(figure, n_channels)
+            colours = [f"C{channel % 10}" for channel in range(n_channels)]
+            self._lines = [
+                axes.plot([], [], color=colour)[0] for axes, colour in zip(self._axes, colours, strict=True)
+            ]
+            self._areas = [
+                axes.fill([], [], color=colour, alpha=opacity, linewidth=0)[0]
+                for axes, colour in zip(self._axes if self._filled else (), colours, strict=False)
+            ]
+            if limits is not None:
+                for channel, axes in enumerate(self._axes):
+                    own = slice(None) if self._filled else channel
+                    _fix_limits(axes, limits[0][own].min(), limits[1][own].max())
 
     def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the picture of one series: see `Plotter`."""
-        values = _drawable(values)
+        """Return the image of one series: see `Plotter`."""
+        values = np.repeat(values, 2, axis=1) if values.shape[1] == 1 else values  # a line needs two points
         timepoints = np.arange(values.shape[1])
-        for (panel, line), channel in zip(self._panels, values, strict=True):
+        for line, channel in zip(self._lines, values, strict=True):
             line.set_data(timepoints, channel)
-            panel.relim()
-            panel.autoscale_view()
+        for area in self._areas:
+            area.set_visible(False)  # limits are those of the lines
+        for axes in dict.fromkeys(self._axes):
+            axes.relim(visible_only=True)
+            axes.autoscale_view()
+        for axes, area, channel in zip(self._axes, self._areas, values, strict=False):
+            bottom = axes.get_ylim()[0]
+            corners = ((timepoints[0], bottom), (timepoints[-1], bottom))
+            area.set_xy([corners[0], *zip(timepoints, channel, strict=True), corners[1]])
+            area.set_visible(True)
         self._canvas.draw()
         return _pixels(self._canvas)
 
@@ -191,8 +189,19 @@ def _figure(settings: PlotSettings) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _panels(figure: Figure, n_channels: int) -> list[Axes]:
+    """Return the bare axes of a panel for each channel, which fill the figure row by row."""
+    rows, columns = grid(n_channels, PANEL_SHAPE)
+    panels = []
+    for channel in range(n_channels):
+        row, column = divmod(channel, columns)
+        panels.append(figure.add_axes((column / columns, 1 - (row + 1) / rows, 1 / columns, 1 / rows)))
+        panels[-1].set_axis_off()
+    return panels
+
+
 def _line_style(line: Line2D, renderer: RendererAgg) -> GraphicsContextBase:
-    """Return how a line is drawn, as it tells the renderer itself."""
+    """Return the style of a line as matplotlib passes it to the renderer."""
     style = renderer.new_gc()
     style.set_clip_rectangle(line.get_clip_box())
     style.set_foreground(line.get_color())
@@ -211,13 +220,8 @@ def _fix_limits(axes: Axes, low: float, high: float) -> None:
     axes.set_autoscaley_on(False)
 
 
-def _drawable(values: np.ndarray) -> np.ndarray:
-    """Return a series that a line can show: a lone timepoint twice."""
-    return np.repeat(values, 2, axis=1) if values.shape[1] == 1 else values
-
-
 def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
-    """Return what is drawn on a canvas, without opacity."""
+    """Return the pixels of a canvas without opacity."""
     drawn = np.asarray(canvas.buffer_rgba())
     pixels = np.empty((*drawn.shape[:2], 3), dtype=np.uint8)
     for colour in range(3):  # four times as fast as a copy of the slice
@@ -228,8 +232,8 @@ def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encode pixels, uint8 of shape (height, width, 3), as a PNG file [1]_.
 
-    Rows as they are, compressed by Intel's ISA-L. Pillow looks for the best filter of each row and compresses with
-    zlib, which takes many times as long and makes files of about the same size: a plot is white for the most part.
+    Rows are not filtered and compressed by Intel's ISA-L: many times as fast as Pillow, which searches a filter for
+    each row and compresses with zlib, and about as small, since most of a plot is white.
 
     References
     ----------
@@ -238,20 +242,92 @@ def encode_png(pixels: np.ndarray) -> bytes:
     height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # the first byte of a row: no filter
     rows[:, 1:] = pixels.reshape(height, -1)
-    # Eight bits a channel, RGB, and the only methods that there are; not interlaced.
+    # Eight bits a channel, RGB, the only defined methods, not interlaced.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [
         (b"IHDR", header),
         (b"IDAT", isal_zlib.compress(rows.data, COMPRESS_LEVEL)),
         (b"IEND", b""),
     ]
-    parts = [b"\x89PNG\r\n\x1a\n"]
+    encoded = [b"\x89PNG\r\n\x1a\n"]
     for kind, content in chunks:
         checksum = isal_zlib.crc32(kind + content)
-        parts.append(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum))
-    return b"".join(parts)
+        encoded.append(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum))
+    return b"".join(encoded)
 
 
 def write_png(pixels: np.ndarray, path: Path) -> None:
     """Write pixels, uint8 of shape (height, width, 3), to a PNG file."""
     path.write_bytes(encode_png(pixels))
+
+
+def draw_dataset(
+    series: CleanSeries,
+    folder: Path,
+    drawn_as: PlotSettings | Representation,
+    *,
+    store: PlotStore = "files",
+    threads: int = 1,
+) -> None:
+    """Draw every case of a dataset once into a new folder, with manifest.json written last.
+
+    Parameters
+    ----------
+    series : CleanSeries
+    folder : Path
+    drawn_as : PlotSettings or Representation
+        Settings of plots that several scenarios share; or the representation of a scenario, required for plots of
+        downsampled series.
+    store : {"files", "archive"}, default "files"
+        A file per plot, or one archive of all.
+    threads : int, default 1
+        Processes that draw.
+
+    Raises
+    ------
+    InputError
+        If the scenario has no plot, or settings ask for downsampled series.
+    """
+    if isinstance(drawn_as, Representation):
+        if drawn_as.plot is None:
+            raise InputError(f"scenario {drawn_as.scenario.name} has no plot; allowed: one with a plot")
+        values, settings, limits = drawn_as.values_to_draw(series.values), drawn_as.plot, drawn_as.plot_limits
+    else:
+        if drawn_as.series == "downsampled":
+            raise InputError(
+                "series='downsampled' without a scenario's representation; allowed: settings with series='full', or "
+                "a representation"
+            )
+        shared = drawn_as.axis_limits == "shared"
+        values, settings = series.values, drawn_as
+        limits = fit_limits(series.values[: series.n_train]) if shared else None
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        write_plots(temporary, store, render_all(values, settings, limits, threads))
+        files = [plots_in(temporary) / plot_file_name(case) for case in range(len(values))]
+        with files[0].open("rb") as content, Image.open(content) as image:
+            width, height = image.size
+        manifest = {"settings": settings.model_dump(), "width": width, "height": height, "count": len(values)}
+        write_json(temporary / "manifest.json", manifest | {"digest": digest_of_files(files)})
+
+
+def render_all(
+    values: np.ndarray, settings: PlotSettings, limits: Limits | None, threads: int
+) -> Iterator[bytes]:
+    """Yield the PNG file of each series, in order, drawn by several processes if there are several chunks."""
+    chunks = [values[start : start + CHUNK] for start in range(0, len(values), CHUNK)]
+    run: Callable[..., Iterable[list[bytes]]] = map
+    count = 0
+    with ExitStack() as stack:
+        if threads > 1 and len(chunks) > 1:
+            run = stack.enter_context(ProcessPoolExecutor(min(threads, len(chunks)))).map
+        for drawn in run(_render_chunk, chunks, repeat(settings), repeat(limits)):
+            yield from drawn
+            count += len(drawn)
+            logger.info("%d of %d plots", count, len(values))
+
+
+def _render_chunk(values: np.ndarray, settings: PlotSettings, limits: Limits | None) -> list[bytes]:
+    """Return the PNG files of series, shape (n_cases, n_channels, n_timepoints)."""
+    plotter = make_plotter(settings, values.shape[1], limits)
+    return [encode_png(plotter.render(series)) for series in values]

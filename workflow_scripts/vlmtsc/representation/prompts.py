@@ -1,9 +1,12 @@
-"""The text around a series: the paper's prompts and LLaVA v1's chat template."""
+"""Texts around a series: the paper's prompts, LLaVA v1's chat template, and the answers that stand for classes."""
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
+
+from vlmtsc.errors import InputError
 
 #: LLaVA's placeholder for one image; the processor replaces it by one placeholder per image token.
 IMAGE_TOKEN = "<image>"
@@ -22,11 +25,11 @@ def build_prompt(
     description: str | None = None,
     scale: str | None = None,
 ) -> str:
-    """Return what the user asks about one series, without the image placeholder.
+    """Return the question about one series, without the image placeholder.
 
-    The texts are the paper's BASELINE (univariate and multivariate), WITH_STATS, WITH_SIGNAL_ANALYSIS and
-    WITH_RATIONALE prompts. The last three are of one channel in the paper; with several, numbers and
-    features are listed under the same ``Dimension i:`` as in BASELINE, and one paragraph is about all.
+    The texts are the paper's [1]_ BASELINE (univariate and multivariate), WITH_STATS, WITH_SIGNAL_ANALYSIS and
+    WITH_RATIONALE prompts. The last three have one channel in the paper; with several, numbers and features are
+    listed under the same ``Dimension i:`` as in BASELINE, and one paragraph covers all channels.
 
     Parameters
     ----------
@@ -37,20 +40,20 @@ def build_prompt(
     description : str, optional
         A paragraph about the series; without `statistics` it is the rationale of WITH_RATIONALE.
     scale : str, optional
-        A line that tells the scale of the numbers, put before them.
+        A line before the numbers that states their scale.
 
     Returns
     -------
     str
-        The prompt; single quotes are stripped from it, as in the paper's code.
+        The prompt without single quotes, which the paper's code strips.
 
     References
     ----------
-    "On the Feasibility of Vision-Language Models for Time-Series Classification", arXiv 2412.17304.
+    .. [1] "On the Feasibility of Vision-Language Models for Time-Series Classification", arXiv 2412.17304.
     """
     if numbers is None:
         return "Which class is the following signal from?\nClass: "
-    told = f"{scale}\n" if scale else ""
+    scale = f"{scale}\n" if scale else ""
     if statistics is not None or description is not None:
         features = "" if statistics is None else _by_channel(statistics)
         if description is None:
@@ -60,28 +63,28 @@ def build_prompt(
         else:
             context = f"Signal Analysis:{features}\n{description}"
         text = (
-            f"{told}TimeSeries data:{_by_channel(numbers)}\n{context}\n"
+            f"{scale}TimeSeries data:{_by_channel(numbers)}\n{context}\n"
             "Question:Which class is the above signal from? Class:"
         )
     elif len(numbers) == 1:
-        text = f"Which class is the following signal from?\n{told}{numbers[0]}\nClass: "
+        text = f"Which class is the following signal from?\n{scale}{numbers[0]}\nClass: "
     else:
         text = (
-            f"Given the following multi-dimensional timeseries\n{told}{_by_channel(numbers).lstrip()}\n"
+            f"Given the following multi-dimensional timeseries\n{scale}{_by_channel(numbers).lstrip()}\n"
             "Which class is the above signal from\nClass: "
         )
     return text.replace("'", "")
 
 
 def _by_channel(texts: Sequence[str]) -> str:
-    """Return a lone channel's text, or a line ``Dimension i: text`` for each, after a line break."""
+    """Return the text of a single channel, or after a line break a line ``Dimension i: text`` per channel."""
     if len(texts) == 1:
         return texts[0]
     return "".join(f"\nDimension {channel}: {text}" for channel, text in enumerate(texts))
 
 
 def number_spans(prompt: str, numbers: str, n_channels: int) -> list[tuple[int, int]]:
-    """Return where the numbers of each channel stand in a prompt of `build_prompt`: begin and end.
+    """Return begin and end of each channel's numbers in a question with or without the image placeholder.
 
     Parameters
     ----------
@@ -93,46 +96,81 @@ def number_spans(prompt: str, numbers: str, n_channels: int) -> list[tuple[int, 
     if numbers == "none":
         return []
     pattern = _CHANNEL[numbers]
-    # The channels come before any other text that could look like them.
+    # Channels precede any other text that could look like numbers.
     found = (match.span(pattern.groups) for match in pattern.finditer(prompt))
     return [span for _, span in zip(range(n_channels), found, strict=False)]
 
 
-def human_turn(prompt: str, *, has_image: bool) -> str:
-    """Return the user's turn as LLaVA's data format stores it: the placeholder, if any, on its own line."""
-    return f"{IMAGE_TOKEN}\n{prompt}" if has_image else prompt
-
-
-def chat_text(
-    human: str, answer: str | None = None, *, has_image: bool, system: str = "", eos: str = "</s>"
-) -> str:
-    r"""Return one exchange in LLaVA v1's template, the same for every model.
+def chat_text(question: str, answer: str | None = None, *, system: str = "", eos: str = "</s>") -> str:
+    """Return one exchange in LLaVA v1's template, the same for every model.
 
     Parameters
     ----------
-    human : str
-        The prompt, without the image placeholder.
+    question : str
+        The user's turn, the image placeholder included.
     answer : str, optional
-        The answer. Without it the text ends where the model has to go on: after ``ASSISTANT:``, with no
-        blank, since the blank before an answer belongs to the answer's first token.
-    has_image : bool
-        Whether the placeholder is put before the prompt.
+        Without it the text ends where the model continues: after ``ASSISTANT:``, without the blank, which belongs to
+        the first token of an answer.
     system : str, default ""
-        System prompt, put before everything.
+        System prompt.
     eos : str, default "</s>"
-        The tokenizer's end token, put after an answer.
+        The tokenizer's end token, appended to an answer.
 
     Returns
     -------
     str
-        ``{system} USER: <image>\n{human} ASSISTANT: {answer}{eos}``. It has no begin token: a tokenizer
-        that wants one adds it (``add_special_tokens=True``).
+        ``{system} USER: {question} ASSISTANT: {answer}{eos}``, without a begin token, which a tokenizer adds if it has
+        one (``add_special_tokens=True``).
 
     Examples
     --------
-    >>> chat_text("Class: ", "1", has_image=False)
+    >>> chat_text("Class: ", "1")
     'USER: Class:  ASSISTANT: 1</s>'
     """
-    opening = f"{system} USER: " if system else "USER: "
-    text = f"{opening}{human_turn(human, has_image=has_image)} ASSISTANT:"
+    text = f"{f'{system} ' if system else ''}USER: {question} ASSISTANT:"
     return text if answer is None else f"{text} {answer}{eos}"
+
+
+def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the answer for each class, by class index: all different.
+
+    Parameters
+    ----------
+    kind : {"numbers", "letters", "names"}
+    classes : sequence of str
+        Canonical labels of the archive (`vlmtsc.data.series.canonical_label`), all different.
+    reserved : sequence of str
+        Special tokens of the tokenizer, which no answer may contain.
+
+    Raises
+    ------
+    InputError
+        If answers are class names and a name cannot be an answer.
+
+    Examples
+    --------
+    >>> label_texts("letters", ["-1", "1", "walk"])
+    ('A', 'B', 'C')
+    """
+    if kind == "numbers":
+        return tuple(str(index + 1) for index in range(len(classes)))
+    if kind == "letters":
+        return tuple(_column_name(index) for index in range(len(classes)))
+    for name in classes:
+        found = [text for text in reserved if text and text in name]
+        if not name or name != name.strip() or not name.isprintable() or found:
+            raise InputError(
+                f"class label {name!r} cannot be an answer; allowed with labels=names: printable text without blanks "
+                f"around it, line breaks{''.join(f', {text}' for text in found)}; labels=numbers suits any"
+            )
+    return tuple(classes)
+
+
+def _column_name(index: int) -> str:
+    """Return the name of a spreadsheet's column: A, B, ..., Z, AA, AB, ..."""
+    text = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        text = string.ascii_uppercase[letter] + text
+    return text

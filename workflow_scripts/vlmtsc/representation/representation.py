@@ -1,9 +1,9 @@
-"""What turns a series into a prompt for one scenario: fitted once, stored beside the conversations."""
+"""Encoding of a series for one scenario as prompt, text and answer: fitted once, stored beside the conversations."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
 from vlmtsc.representation.downsampling import downsample
-from vlmtsc.representation.labels import label_texts
 from vlmtsc.representation.numbers import (
     describe_scale,
     fit_scale,
@@ -21,44 +20,46 @@ from vlmtsc.representation.numbers import (
     format_levels,
     to_levels,
 )
-from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text
+from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text, label_texts
 from vlmtsc.representation.statistics import format_features, format_moments
 from vlmtsc.settings import PlotSettings, ScenarioSettings, check_switches_of_plot
 
 
 @dataclass(frozen=True)
 class Representation:
-    """One scenario of one dataset, model and split protocol.
+    """Encoding of the series of one scenario, dataset, model and split protocol.
+
+    A case's text is built in three steps: `prompt` (the question), `turn` (with the image placeholder, as stored in a
+    conversation), `text` (the whole exchange, as tokenised).
 
     Parameters
     ----------
     scenario : ScenarioSettings
     plot : PlotSettings or None
-        How series are drawn; None without an image. Its name is ``scenario.plot``.
+        Settings of the plot named ``scenario.plot``; None without an image.
     factor : int
         Downsampling factor of the numbers.
     scale_centre, scale_reach : tuple of float or None
-        By channel, what 0 stands for, and how far from it the largest integer is; None unless numbers are
+        By channel, the value of the integer 0, and the distance of the largest integer from it; None unless numbers are
         `scaled`.
     limits_low, limits_high : tuple of float or None
-        By channel, the axis limits that all plots share; None unless the plot's limits are `shared`.
+        By channel, the axis limits of all plots; None unless the plot's limits are `shared`.
     classes : tuple of str
         The archive's labels, by class index.
     label_texts : tuple of str
-        What the model answers, by class index; all different.
+        The answers, by class index; all different.
     n_channels, n_timepoints : int
         Shape of a series before downsampling.
     image_tokens : int
-        Tokens that the image takes; 0 without an image.
+        Tokens of the image; 0 without an image.
     system_prompt : str
     eos_token : str
-        The tokenizer's end token, put after an answer.
+        The tokenizer's end token, appended to an answer.
 
     Raises
     ------
     InputError
-        If labels and their texts do not correspond one to one, or the scale or the limits do not fit the
-        channels.
+        If labels and answers do not correspond one to one, or the scale or the limits do not fit the channels.
     """
 
     scenario: ScenarioSettings
@@ -83,27 +84,25 @@ class Representation:
                 f"labels {list(self.classes)} and answers {list(self.label_texts)}; "
                 "allowed: as many answers as labels, all different"
             )
-        if self.scenario.has_image == (self.plot is None):
+        if self.has_image == (self.plot is None):
             raise InputError(
                 f"scenario {self.scenario.name}: modality={self.scenario.modality!r} "
                 f"{'needs the settings of its plot' if self.plot is None else 'takes no plot settings'}"
             )
-        if self.plot is not None:
-            check_switches_of_plot(self.scenario, self.plot)
         fitted = []
         if self.scenario.numbers == "scaled":
             fitted += [("scale", self.scale_centre), ("scale", self.scale_reach)]
-        if self.plot is not None and self.plot.axis_limits == "shared":
-            fitted += [("limits", self.limits_low), ("limits", self.limits_high)]
+        if self.plot is not None:
+            check_switches_of_plot(self.scenario, self.plot)
+            if self.plot.axis_limits == "shared":
+                fitted += [("limits", self.limits_low), ("limits", self.limits_high)]
         for name, bound in fitted:
-            if bound is None or len(bound) != self.n_channels:
-                raise InputError(
-                    f"{name} of {0 if bound is None else len(bound)} channels; allowed: {self.n_channels}"
-                )
+            if len(bound or ()) != self.n_channels:
+                raise InputError(f"{name} of {len(bound or ())} channels; allowed: {self.n_channels}")
 
     @property
     def has_image(self) -> bool:
-        """Whether the prompt goes with a plot."""
+        """Whether the prompt comes with a plot."""
         return self.scenario.has_image
 
     def prompt(
@@ -118,17 +117,16 @@ class Representation:
         Parameters
         ----------
         values : ndarray of float64, shape (n_channels, n_timepoints)
-            The series in full length and in its own units.
+            The series before downsampling, in its own units.
         statistics : sequence of str, optional
-            The channels' feature lines (`feature_lines`), where the caller has them already.
+            The channels' `feature_lines`, if known already.
         description : str, optional
-            The paragraph about this series, where the scenario's question holds one.
+            The paragraph about this series, where the scenario's question has one.
 
         Raises
         ------
         InputError
-            If the series has another shape than those this was fitted to, or a value that is not finite; or if a
-            description is missing, or given to a scenario that shows none.
+            If the shape is not the fitted one, a value is not finite, or a description is missing or not expected.
         """
         values = np.asarray(values, dtype=np.float64)
         if values.shape != (self.n_channels, self.n_timepoints):
@@ -138,34 +136,39 @@ class Representation:
             )
         if not np.isfinite(values).all():
             raise InputError("series with a missing or infinite value; allowed: finite numbers")
-        if (description is None) == (self.scenario.described_context is not None):
+        scenario = self.scenario
+        if (description is None) == (scenario.described_context is not None):
             raise InputError(
-                f"scenario {self.scenario.name}: context_text={self.scenario.context_text!r} "
+                f"scenario {scenario.name}: context_text={scenario.context_text!r} "
                 f"{'needs a description of the series' if description is None else 'takes no description'}"
             )
-        if not self.scenario.has_numbers:
+        if not scenario.has_numbers:
             return build_prompt(None)
-        kept = downsample(values, self.scenario.downsampling, self.factor)
+        kept = downsample(values, scenario.downsampling, self.factor)
         scale = None
-        if self.scenario.numbers == "scaled":
+        if scenario.numbers == "scaled":
             centre, reach = np.array(self.scale_centre), np.array(self.scale_reach)
-            levels, separator = self.scenario.levels, {"space": " ", "comma": ","}[self.scenario.separator]
+            levels, separator = scenario.levels, {"space": " ", "comma": ","}[scenario.separator]
             numbers = [format_levels(row, separator) for row in to_levels(kept, centre, reach, levels)]
-            if self.scenario.scale == "told":
+            if scenario.scale == "told":
                 scale = describe_scale(centre, reach, levels)
         else:
-            numbers = [format_decimals(row, self.scenario.round_to) for row in kept]
+            numbers = [format_decimals(row, scenario.round_to) for row in kept]
         if statistics is None:
-            statistics = feature_lines(values, self.scenario.context_text)
+            statistics = feature_lines(values, scenario.context_text)
         return build_prompt(numbers, statistics=statistics, description=description, scale=scale)
 
+    def turn(self, prompt: str) -> str:
+        """Return the user's turn as LLaVA's data format stores it: the placeholder, if any, on its own line."""
+        return f"{IMAGE_TOKEN}\n{prompt}" if self.has_image else prompt
+
     def answer(self, label_index: int, rationale: str | None = None) -> str:
-        """Return what the model is trained to say about a case: the answer, and a rationale if it has one.
+        """Return the training target of a case: the answer, followed by a rationale if the scenario trains one.
 
         Raises
         ------
         InputError
-            If the scenario's target has a rationale and none is given, or the other way round.
+            If a rationale is missing or not expected.
         """
         if (rationale is None) == self.scenario.has_rationale_target:
             raise InputError(
@@ -175,26 +178,58 @@ class Representation:
         text = self.label_texts[label_index]
         return text if rationale is None else f"{text}. {rationale}"
 
+    def text(self, turn: str, answer: str | None = None) -> str:
+        """Return the text to tokenise: the user's turn, and its answer if any."""
+        return chat_text(turn, answer, system=self.system_prompt, eos=self.eos_token)
+
+    def record_text(self, record: Mapping[str, Any], *, with_answer: bool) -> str:
+        """Return the text of a conversation (`record`); without its answer it ends after ``ASSISTANT:``."""
+        turns = [turn["value"] for turn in record["conversations"]]
+        return self.text(turns[0], turns[1] if with_answer else None)
+
+    def ended_answer(self, turn: str, answer: str) -> str:
+        """Return a question and its answer up to the end of the answer: the end token, or a full stop.
+
+        Classes are scored by this text, so that a trained rationale counts for none of them.
+        """
+        if self.scenario.has_rationale_target:
+            return f"{self.text(turn)} {answer}."
+        return self.text(turn, answer)
+
+    def record(self, identity: str, prompt: str, answer: str | None, image: str) -> dict[str, Any]:
+        """Return a case in LLaVA's data format: id, image (if the scenario has one), conversations.
+
+        Parameters
+        ----------
+        identity, prompt : str
+        answer : str or None
+            None for a series whose class is not known.
+        image : str
+            File name of the plot.
+        """
+        turns = [{"from": "human", "value": self.turn(prompt)}]
+        if answer is not None:
+            turns.append({"from": "gpt", "value": answer})
+        return {"id": identity, **({"image": image} if self.has_image else {}), "conversations": turns}
+
     def values_to_draw(self, values: np.ndarray) -> np.ndarray:
-        """Return what the plot shows of series.
+        """Return the values that the plot shows: all, or the downsampled ones.
 
         Parameters
         ----------
         values : ndarray of float64, shape (..., n_channels, n_timepoints)
-            One series, or cases of them.
+            One series, or several.
 
         Returns
         -------
         ndarray of float64, shape (..., n_channels, n_drawn)
-            `values`, or what downsampling leaves of them. With the switch `blank_plot` each of these is a channel
-            of one timepoint, of which a line shows nothing: the original passes a flat list.
+            With the switch `blank_plot` each value is a channel of one timepoint, of which a line shows nothing: the
+            original passes a flat list.
         """
         if self.plot is None or self.plot.series == "full":
             return values
         kept = downsample(values, self.scenario.downsampling, self.factor)
-        if self.scenario.restores("blank_plot"):
-            return kept.reshape(*kept.shape[:-2], -1, 1)
-        return kept
+        return kept.reshape(*kept.shape[:-2], -1, 1) if self.scenario.restores("blank_plot") else kept
 
     @property
     def plot_limits(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -202,21 +237,6 @@ class Representation:
         if self.limits_low is None or self.limits_high is None:
             return None
         return np.array(self.limits_low), np.array(self.limits_high)
-
-    def text(self, prompt: str, answer: str | None = None) -> str:
-        """Return the text that the tokenizer is given: a question of `prompt`, and its answer if any."""
-        return chat_text(
-            prompt, answer, has_image=self.has_image, system=self.system_prompt, eos=self.eos_token
-        )
-
-    def ended_answer(self, prompt: str, answer: str) -> str:
-        """Return a question and its answer, up to what ends the answer: the end token, or a full stop.
-
-        Classes are scored by this text, so that a rationale that was trained counts for none of them.
-        """
-        if self.scenario.has_rationale_target:
-            return f"{self.text(prompt)} {answer}."
-        return self.text(prompt, answer)
 
     def to_json(self) -> dict[str, Any]:
         """Return this as JSON-compatible values."""
@@ -226,22 +246,14 @@ class Representation:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Representation:
-        """Return the representation that `to_json` gave.
-
-        Raises
-        ------
-        InputError
-            If keys are missing or unknown.
-        """
+        """Return the representation from the result of `to_json`; InputError if keys are missing or unknown."""
         names = {field.name for field in dataclasses.fields(cls)}
         if set(content) != names:
             raise InputError(f"representation with the keys {sorted(content)}; allowed: {sorted(names)}")
         fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
         plot = content["plot"]
-        return cls(
-            **fields
-            | {"scenario": ScenarioSettings(**content["scenario"]), "plot": plot and PlotSettings(**plot)}
-        )
+        nested = {"scenario": ScenarioSettings(**content["scenario"]), "plot": plot and PlotSettings(**plot)}
+        return cls(**fields | nested)
 
     def save(self, path: Path) -> None:
         """Write this to a JSON file."""
@@ -254,7 +266,7 @@ class Representation:
 
 
 def feature_lines(values: np.ndarray, context_text: str) -> list[str] | None:
-    """Return the features of each channel that a context text tells; None if it tells none.
+    """Return the features of each channel of a series in a context text; None if it has none.
 
     Parameters
     ----------
@@ -265,57 +277,54 @@ def feature_lines(values: np.ndarray, context_text: str) -> list[str] | None:
     return [formats[context_text](x) for x in values] if context_text in formats else None
 
 
-def representation_at_factor(
+def fit_representation(
     scenario: ScenarioSettings,
     plot: PlotSettings | None,
     train_values: np.ndarray,
+    factor: int,
     *,
     classes: Sequence[str],
     image_tokens: int,
     system_prompt: str,
     eos_token: str,
     limits: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Callable[[int], Representation]:
-    """Return a function from a downsampling factor to the representation fitted with it.
+) -> Representation:
+    """Fit the representation of a scenario with a downsampling factor.
 
     Parameters
     ----------
     scenario : ScenarioSettings
     plot : PlotSettings or None
-        The settings of the scenario's plot; None where it has no image.
+        Settings of the scenario's plot; not used where it has no image.
     train_values : ndarray of float64, shape (n_train, n_channels, n_timepoints)
-        The training part, and nothing else: the scale is fitted to it, after downsampling.
+        The training set alone: the scale is fitted to it after downsampling.
+    factor : int
     classes : sequence of str
     image_tokens : int
-        Tokens of one image in the model; not counted where the scenario has no image.
+        Tokens of one image; not used where the scenario has no image.
     system_prompt, eos_token : str
     limits : (low, high), optional
-        Axis limits of each channel that all plots share (`fit_limits`).
+        Axis limits of each channel that all plots share (`vlmtsc.representation.plot_files.fit_limits`).
     """
-    answers = label_texts(scenario.labels, tuple(map(str, classes)), reserved=(IMAGE_TOKEN, eos_token))
     low, high = (None, None) if limits is None else (tuple(bound.tolist()) for bound in limits)
-    _, n_channels, n_timepoints = train_values.shape
-
-    def at_factor(factor: int) -> Representation:
-        centre = reach = None
-        if scenario.numbers == "scaled":
-            kept = downsample(train_values, scenario.downsampling, factor)
-            centre, reach = (tuple(numbers.tolist()) for numbers in fit_scale(kept))
-        return Representation(
-            scenario=scenario,
-            plot=plot if scenario.has_image else None,
-            factor=factor,
-            scale_centre=centre,
-            scale_reach=reach,
-            limits_low=low,
-            limits_high=high,
-            classes=tuple(map(str, classes)),
-            label_texts=answers,
-            n_channels=n_channels,
-            n_timepoints=n_timepoints,
-            image_tokens=image_tokens if scenario.has_image else 0,
-            system_prompt=system_prompt,
-            eos_token=eos_token,
-        )
-
-    return at_factor
+    centre = reach = None
+    if scenario.numbers == "scaled":
+        kept = downsample(train_values, scenario.downsampling, factor)
+        centre, reach = (tuple(numbers.tolist()) for numbers in fit_scale(kept))
+    names = tuple(map(str, classes))
+    return Representation(
+        scenario=scenario,
+        plot=plot if scenario.has_image else None,
+        factor=factor,
+        scale_centre=centre,
+        scale_reach=reach,
+        limits_low=low,
+        limits_high=high,
+        classes=names,
+        label_texts=label_texts(scenario.labels, names, reserved=(IMAGE_TOKEN, eos_token)),
+        n_channels=train_values.shape[1],
+        n_timepoints=train_values.shape[2],
+        image_tokens=image_tokens if scenario.has_image else 0,
+        system_prompt=system_prompt,
+        eos_token=eos_token,
+    )

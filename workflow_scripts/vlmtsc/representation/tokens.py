@@ -1,33 +1,43 @@
-"""What a checkpoint's tokenizer and processor say about the cost of texts and images."""
+"""Tokens of texts and images, and the smallest downsampling factor with which every case fits the context."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.breakdown import TokenLocator
-from vlmtsc.representation.budget import TokenCounter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Texts whose tokens are remembered: about 20 kB each with 2,048 tokens.
-REMEMBERED = 20_000
+#: Function that returns the tokens of each text, special tokens included; the image placeholder counts as one.
+TokenCounter = Callable[[list[str]], np.ndarray]
+#: Function that returns the position in its text at which each token begins, -1 for a token without text.
+TokenLocator = Callable[[list[str]], list[np.ndarray]]
+#: Function of a factor and positions of cases that returns their whole texts: system prompt, question, answer, end
+#: token.
+TextsAtFactor = Callable[[int, Sequence[int]], list[str]]
+
+#: Cases tokenised at a time: enough to occupy a fast tokenizer's threads, few enough to stop early.
+CHUNK = 512
+#: Texts whose positions are kept: about 20 kB each with 2,048 tokens.
+KEPT_TEXTS = 20_000
 
 
 def load_processor(checkpoint: Path) -> Any:
-    """Load a checkpoint's processor with its tokenizer; Pillow resizes, so pixels are the same everywhere."""
-    from transformers import AutoProcessor  # brings PyTorch
+    """Load a checkpoint's processor with its tokenizer; Pillow resizes, so that pixels are the same everywhere."""
+    from transformers import AutoProcessor  # imports PyTorch
 
     return AutoProcessor.from_pretrained(checkpoint, backend="pil")
 
 
 def count_image_tokens(processor: Any) -> int:
-    """Return how many tokens the model gives one image.
+    """Return the tokens of one image.
 
     Parameters
     ----------
@@ -42,7 +52,7 @@ def count_image_tokens(processor: Any) -> int:
     Raises
     ------
     InputError
-        If the size of the image that the model sees depends on the picture.
+        If the size that the model sees depends on the image.
     """
     images = processor.image_processor
     size = images.crop_size if images.do_center_crop else images.size
@@ -54,79 +64,147 @@ def count_image_tokens(processor: Any) -> int:
     return patches + processor.num_additional_image_tokens - dropped
 
 
-def token_counter(tokenizer: PreTrainedTokenizerBase) -> TokenCounter:
-    """Return a function that counts the tokens of whole texts, the tokenizer's begin token included.
+class TextTokens:
+    """Counts the tokens of whole texts, the tokenizer's begin token included, and locates them.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
 
     Raises
     ------
     InputError
-        If the tokenizer has no end token, or does not take the image placeholder as one token.
+        If the tokenizer has no end token or no positions, or splits the image placeholder.
     """
-    if tokenizer.eos_token is None:
-        raise InputError("tokenizer without an end token (eos_token); allowed: one that has it")
-    pieces = tokenizer(IMAGE_TOKEN, add_special_tokens=False)["input_ids"]
-    if len(pieces) != 1:
-        raise InputError(f"tokenizer: {IMAGE_TOKEN} takes {len(pieces)} tokens; allowed: one special token")
 
-    def count(texts: list[str]) -> np.ndarray:
-        encoded = tokenizer(
-            texts, add_special_tokens=True, return_attention_mask=False, return_token_type_ids=False
-        )
-        return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if tokenizer.eos_token is None:
+            raise InputError("tokenizer without an end token (eos_token); allowed: one that has it")
+        pieces = tokenizer(IMAGE_TOKEN, add_special_tokens=False)["input_ids"]
+        if len(pieces) != 1:
+            raise InputError(
+                f"tokenizer: {IMAGE_TOKEN} takes {len(pieces)} tokens; allowed: one special token"
+            )
+        if not tokenizer.is_fast:
+            raise InputError("tokenizer without positions; allowed: a fast one (tokenizer.json)")
+        self._tokenizer = tokenizer
+        self._known: dict[str, np.ndarray] = {}
 
-    return count
+    def count(self, texts: list[str]) -> np.ndarray:
+        """Return the tokens of each text (see `TokenCounter`)."""
+        begins = self._tokenise(texts)
+        if len(texts) > 1:  # a single text tries a factor, mostly in vain
+            if len(self._known) + len(texts) > KEPT_TEXTS:
+                self._known.clear()
+            self._known.update(zip(texts, begins, strict=True))
+        return np.array([len(starts) for starts in begins], dtype=np.int64)
 
+    def locate(self, texts: list[str]) -> list[np.ndarray]:
+        """Return where each token begins (see `TokenLocator`); texts that were counted are not tokenised again."""
+        if all(text in self._known for text in texts):
+            return [self._known[text] for text in texts]
+        return self._tokenise(texts)
 
-def token_locator(tokenizer: PreTrainedTokenizerBase) -> TokenLocator:
-    """Return a function that says where in its text each token begins.
-
-    Raises
-    ------
-    InputError
-        If the tokenizer keeps no positions.
-    """
-    if not tokenizer.is_fast:
-        raise InputError("tokenizer without positions; allowed: a fast one (tokenizer.json)")
-
-    def locate(texts: list[str]) -> list[np.ndarray]:
-        # Not by calling `tokenizer`, which makes lists of all that it knows of a token: that takes as long again.
-        backend = tokenizer.backend_tokenizer
+    def _tokenise(self, texts: list[str]) -> list[np.ndarray]:
+        # Calling the tokenizer itself would convert everything it knows about a token to lists: twice the time.
+        backend = self._tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
-        # A token that stands for no text, such as the begin token, begins nowhere.
         return [
             np.array([begin if begin < end else -1 for begin, end in encoded.offsets], dtype=np.int32)
             for encoded in backend.encode_batch(texts, add_special_tokens=True)
         ]
 
-    return locate
+
+def count_all(texts_at: TextsAtFactor, count_tokens: TokenCounter, factor: int, n_cases: int) -> np.ndarray:
+    """Return the tokens of every case at `factor`, int64 of shape (n_cases,)."""
+    return np.concatenate([counts for _, counts in _chunks(texts_at, count_tokens, factor, n_cases)])
 
 
-def counter_and_locator(tokenizer: PreTrainedTokenizerBase) -> tuple[TokenCounter, TokenLocator]:
-    """Return `token_counter` and `token_locator`, of which the second remembers what the first has tokenised.
+def _chunks(
+    texts_at: TextsAtFactor, count_tokens: TokenCounter, factor: int, n_cases: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first case of each chunk and the tokens of its cases."""
+    for start in range(0, n_cases, CHUNK):
+        texts = texts_at(factor, range(start, min(start + CHUNK, n_cases)))
+        yield start, np.asarray(count_tokens(texts), dtype=np.int64)
 
-    The cases of the factor that is chosen are counted once and located once; tokenising is what that costs.
+
+def find_smallest_factor(
+    texts_at: TextsAtFactor,
+    count_tokens: TokenCounter,
+    *,
+    n_cases: int,
+    n_timepoints: int,
+    context_length: int,
+) -> tuple[int, np.ndarray]:
+    """Return the smallest downsampling factor with which every case fits the context, and the cases' tokens.
+
+    One case that does not fit rules a factor out, so each factor is first tried on the case that was too long at the
+    previous one; all cases are tokenised only where that one fits. Nothing is assumed about how the number of tokens
+    shrinks: every smaller factor has been ruled out.
+
+    Parameters
+    ----------
+    texts_at : callable
+    count_tokens : callable
+        Counts the tokens that the model sees, image tokens included.
+    n_cases : int
+        Cases of the train, validation and test sets.
+    n_timepoints : int
+        Largest factor: it leaves one value of each channel. 1 where no text depends on the factor.
+    context_length : int
+        Tokens allowed.
+
+    Returns
+    -------
+    factor : int
+    tokens : ndarray of int64, shape (n_cases,)
 
     Raises
     ------
     InputError
-        As `token_counter` and `token_locator`.
+        If not even one value of each channel fits.
     """
-    count_one_by_one, locate_anew = token_counter(tokenizer), token_locator(tokenizer)
-    known: dict[str, np.ndarray] = {}
+    witness = 0
+    needed = 0
+    for factor in range(1, n_timepoints + 1):
+        needed = int(count_tokens(texts_at(factor, [witness]))[0])
+        if needed > context_length:
+            continue
+        found: list[np.ndarray] = []
+        for start, tokens in _chunks(texts_at, count_tokens, factor, n_cases):
+            if tokens.max() > context_length:
+                witness, needed = start + int(tokens.argmax()), int(tokens.max())
+                break
+            found.append(tokens)
+        else:
+            return factor, np.concatenate(found)
+    what = "one value of each channel" if n_timepoints > 1 else "the question and the image"
+    raise InputError(
+        f"context_length={context_length}: even with {what} alone a case takes {needed} tokens; "
+        f"allowed: {needed} or more, or a scenario with less text"
+    )
 
-    def count(texts: list[str]) -> np.ndarray:
-        if len(texts) == 1:  # a trial of a factor, most often in vain
-            return count_one_by_one(texts)
-        if len(known) + len(texts) > REMEMBERED:
-            known.clear()
-        begins = locate_anew(texts)
-        known.update(zip(texts, begins, strict=True))
-        return np.array([len(starts) for starts in begins], dtype=np.int64)
 
-    def locate(texts: list[str]) -> list[np.ndarray]:
-        if all(text in known for text in texts):
-            return [known[text] for text in texts]
-        return locate_anew(texts)
+def original_factor(tokens: int, tokens_without_numbers: int, context_length: int) -> int | None:
+    """Return the factor of the paper's code: that of the first training case, without image and system prompt.
 
-    return count, locate
+    Parameters
+    ----------
+    tokens : int
+        Tokens of the question of the first training case.
+    tokens_without_numbers : int
+        The same without the numbers of the first channel.
+    context_length : int
+
+    Returns
+    -------
+    int or None
+        ``ceil(tokens / (context - tokens_without_numbers - 5))``; 1 while the question is shorter than the context;
+        None where the other text takes the whole context and the formula is undefined.
+    """
+    if tokens < context_length:
+        return 1
+    room = context_length - tokens_without_numbers - 5
+    return math.ceil(tokens / room) if room > 0 else None

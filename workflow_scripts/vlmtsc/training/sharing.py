@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
 from vlmtsc.model.devices import name_gpu
-from vlmtsc.representation.breakdown import input_digest
-from vlmtsc.representation.plot_store import plots_in
+from vlmtsc.representation.conversations import input_digest
+from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import FinetuneSettings, LaunchSettings
 from vlmtsc.training.record import package_versions
