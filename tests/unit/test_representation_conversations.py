@@ -69,7 +69,7 @@ def made(
     plot: PlotSettings | None = None,
     **changes: object,
 ) -> Conversations:
-    settings = ScenarioSettings(scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
+    settings = ScenarioSettings(name=scenario, **SCENARIOS[scenario] | changes)  # type: ignore[arg-type]
     data = data or series(n_channels)
     return make_conversations(
         data,
@@ -230,7 +230,7 @@ def test_a_case_without_its_description_is_refused() -> None:
         make_conversations(
             data,
             SPLIT,
-            ScenarioSettings("r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
+            ScenarioSettings(name="r", **SCENARIOS["rationale"]),  # type: ignore[arg-type]
             PlotSettings(),
             count_tokens=count,
             image_tokens=9,
@@ -256,7 +256,7 @@ def test_empty_part_is_refused() -> None:
         make_conversations(
             series(),
             SPLIT | {"validation": np.array([], dtype=np.int64)},
-            ScenarioSettings("plot", "plot", "none"),
+            ScenarioSettings(name="plot", modality="plot", numbers="none"),
             PlotSettings(),
             count_tokens=count,
             image_tokens=9,
