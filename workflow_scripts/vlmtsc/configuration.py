@@ -356,7 +356,7 @@ def _read_models(path: Path) -> dict[str, ModelSettings]:
 
 
 def _check_name(name: str, origin: str) -> None:
-    if not re.search(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise InputError(f"{origin}: name {name!r}; allowed: letters, digits, '_', '.' and '-'")
 
 
