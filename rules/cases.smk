@@ -58,8 +58,8 @@ def shown_plots(wildcards):
 def downsamples(scenario):
     """Whether a scenario tells or shows what downsampling leaves of a series."""
     plot = CONFIGURATION.shown_plot(scenario)
-    drawn = plot is not None and CONFIGURATION.plot_settings(plot).series == "downsampled"
-    return drawn or CONFIGURATION.scenario_settings(scenario).modality != "plot"
+    drawn = plot is not None and CONFIGURATION.plot_table[plot].series == "downsampled"
+    return drawn or CONFIGURATION.scenario_table[scenario].modality != "plot"
 
 
 def downsampling_on(wildcards):

@@ -21,7 +21,7 @@ rule render_plots:
         runtime=30,
         plot_store=CONFIGURATION.plots.store,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.plot_settings(wildcards.plot)),
+        settings=lambda wildcards: as_argument(CONFIGURATION.plot_table[wildcards.plot]),
         script=path_of("render_plots"),
         code=code_of("render_plots"),
     shell:

@@ -53,7 +53,7 @@ def plots_of_scenarios(wildcards):
 def compared_scenarios():
     """The settings of the requested scenarios, by name."""
     names = dict.fromkeys(run.scenario for run in RUNS)
-    return {name: CONFIGURATION.scenario_settings(name) for name in names}
+    return {name: CONFIGURATION.scenario_table[name] for name in names}
 
 
 def gaps_of_runs():

@@ -144,10 +144,10 @@ def test_as_published_scenarios_have_every_switch_that_applies() -> None:
     family = [name for name in configuration.scenario_table if name.startswith("as_published_")]
     assert len(family) == 7
     for name in family:
-        scenario = configuration.scenario_settings(name)
+        scenario = configuration.scenario_table[name]
         for switch in set(SWITCHES) - set(scenario.compat):
             with pytest.raises(InputError, match=switch):
-                with_switch(scenario, switch, configuration.plot_settings(scenario.plot))
+                with_switch(scenario, switch, configuration.plot_table[scenario.plot])
         # No placeholder, so no pixels: nothing is drawn for them.
         assert configuration.shown_plot(name) is None
     assert configuration.shown_plot("plot_and_numbers") == "line"

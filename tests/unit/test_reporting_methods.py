@@ -161,7 +161,7 @@ def test_all_baselines_and_rows_of_the_tables_can_be_described() -> None:
     configuration = load_configuration_files([], ROOT)
     runs = []
     for name, row in configuration.scenario_table.items():
-        plot = configuration.plot_settings(row.plot).model_dump() if row.plot != "none" else None
+        plot = configuration.plot_table[row.plot].model_dump() if row.plot != "none" else None
         runs.append(run_of(name, shown={"scenario": row.model_dump(), "plot": plot}))
     text = text_of(merged(runs, baselines=BASELINES))
     described = dict(re.findall(r"^`(.*?)`: (.*)$", text, re.MULTILINE))

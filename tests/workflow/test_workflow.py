@@ -28,10 +28,10 @@ def expected_counts(path: Path) -> dict[str, int]:
     """Return how many jobs the steps before the tables have in a run from nothing, but for those of models."""
     configuration = load_configuration_files([path], ROOT)
     scenarios, datasets = len(configuration.scenarios), len(configuration.datasets)
-    settings = [configuration.scenario_settings(name) for name in configuration.scenarios]
+    settings = [configuration.scenario_table[name] for name in configuration.scenarios]
     shown = [row.plot for row in settings if row.plot != "none"]
     # Plots of the full series are shared, those of downsampled series belong to a scenario.
-    shared = {name for name in shown if configuration.plot_settings(name).series == "full"}
+    shared = {name for name in shown if configuration.plot_table[name].series == "full"}
     places = [
         place for name in configuration.scenarios for place in configuration.descriptions(name).values()
     ]
@@ -61,9 +61,9 @@ def test_the_archive_shares_what_its_runs_have_in_common(project: Path, snakemak
     assert done.returncode == 0, done.stderr
     counts = job_counts(done.stdout + done.stderr)
     archive = load_configuration_files([project / "config/archive.yaml"], ROOT)
-    plots = {archive.scenario_settings(name).plot for name in archive.scenarios} - {"none"}
+    plots = {archive.scenario_table[name].plot for name in archive.scenarios} - {"none"}
     # Plots of downsampled series belong to a scenario.
-    own = [name for name in archive.scenarios if archive.scenario_settings(name).plot == "line_downsampled"]
+    own = [name for name in archive.scenarios if archive.scenario_table[name].plot == "line_downsampled"]
     runs = 2 * len(archive.scenarios) * len(archive.seeds)
     assert counts["finetune_model"] == counts["evaluate_model"] == runs
     assert counts["build_conversations"] == 2 * len(archive.scenarios)
@@ -298,7 +298,9 @@ def test_changed_code_reruns_only_what_it_affects(finished: Path, snakemake: Sna
     settings = finished / "workflow_scripts/vlmtsc/settings.py"
     text_of_settings = settings.read_text()
     assert text_of_settings.count('"gpt-4o-mini"') == 1
-    settings.write_text(text_of_settings.replace('"gpt-4o-mini"', '"another"'))  # no scenario asks an endpoint
+    settings.write_text(
+        text_of_settings.replace('"gpt-4o-mini"', '"another"')
+    )  # no scenario asks an endpoint
     assert rerun(finished, snakemake) == set()
     module.write_text(f"{text}\nANYTHING = 1\n")
     again = rerun(finished, snakemake)

@@ -128,14 +128,6 @@ class Configuration(Options):
         options = {} if protocol == "pooled" else dict(self.split)
         return SplitSettings(protocol=protocol, **options)
 
-    def plot_settings(self, plot: str) -> PlotSettings:
-        """Return the settings of a plot."""
-        return self.plot_table[plot]
-
-    def scenario_settings(self, scenario: str) -> ScenarioSettings:
-        """Return the settings of a scenario."""
-        return self.scenario_table[scenario]
-
     def shown_plot(self, scenario: str) -> str | None:
         """Return the name of the plot that the model sees in a scenario, if it sees one."""
         row = self.scenario_table[scenario]
