@@ -1,14 +1,16 @@
-"""Measure how fast classes are scored, against a forward pass for each case and each class.
+"""Compare the speed of scoring classes with a forward pass for each case and each class.
 
-    python benchmarks/evaluate.py [--cases 8] [--rounds 3]
+    python benchmarks/evaluate.py [--cases 64] [--few 8] [--classes 60] [--rounds 3]
 
-The other side puts each answer behind each question, gives the model one such text and its image at a time, in float32
-and with the logits of every position, and adds up the log-probabilities of the answer's tokens. The second row compares
-many answers scored as trees with the same answers, one in each pass.
+The reference puts each answer behind each question, gives the model one such text and its image at a time, in float32
+and with the logits of every position, and adds up the log-probabilities of the answer's tokens; it scores `few` cases.
+The second row compares many answers (60: as many as the archive's largest dataset) scored as trees with the same
+answers, one in each pass.
 """
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,165 +18,106 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from finetune import BATCH, Material, read_material, recipe_of
-from measuring import ROOT, Row, cpu_seconds, interleaved, load, parse, report
-from transformers import LlavaForConditionalGeneration
+from finetune import INPUTS, StoredTask
+from measuring import Row, cpu_seconds, interleaved, main, make_row
+from trainers import recipe_of
 
 from vlmtsc import scoring
 from vlmtsc.examples import scored_tokens
-from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.vision_features import VisionFeatures, load_pixels
-from vlmtsc.scoring import score_examples
-from vlmtsc.settings import MemorySettings
 
-#: Log-likelihoods may differ by this many nats in bfloat16, and by this many in float32.
+#: Allowed differences of log-likelihoods in nats.
 TOLERANCES = {"bf16": 0.25, "fp32": 1e-3}
+#: Cases in one forward pass.
+BATCH = 32
 
 
-def our_scores(model: Any, material: Material, precision: str, cases: range) -> np.ndarray:
-    """Score cases as evaluate_model does; each image is encoded anew in each call."""
-    vision = VisionFeatures(
+def our_scores(model: Any, task: StoredTask, precision: str, cases: int) -> np.ndarray:
+    """Score the first cases as evaluate_model does; each call encodes its images."""
+    return scoring.score_examples(
         model,
-        material.processor,
-        material.paths,
-        precision=precision,
-        cache_mb=MemorySettings().vision_cache_mb,
-    )
-    return score_examples(
-        model,
-        [material.part.examples[case] for case in cases],
-        scored_tokens(material.processor.tokenizer, material.representation),
-        features=vision,
-        image_indices=[material.part.image_indices[case] for case in cases],
-        pad_token_id=material.processor.tokenizer.pad_token_id,
+        task.examples.examples[:cases],
+        scored_tokens(task.processor.tokenizer, task.representation),
+        features=task.vision(model, precision),
+        image_indices=task.examples.image_indices[:cases],
+        pad_token_id=task.pad_token_id,
         batch_size=BATCH,
         precision=precision,
     )
 
 
-def plain_scores(model: Any, material: Material, cases: range) -> np.ndarray:
-    """Score cases one by one, class by class."""
-    answers = scored_tokens(material.processor.tokenizer, material.representation)
-    scores = np.empty((len(cases), len(answers)))
-    with torch.no_grad():
-        for row, case in enumerate(cases):
-            prompt = material.part.examples[case].prompt
-            for column, answer in enumerate(answers):
-                pixels = load_pixels([material.paths[material.part.image_indices[case]]], material.processor)
-                logits = model(input_ids=torch.tensor([[*prompt, *answer]]), pixel_values=pixels).logits[0]
-                likelihoods = logits.double().log_softmax(dim=-1)
-                scores[row, column] = sum(
-                    float(likelihoods[len(prompt) - 1 + place, token]) for place, token in enumerate(answer)
-                )
+@torch.no_grad()
+def plain_scores(model: Any, task: StoredTask, cases: int) -> np.ndarray:
+    """Score the first cases one by one, class by class."""
+    answers = scored_tokens(task.processor.tokenizer, task.representation)
+    scores = np.empty((cases, len(answers)))
+    for row in range(cases):
+        prompt = task.examples.examples[row].prompt
+        for column, answer in enumerate(answers):
+            pixels = task.pixels([task.examples.image_indices[row]])
+            logits = model(input_ids=torch.tensor([[*prompt, *answer]]), pixel_values=pixels).logits[0]
+            likelihoods = logits.double().log_softmax(dim=-1)[len(prompt) - 1 :]
+            scores[row, column] = likelihoods[range(len(answer)), answer].sum()
     return scores
 
 
-def our_model(material: Material, precision: str) -> Any:
-    """Load the model as evaluate_model does, without an adapter."""
-    return load_checkpoint(
-        material.checkpoint,
-        precision=precision,
-        attention=material.settings.attention,
-        context_length=material.representation.scenario.context_length,
-    )
+def difference(ours: np.ndarray, reference: np.ndarray, precision: str) -> float:
+    """Return the largest difference in nats; more than allowed ends the program."""
+    worst = float(np.abs(ours - reference).max())
+    if worst > TOLERANCES[precision]:
+        raise SystemExit(f"{precision}: scores differ by {worst} nats")
+    return worst
 
 
-def measure(material: Material, cases: int, few: int, rounds: int) -> Row:
-    """Score cases by both sides in turns; the other side scores `few` of them."""
-    model = our_model(material, material.settings.precision)
-    plain = LlavaForConditionalGeneration.from_pretrained(material.checkpoint, dtype=torch.float32).eval()
-    expected = plain_scores(plain, material, range(few))
+def measure(task: StoredTask, cases: int, few: int, rounds: int) -> Row:
+    """Score cases with both sides in turns; the reference scores `few` of them."""
+    precision = task.settings.precision
+    models = {each: task.load(each) for each in {*TOLERANCES, precision}}
+    plain = task.load_plain()
+    expected = plain_scores(plain, task, few)
     worst = {
-        "bf16": np.abs(our_scores(model, material, "bf16", range(few)) - expected).max(),
-        "fp32": np.abs(
-            our_scores(our_model(material, "fp32"), material, "fp32", range(few)) - expected
-        ).max(),
+        each: difference(our_scores(models[each], task, each, few), expected, each) for each in TOLERANCES
     }
-    for precision, difference in worst.items():
-        if difference > TOLERANCES[precision]:
-            raise SystemExit(f"{precision}: scores differ by {difference} nats")
-    precision = material.settings.precision
     seconds = interleaved(
-        {
-            "ours": lambda: cpu_seconds(lambda: our_scores(model, material, precision, range(cases))) / cases,
-            "other": lambda: cpu_seconds(lambda: plain_scores(plain, material, range(few))) / few,
-        },
         rounds,
+        ours=lambda: cpu_seconds(lambda: our_scores(models[precision], task, precision, cases)) / cases,
+        reference=lambda: cpu_seconds(lambda: plain_scores(plain, task, few)) / few,
     )
-    classes = len(material.representation.classes)
-    return Row(
-        claim=f"evaluation, {material.representation.scenario.name}, {classes} classes",
-        unit="cases/s",
-        ours=1 / seconds["ours"],
-        other=1 / seconds["other"],
-        ratio=seconds["other"] / seconds["ours"],
-        aim="8x",
-        agreement=f"log-likelihoods within {worst['fp32']:.0e} nats in float32, {worst['bf16']:.2f} in bfloat16",
-        notes=f"batches of {BATCH}; images encoded in both",
-        load=load(),
-    )
+    name = f"evaluation, {task.representation.scenario.name}, {len(task.representation.classes)} classes"
+    agreement = f"log-likelihoods within {worst['fp32']:.0e} nats in float32, {worst['bf16']:.2f} in bfloat16"
+    return make_row(name, seconds, "cases/s", agreement, f"batches of {BATCH}; images encoded in both")
 
 
-def measure_trees(material: Material, cases: int, classes: int, rounds: int) -> Row:
+def measure_trees(task: StoredTask, cases: int, classes: int, rounds: int) -> Row:
     """Score many classes, with answers in trees, and with a pass for each answer, in turns."""
     names = tuple(str(number + 1) for number in range(classes))
-    many = replace(
-        material, representation=replace(material.representation, classes=names, label_texts=names)
-    )
-    model, precision = our_model(material, "fp32"), "fp32"
-    found = {}
+    many = copy(task)
+    many.representation = replace(task.representation, classes=names, label_texts=names)
+    model, found = task.load("fp32"), {}
 
     def score(side: str, logit_bytes: int) -> float:
-        def run() -> None:
-            with patch.object(scoring, "LOGIT_BYTES", logit_bytes):
-                found[side] = our_scores(model, many, precision, range(cases))
+        def work() -> None:
+            found[side] = our_scores(model, many, "fp32", cases)
 
-        return cpu_seconds(run) / cases
+        with patch.object(scoring, "LOGIT_BYTES", logit_bytes):
+            return cpu_seconds(work) / cases
 
     seconds = interleaved(
-        {"ours": lambda: score("ours", scoring.LOGIT_BYTES), "other": lambda: score("other", 0)}, rounds
+        rounds, ours=lambda: score("ours", scoring.LOGIT_BYTES), reference=lambda: score("reference", 0)
     )
-    worst = np.abs(found["ours"] - found["other"]).max()
-    if worst > TOLERANCES[precision]:
-        raise SystemExit(f"trees: scores differ by {worst} nats")
-    return Row(
-        claim=f"answers as trees, {material.representation.scenario.name}, {classes} classes",
-        unit="cases/s",
-        ours=1 / seconds["ours"],
-        other=1 / seconds["other"],
-        ratio=seconds["other"] / seconds["ours"],
-        aim="",
-        agreement=f"log-likelihoods within {worst:.0e} nats",
-        notes="other: the same, one answer in a pass; prompts and images are computed once in both",
-        load=load(),
-    )
+    agreement = f"log-likelihoods within {difference(found['ours'], found['reference'], 'fp32'):.0e} nats"
+    name = f"answers as trees, {task.representation.scenario.name}, {classes} classes"
+    notes = "reference: one answer in a pass; prompts and images are computed once in both"
+    return make_row(name, seconds, "cases/s", agreement, notes)
 
 
-def main() -> None:
-    """Print the table."""
-    place = ROOT / "results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers"
-    options = parse(
-        __doc__,
-        {
-            "model": (Path, ROOT / "results/models/embedded", "checkpoint folder"),
-            "conversations": (Path, place, "folder of conversations"),
-            "plots": (Path, ROOT / "results/plots/ItalyPowerDemand/line", "folder of plots"),
-            "cases": (int, 64, "cases that we score"),
-            "few": (int, 8, "cases that the other side scores"),
-            "classes": (int, 60, "classes of the second row, as many as the archive's largest"),
-            "rounds": (int, 3, "turns of each side"),
-        },
-    )
+def measure_stored(
+    model: Path, conversations: Path, plots: Path, cases: int, few: int, classes: int, rounds: int
+) -> list[Row]:
+    """Measure on files of the results folder."""
     torch.set_num_threads(1)
-    material = read_material(options.model, options.conversations, options.plots, recipe_of("embedded"))
-    report(
-        [
-            measure(material, options.cases, options.few, options.rounds),
-            measure_trees(material, options.few, options.classes, options.rounds),
-        ],
-        options.output,
-    )
+    task = StoredTask(model, conversations, plots, recipe_of("embedded"))
+    return [measure(task, cases, few, rounds), measure_trees(task, few, classes, rounds)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure_stored, __doc__, **INPUTS, cases=64, few=8, classes=60, rounds=3)

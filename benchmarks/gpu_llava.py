@@ -1,29 +1,27 @@
-"""Measure how fast LLaVA-1.5-7B is fine-tuned on a GPU, against the plain recipe.
+"""Compare the speed of fine-tuning LLaVA-1.5-7B on a GPU with the plain recipe.
 
     python benchmarks/gpu_llava.py [--size full] [--samples 8] [--rounds 3]
 
-The model has LLaVA 1.5's configuration and random weights, so that nothing is downloaded. LoRA of rank 128 on every
-linear layer of the language model, a trainable projector, samples of 576 image tokens and 2,048 others. The plain
-recipe is transformers' Trainer over ``model(labels=...)`` with bfloat16, activation checkpointing and the logits of
-every position. ``--size small``, and a machine without a GPU, take a model of two layers: that shows that both sides
-run, and that their losses agree, and says nothing about speed.
+The model has LLaVA 1.5's configuration and random weights: nothing is downloaded. LoRA of rank 128 on every linear
+layer of the language model, a trainable projector, samples of 576 image tokens and 2,048 others. The plain recipe is
+transformers' Trainer over ``model(labels=...)`` with bfloat16, activation checkpointing and the logits of every
+position. ``--size small``, the default without a GPU, takes a model of two layers: it shows that both sides run and
+that their losses agree, and says nothing about speed.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from finetune import Counted, flops_per_token, quiet
-from measuring import Row, interleaved, load, number, parse, report
-from peft import get_peft_model
+from measuring import Row, interleaved, main, make_row, number
+from trainers import Counted, Task, our_side, plain_side, recipe_of
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -32,111 +30,73 @@ from transformers import (
     Trainer,
     set_seed,
 )
-from transformers.trainer_utils import IntervalStrategy
 
-from vlmtsc.examples import Collator, Example, ExampleSet
-from vlmtsc.model.adapter import add_adapter, lora_config
+from vlmtsc.examples import Example, ExampleSet
 from vlmtsc.model.checkpoint import autocast, compute_device, store
 from vlmtsc.model.projection import project_in_forward
 from vlmtsc.model.vision_features import encode_pixels
-from vlmtsc.reporting.costs import peak_rate
+from vlmtsc.reporting.costs import peak_rate, training_flops
 from vlmtsc.settings import FinetuneSettings
-from vlmtsc.training.processes import Processes
-from vlmtsc.training.schedule import Schedule
-from vlmtsc.training.trainer import AnswerTrainer, training_arguments
 
 #: Supervised tokens of a sample: a class and the end token.
 ANSWER = 3
-#: By precision, the share by which the losses of each step may differ. Random weights give other samples other losses,
-#: by half a percent: only float32 tells whether both sides see the same.
+#: By precision, the allowed relative difference of the losses of each step. With random weights, the losses of two
+#: samples differ by half a percent: only float32 shows whether both sides see the same sample.
 TOLERANCES = {"bf16": 0.02, "fp32": 1e-4}
+#: LLaVA-1.5-7B, and a small model of the same kind: tower, language model, special tokens.
+SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "full": (
+        {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+        | {"image_size": 336, "patch_size": 14, "projection_dim": 768},
+        {"vocab_size": 32064, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}
+        | {"num_attention_heads": 32, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
+        {"image_token_index": 32000, "pad_token_id": 32001},
+    ),
+    "small": (
+        {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        | {"image_size": 56, "patch_size": 14},
+        {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+        | {"num_attention_heads": 4, "max_position_embeddings": 512},
+        {"image_token_index": 500, "image_seq_length": 16, "pad_token_id": 501},
+    ),
+}
 
 
 def configuration(size: str) -> LlavaConfig:
-    """Return LLaVA-1.5-7B's configuration (`full`), or a small one of the same kind."""
-    if size == "full":
-        return LlavaConfig(
-            vision_config=CLIPVisionConfig(
-                hidden_size=1024,
-                intermediate_size=4096,
-                num_hidden_layers=24,
-                num_attention_heads=16,
-                image_size=336,
-                patch_size=14,
-                projection_dim=768,
-            ),
-            text_config=LlamaConfig(
-                vocab_size=32064,
-                hidden_size=4096,
-                intermediate_size=11008,
-                num_hidden_layers=32,
-                num_attention_heads=32,
-                max_position_embeddings=4096,
-                rms_norm_eps=1e-5,
-            ),
-            image_token_index=32000,
-            pad_token_id=32001,
-        )
+    """Return the configuration of one of `SIZES`."""
+    tower, language_model, tokens = SIZES[size]
     return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=56,
-            patch_size=14,
-        ),
-        text_config=LlamaConfig(
-            vocab_size=512,
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=512,
-        ),
-        image_token_index=500,
-        image_seq_length=16,
-        pad_token_id=501,
+        vision_config=CLIPVisionConfig(**tower), text_config=LlamaConfig(**language_model), **tokens
     )
 
 
 def recipe(size: str, micro_batch: int) -> FinetuneSettings:
-    """Return the paper's recipe, in steps of one micro batch; without dropout, which would make losses differ."""
-    return FinetuneSettings(
-        seed=0,
-        lora_r=128 if size == "full" else 4,
-        lora_alpha=256 if size == "full" else 8,
-        lora_dropout=0.0,
-        learning_rate=2e-4,
-        projector_learning_rate=2e-4,  # the Trainer of the other side has one rate
-        weight_decay=0.0,
-        adam_beta2=0.999,
-        warmup_ratio=0.03,
-        batch_size=micro_batch,
-        micro_batch_size=micro_batch,
-        epochs=1,
-        token_budget=0,
-        early_stopping_patience=0,
-        early_stopping_steps=0,
-        early_stopping_threshold=0.0,
-        keep="last",
-        max_grad_norm=1.0,
-        precision="bf16" if size == "full" else "fp32",
-        attention="sdpa",
-    )
+    """Return the paper's recipe in steps of one micro batch, with the one rate that a plain Trainer has.
+
+    Without dropout, which would make losses differ.
+    """
+    changed = {
+        "lora_dropout": 0.0,
+        "projector_learning_rate": 2e-4,
+        "batch_size": micro_batch,
+        "micro_batch_size": micro_batch,
+        "precision": "bf16" if size == "full" else "fp32",
+        "attention": "sdpa",
+    }
+    return FinetuneSettings(seed=0, **{**recipe_of("llava-1.5-7b"), **changed})
 
 
-def random_samples(config: LlavaConfig, count: int, text_tokens: int) -> tuple[list[Example], torch.Tensor]:
+def random_samples(config: LlavaConfig, count: int, text_tokens: int) -> tuple[ExampleSet, torch.Tensor]:
     """Return samples that begin with an image, and the images, shape (count, 3, size, size)."""
     random = np.random.default_rng(0)
     side = config.vision_config.image_size
-    image_tokens = (side // config.vision_config.patch_size) ** 2
+    image = [config.image_token_index] * (side // config.vision_config.patch_size) ** 2
     examples = []
     for index in range(count):
         text = random.integers(3, config.image_token_index, size=text_tokens).tolist()
-        prompt = [config.image_token_index] * image_tokens + text[:-ANSWER]
-        examples.append(Example(prompt, text[-ANSWER:], 0, f"{index}.png"))
-    return examples, torch.from_numpy(random.normal(size=(count, 3, side, side)).astype(np.float32))
+        examples.append(Example([*image, *text[:-ANSWER]], text[-ANSWER:], 0, f"{index}.png"))
+    images = torch.from_numpy(random.normal(size=(count, 3, side, side)).astype(np.float32))
+    return ExampleSet(examples, range(count)), images
 
 
 def build(config: LlavaConfig, device: torch.device) -> LlavaForConditionalGeneration:
@@ -152,164 +112,112 @@ def build(config: LlavaConfig, device: torch.device) -> LlavaForConditionalGener
     return model.requires_grad_(False)
 
 
-class Tower:
-    """The frozen tower's features of samples, computed without a graph: what `VisionFeatures` does with files."""
+class RandomTask(Task):
+    """A model with random weights, and samples that begin with an image."""
 
-    def __init__(self, model: LlavaForConditionalGeneration, images: torch.Tensor, precision: str) -> None:
-        self.model, self.images, self.precision = model, images, precision
+    def __init__(self, size: str, settings: FinetuneSettings, samples: int, text_tokens: int) -> None:
+        self.settings, self.device = settings, compute_device()
+        self.config = configuration(size)
+        self.pad_token_id = self.config.pad_token_id
+        self.examples, self.images = random_samples(self.config, samples, text_tokens)
 
-    def __call__(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return features, shape (n, image_tokens, vision_hidden_size)."""
-        with torch.no_grad(), autocast(self.precision, self.model.device):
-            return encode_pixels(self.model, self.images[list(indices)])
+    def load(self, precision: str) -> Any:
+        base = build(self.config, self.device)
+        store(base, precision, self.device)
+        project_in_forward(base)
+        return base
 
+    def load_plain(self) -> Any:
+        return build(self.config, self.device)
 
-def arguments(settings: FinetuneSettings, steps: int, device: torch.device, folder: Path) -> Any:
-    """Return the arguments that both sides share."""
-    found = training_arguments(settings, Schedule(steps, steps, 1, "epochs"), device, folder, has_images=True)
-    found.eval_strategy = found.save_strategy = IntervalStrategy.NO
-    found.load_best_model_at_end = False
-    return found
+    def vision(self, model: Any, precision: str) -> Callable[[Sequence[int]], torch.Tensor]:
+        @torch.no_grad()
+        def features(positions: Sequence[int]) -> torch.Tensor:
+            with autocast(precision, self.device):
+                return encode_pixels(model, self.images[list(positions)])
 
+        return features
 
-def our_side(size: str, settings: FinetuneSettings, material: tuple[list[Example], torch.Tensor]) -> Any:
-    """Return our model, and a function from steps and folder to its trainer."""
-    device, (examples, images) = compute_device(), material
-    base = build(configuration(size), device)
-    store(base, settings.precision, device)
-    project_in_forward(base)
-    model = add_adapter(base, settings)
-    part = ExampleSet(examples, range(len(examples)))
-    tower = Tower(base, images, settings.precision)
-
-    def make(steps: int, folder: Path) -> Trainer:
-        return AnswerTrainer(
-            model,
-            arguments(settings, steps, device, folder),
-            train_dataset=part,
-            settings=settings,
-            answers=[],
-            vision=tower,
-            pad_token_id=base.config.pad_token_id,
-            evaluation_batch_size=1,
-            processes=Processes(),
-        )
-
-    return model, make
+    def pixels(self, positions: list[int]) -> torch.Tensor:
+        return self.images[positions]
 
 
-def plain_side(size: str, settings: FinetuneSettings, material: tuple[list[Example], torch.Tensor]) -> Any:
-    """Return the plain recipe's model, and a function from steps and folder to its trainer."""
-    device, (examples, images) = compute_device(), material
-    base = build(configuration(size), device)
-    set_seed(settings.seed)
-    model = get_peft_model(base, lora_config(settings))
-    part = ExampleSet(examples, range(len(examples)))
-    collator = Collator(base.config.pad_token_id)
+def flops_per_token(model: Any) -> float:
+    """Return the floating-point operations of a training step for each token of a sequence.
 
-    def collate(features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = collator(features)
-        return batch | {"pixel_values": images[batch.pop("image_index")].to(base.dtype)}
+    Counted as in the table of costs: without embeddings, output layer, attention's products, projector, tower.
+    """
+    total = 0.0
+    for layer in model.modules():
+        if getattr(layer, "lora_A", None):
+            adapted = sum(m.weight.numel() for m in (*layer.lora_A.values(), *layer.lora_B.values()))
+            total += training_flops(layer.get_base_layer().weight.numel(), adapted)
+    return total
 
-    def make(steps: int, folder: Path) -> Trainer:
-        # Not set afterwards: the arguments work out what follows from them when they are made.
-        shared = dataclasses.replace(
-            arguments(settings, steps, device, folder),
-            bf16=settings.precision == "bf16",
-            activation_checkpointing=True,
-        )
-        return Trainer(model, shared, train_dataset=part, data_collator=collate)
 
-    return model, make
+def plain_recipe(
+    task: Task, settings: FinetuneSettings, folder: Path
+) -> tuple[Any, Callable[[int], Trainer]]:
+    """Return the plain recipe's model, and a function from steps to its trainer."""
+    bf16 = settings.precision == "bf16"
+    return plain_side(task, settings, folder, bf16=bf16, activation_checkpointing=True)
 
 
 def measure(size: str, samples: int, text_tokens: int, rounds: int, micro_batch: int) -> list[Row]:
-    """Train both sides, one after the other in each round, and compare rates, losses and memory."""
-    device = compute_device()
-    config, settings = configuration(size), recipe(size, micro_batch)
-    material = random_samples(config, samples, text_tokens)
-    steps = samples // micro_batch
+    """Train both sides in turns, and compare rates, losses and memory."""
+    settings = recipe(size, micro_batch)
+    task = RandomTask(size, settings, samples, text_tokens)
+    cuda = task.device.type == "cuda"
     losses: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
-    tokens: dict[str, int] = {}
     flops: dict[str, float] = {}
+    tokens: dict[str, int] = {}
 
-    def side(name: str, build_side: Callable[..., Any]) -> float:
+    def seconds_of_a_token(name: str, side: Callable[..., Any]) -> float:
         # Two models of this size do not fit a GPU at once, so each turn builds its own.
-        model, make = build_side(size, settings, material)
         with tempfile.TemporaryDirectory() as folder:
-            quiet(make(1, Path(folder))).train()  # warm-up
-            trainer, counted = quiet(make(steps, Path(folder))), Counted()
+            model, make = side(task, settings, Path(folder))
+            make(1).train()  # warm-up
+            trainer, counted = make(samples // micro_batch), Counted()
             counted.watch(trainer)
-            if device.type == "cuda":
+            if cuda:
                 torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()
             started = time.perf_counter()
             trainer.train()
-            if device.type == "cuda":
+            if cuda:
                 torch.cuda.synchronize()
                 memory[name] = torch.cuda.max_memory_allocated() / 2**30
             seconds = time.perf_counter() - started
-        losses[name], tokens[name], flops[name] = (
-            counted.losses,
-            counted.tokens,
-            flops_per_token(model, whole=True),
-        )
+        losses[name], tokens[name], flops[name] = counted.losses, counted.tokens, flops_per_token(model)
         del model, make, trainer
         gc.collect()
         torch.cuda.empty_cache()
         return seconds / counted.tokens
 
     seconds = interleaved(
-        {"ours": lambda: side("ours", our_side), "other": lambda: side("plain", plain_side)}, rounds
+        rounds,
+        ours=lambda: seconds_of_a_token("ours", our_side),
+        reference=lambda: seconds_of_a_token("reference", plain_recipe),
     )
-    worst = np.abs(np.divide(losses["ours"], losses["plain"]) - 1).max()
+    worst = np.abs(np.divide(losses["ours"], losses["reference"]) - 1).max()
     tolerance = TOLERANCES[settings.precision]
     if worst > tolerance:
         raise SystemExit(f"losses differ by {worst:.1e}: {losses}")
-    device_name = (
-        torch.cuda.get_device_name() if device.type == "cuda" else "CPU, which says nothing about a GPU"
-    )
-    peak = peak_rate(device_name, settings.precision)
-    per_sample = tokens["ours"] / samples
-    notes = f"{device_name}; {number(1 / seconds['ours'] / per_sample)} samples/s; "
+    device = torch.cuda.get_device_name() if cuda else "CPU, which says nothing about a GPU"
+    notes = f"{device}; {number(samples / tokens['ours'] / seconds['ours'])} samples/s; "
     notes += f"{number(flops['ours'] / 1e6)} MFLOP a token"
-    if peak:
-        used = [f / seconds[s] / peak for s, f in (("ours", flops["ours"]), ("other", flops["plain"]))]
-        notes += f"; {used[0]:.0%} of the peak, plain {used[1]:.0%} (aim 50%)"
+    if peak := peak_rate(device, settings.precision):
+        used = {side: flops[side] / seconds[side] / peak for side in flops}
+        notes += f"; {used['ours']:.0%} of the peak, plain {used['reference']:.0%}"
     if memory:
-        notes += f"; {memory['ours']:.0f} GiB, plain {memory['plain']:.0f}"
-    return [
-        Row(
-            claim=f"LLaVA-1.5-7B, random weights ({size})",
-            unit="tokens/s",
-            ours=1 / seconds["ours"],
-            other=1 / seconds["other"],
-            ratio=seconds["other"] / seconds["ours"],
-            aim="1.5x on an H100",
-            agreement=f"losses of each step within {worst:.0e} (allowed: {tolerance:g})",
-            notes=notes,
-            load=load(),
-        )
-    ]
-
-
-def main() -> None:
-    """Print the table."""
-    gpu = torch.cuda.is_available()
-    options = parse(
-        __doc__,
-        {
-            "size": (str, "full" if gpu else "small", "full or small"),
-            "samples": (int, 8, "samples that a turn trains on"),
-            "text_tokens": (int, 2048 if gpu else 48, "tokens of a sample beside its image"),
-            "rounds": (int, 3 if gpu else 1, "turns of each side"),
-            "micro_batch": (int, 1 if gpu else 2, "samples in a step"),
-        },
-    )
-    rows = measure(options.size, options.samples, options.text_tokens, options.rounds, options.micro_batch)
-    report(rows, options.output)
+        notes += f"; {memory['ours']:.0f} GiB, plain {memory['reference']:.0f}"
+    agreement = f"losses of each step within {worst:.0e} (allowed: {tolerance:g})"
+    return [make_row(f"LLaVA-1.5-7B, random weights ({size})", seconds, "tokens/s", agreement, notes)]
 
 
 if __name__ == "__main__":
-    main()
+    if torch.cuda.is_available():
+        main(measure, __doc__, size="full", samples=8, text_tokens=2048, rounds=3, micro_batch=1)
+    else:
+        main(measure, __doc__, size="small", samples=8, text_tokens=48, rounds=1, micro_batch=2)

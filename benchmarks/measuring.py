@@ -1,7 +1,7 @@
-"""What the benchmarks share: two sides measured in turns, medians, and a row of the table for each claim.
+"""Shared code of the benchmarks: two implementations timed in turns, and one table row for each comparison.
 
-Times are CPU seconds of one process with one thread (`time.process_time`), so that other work on the machine, which
-takes cores away, does not count. It still slows down caches and memory, for both sides alike since they take turns.
+Times are CPU seconds of one process with one thread (`time.process_time`): other work on the machine does not count,
+apart from its use of caches and memory, which slows both sides since they take turns.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import os
 import statistics
 import sys
 import time
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
@@ -23,101 +23,71 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-#: The keys of a row, in the order of the table's columns.
-HEAD = ("claim", "ours", "the other side", "ratio", "aim", "results agree", "notes", "load")
+COLUMNS = ("comparison", "this workflow", "reference", "ratio", "agreement", "notes")
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One measured claim.
-
-    Attributes
-    ----------
-    claim : str
-    unit : str
-        Of `ours` and `other`.
-    ours, other : float
-        Medians.
-    ratio : float
-        How many times better ours is.
-    aim : str
-        The ratio that was asked for; empty if none was.
-    agreement : str
-        In what the results of both sides agree; checked by the script, which fails otherwise.
-    notes : str
-    load : float
-        The machine's load (processes that want a core, mean of a minute) when the measurement ended.
-    """
-
-    claim: str
-    unit: str
-    ours: float
-    other: float
-    ratio: float
-    aim: str
-    agreement: str
-    notes: str
-    load: float
-
-
-def interleaved(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Call all sides in turns, `rounds` times, and return the median of what each returns (by default seconds)."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
+def interleaved(rounds: int, **sides: Callable[[], float]) -> dict[str, float]:
+    """Call all sides in turns, `rounds` times, and return the median of the values (usually seconds) of each."""
+    values: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            found[name].append(side())
-    return {name: statistics.median(values) for name, values in found.items()}
+            values[name].append(side())
+    return {name: statistics.median(found) for name, found in values.items()}
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """Return the CPU seconds that a call takes."""
+    """Return the CPU seconds of a call."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
-def load() -> float:
-    """Return the machine's load, to two digits."""
-    return round(os.getloadavg()[0], 1)
+def make_row(name: str, seconds: Mapping[str, float], unit: str, agreement: str, notes: str = "") -> Row:
+    """Make a row from the seconds of both sides, ``ours`` and ``reference``.
+
+    They are shown as they are if `unit` is ``s``, and otherwise as a rate.
+    """
+    ours, reference = (seconds[side] if unit == "s" else 1 / seconds[side] for side in ("ours", "reference"))
+    return {
+        "comparison": name,
+        "this workflow": f"{number(ours)} {unit}",
+        "reference": f"{number(reference)} {unit}",
+        "ratio": f"**{number(seconds['reference'] / seconds['ours'])}x**",
+        "agreement": agreement,
+        "notes": notes,
+    }
 
 
 def number(value: float) -> str:
     """Write a number with three significant digits, and no exponent."""
-    digits = max(0, 2 - len(f"{int(abs(value))}") + 1) if abs(value) >= 1 else 3
+    digits = max(0, 3 - len(f"{int(abs(value))}")) if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
-def table(rows: Iterable[Mapping[str, object]]) -> str:
-    """Return rows (`Row` as a mapping) as a Markdown table."""
-    lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
-    for row in rows:
-        cells = (
-            row["claim"],
-            f"{number(float(str(row['ours'])))} {row['unit']}",
-            f"{number(float(str(row['other'])))} {row['unit']}",
-            f"**{number(float(str(row['ratio'])))}x**",
-            row["aim"],
-            row["agreement"],
-            row["notes"],
-            row["load"],
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+def table(rows: Iterable[Row]) -> str:
+    """Return rows as a Markdown table."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row[column] for column in COLUMNS)} |" for row in rows)])
 
 
-def parse(description: str | None, options: Mapping[str, tuple[type, object, str]]) -> Namespace:
-    """Parse the command line: `options` by name (type, default, help), and ``--output`` for the rows as JSON."""
-    parser = ArgumentParser(description=(description or "").split("\n\n")[0])
-    for name, (kind, default, text) in options.items():
-        parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default})")
-    parser.add_argument("--output", type=Path, default=None, help="file for the rows (JSON)")
-    return parser.parse_args()
+def main(measure: Callable[..., list[Row]], description: str | None, **options: Any) -> None:
+    """Measure with the options of the command line, print the table, and write it if ``--output`` names a file.
 
-
-def report(rows: Sequence[Row], output: Path | None) -> None:
-    """Print the rows, and write them where asked."""
-    content = [asdict(row) for row in rows]
-    print(table(content), flush=True)
+    Parameters
+    ----------
+    measure : callable
+    description : str
+    **options
+        Options of the command line and arguments of `measure`, with their defaults.
+    """
+    parser = ArgumentParser(description=(description or "").partition("\n\n")[0])
+    parser.add_argument("--output", type=Path, help="file for the rows (JSON)")
+    for name, default in options.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help="default: %(default)s")
+    arguments = vars(parser.parse_args())
+    output = arguments.pop("output")
+    rows = measure(**arguments)
+    print(table(rows), flush=True)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -1,18 +1,19 @@
-"""Measure how fast plots are drawn and written, against a new matplotlib figure for each.
+"""Compare the speed of drawing and writing plots with a new matplotlib figure for each.
 
     python benchmarks/render.py [--cases 40] [--rounds 5]
 
-Random walks of one and of six channels. The other side draws as the paper's code does: a new figure, ``savefig`` with a
-tight box and no padding, ``close``. Pixels of both are compared one by one.
+Random walks of one and of six channels. The reference draws as the paper's code does: a new figure, ``savefig`` with a
+tight box and no padding, ``close``. Every pixel has to be equal.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
-from measuring import Row, cpu_seconds, interleaved, load, number, parse, report
+from measuring import Row, cpu_seconds, interleaved, main, make_row, number
 
 matplotlib.use("agg")
 
@@ -26,7 +27,7 @@ from vlmtsc.settings import PlotSettings
 SETTINGS = PlotSettings(style="line")
 
 
-def obvious_way(values: np.ndarray, path: Path) -> None:
+def draw_reference(values: np.ndarray, path: Path) -> None:
     """Draw one series, shape (n_channels, n_timepoints), in a figure of its own."""
     figure, axes = plt.subplots(figsize=(SETTINGS.inches, SETTINGS.inches), dpi=SETTINGS.dpi)
     for channel in values:
@@ -39,53 +40,38 @@ def obvious_way(values: np.ndarray, path: Path) -> None:
     plt.close(figure)
 
 
-def measure(channels: int, length: int, cases: int, rounds: int) -> Row:
-    """Draw `cases` random walks by both sides in turns."""
-    walks = np.random.default_rng(0).normal(size=(cases, channels, length)).cumsum(axis=2)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-
+def measure(cases: int, rounds: int, length: int = 150) -> list[Row]:
+    """Draw `cases` random walks with both sides in turns."""
+    rows = []
+    for channels in (1, 6):
+        walks = np.random.default_rng(0).normal(size=(cases, channels, length)).cumsum(axis=2)
         plotter = make_plotter(SETTINGS, channels)  # once for all series of a dataset
+        draw: dict[str, Callable[[np.ndarray, Path], None]] = {
+            "ours": lambda walk, path, plotter=plotter: write_png(plotter.render(walk), path),
+            "reference": draw_reference,
+        }
+        with tempfile.TemporaryDirectory() as name:
+            files = {side: [Path(name, f"{side}-{case}.png") for case in range(cases)] for side in draw}
 
-        def ours() -> None:
-            for case, walk in enumerate(walks):
-                write_png(plotter.render(walk), folder / f"ours-{case}.png")
+            def seconds_of_a_plot(side: str, walks=walks, files=files, draw=draw) -> float:
+                def draw_all() -> None:
+                    for walk, file in zip(walks, files[side], strict=True):
+                        draw[side](walk, file)
 
-        def other() -> None:
-            for case, walk in enumerate(walks):
-                obvious_way(walk, folder / f"other-{case}.png")
+                return cpu_seconds(draw_all) / cases
 
-        seconds = interleaved(
-            {"ours": lambda: cpu_seconds(ours), "other": lambda: cpu_seconds(other)}, rounds
-        )
-        for case in range(cases):
-            with (
-                Image.open(folder / f"ours-{case}.png") as mine,
-                Image.open(folder / f"other-{case}.png") as its,
-            ):
-                np.testing.assert_array_equal(np.asarray(mine), np.asarray(its.convert("RGB")))
-        sizes = [
-            sum(p.stat().st_size for p in folder.glob(f"{side}-*.png")) / cases for side in ("ours", "other")
-        ]
-    return Row(
-        claim=f"rendering, {channels} channel{'s' * (channels > 1)} of {length}",
-        unit="images/s",
-        ours=cases / seconds["ours"],
-        other=cases / seconds["other"],
-        ratio=seconds["other"] / seconds["ours"],
-        aim="10x",
-        agreement="every pixel equal",
-        notes=f"{number(sizes[0] / 1000)} kB a file, the other side's {number(sizes[1] / 1000)}",
-        load=load(),
-    )
-
-
-def main() -> None:
-    """Print the table."""
-    options = parse(__doc__, {"cases": (int, 40, "series to draw"), "rounds": (int, 5, "turns of each side")})
-    rows = [measure(channels, 150, options.cases, options.rounds) for channels in (1, 6)]
-    report(rows, options.output)
+            seconds = interleaved(
+                rounds, **{side: lambda side=side: seconds_of_a_plot(side) for side in draw}
+            )
+            for ours, reference in zip(files["ours"], files["reference"], strict=True):
+                with Image.open(ours) as one, Image.open(reference) as other:
+                    np.testing.assert_array_equal(np.asarray(one), np.asarray(other.convert("RGB")))
+            kb = {side: number(sum(p.stat().st_size for p in files[side]) / cases / 1000) for side in draw}
+        name = f"rendering, {channels} channel{'s' * (channels > 1)} of {length}"
+        notes = f"{kb['ours']} kB a file, reference {kb['reference']}"
+        rows.append(make_row(name, seconds, "images/s", "every pixel equal", notes))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, cases=40, rounds=5)

@@ -1,8 +1,8 @@
-"""Run the benchmarks one after the other, and put their table into docs/performance.md (`make bench`).
+"""Run the benchmarks, each in a process of its own, and put their tables into docs/performance.md (`make bench`).
 
     python benchmarks/run_all.py [NAMES ...]
 
-Each runs in a process of its own. Rows of benchmarks that were not asked for stay as they were.
+Tables of benchmarks that are not named stay as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import datetime
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from measuring import ROOT, table
@@ -20,56 +19,40 @@ from vlmtsc.reporting.publish import fill_section
 from vlmtsc.training.record import git_revision, processor_name
 
 NAMES = ("overhead", "render", "budget", "finetune", "evaluate", "gpu_llava")
-ROWS = Path("results/performance")
-PAGE = Path("docs/performance.md")
+FOLDER = ROOT / "results/performance"
+PAGE = ROOT / "docs/performance.md"
 
 
-def section(parts: list[dict[str, Any]]) -> str:
-    """Return the tables of all benchmarks that have run, each with when and on what."""
-    texts = []
-    for part in parts:
-        texts.append(
-            f"{table(part['rows'])}\n\n*Run:* `python benchmarks/{part['name']}.py`, {part['date']}, on "
-            f"{part['processor']}, revision {part['revision']}."
-        )
-    return "\n\n".join(texts)
-
-
-def publish(folder: Path) -> None:
-    """Fill the page with what has been measured so far."""
-    files = [folder / f"{name}.json" for name in NAMES]
-    parts = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    fill_section(ROOT / PAGE, "benchmarks", section(parts))
+def section(results: list[dict[str, Any]]) -> str:
+    """Return the tables, each with date, processor and revision."""
+    return "\n\n".join(
+        f"{table(result['rows'])}\n\n*Run:* `python benchmarks/{result['name']}.py`, {result['date']}, on "
+        f"{result['processor']}, revision {result['revision']}."
+        for result in results
+    )
 
 
 def main() -> None:
-    """Run what was asked for, and fill the page."""
+    """Run the named benchmarks, by default all, and fill the page after each."""
     names = sys.argv[1:] or NAMES
-    unknown = sorted(set(names) - set(NAMES))
-    if unknown:
+    if unknown := sorted(set(names) - set(NAMES)):
         raise SystemExit(f"{', '.join(unknown)}: no such benchmark; allowed: {', '.join(NAMES)}")
-    folder = ROOT / ROWS
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name in names:
-        output = folder / f"{name}.rows.json"
-        command = [
-            sys.executable,
-            "-W",
-            "ignore",
-            str(ROOT / "benchmarks" / f"{name}.py"),
-            "--output",
-            str(output),
-        ]
-        subprocess.run(command, cwd=ROOT, check=True)
-        part = {
+        file = FOLDER / f"{name}.json"
+        script = ["-W", "ignore", f"benchmarks/{name}.py", "--output", str(file)]
+        subprocess.run([sys.executable, *script], cwd=ROOT, check=True)
+        result = {
             "name": name,
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "processor": processor_name(),
             "revision": git_revision(ROOT)[:12],
-            "rows": json.loads(output.read_text(encoding="utf-8")),
+            "rows": json.loads(file.read_text(encoding="utf-8")),
         }
-        output.unlink()
-        (folder / f"{name}.json").write_text(json.dumps(part, indent=2) + "\n", encoding="utf-8")
-        publish(folder)
+        file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        files = [path for known in NAMES if (path := FOLDER / f"{known}.json").is_file()]
+        results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        fill_section(PAGE, "benchmarks", section(results))
 
 
 if __name__ == "__main__":

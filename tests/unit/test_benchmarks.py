@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +18,7 @@ from vlmtsc.settings import PlotSettings, ScenarioSettings
 BENCHMARKS = ROOT / "benchmarks"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the benchmarks importable."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
@@ -65,87 +63,64 @@ def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return tiny_checkpoint, folder / "conversations", folder / "plots"
 
 
-@pytest.mark.usefixtures("benchmarks")
 def test_rendering() -> None:
     import render
 
-    row = render.measure(channels=2, length=20, cases=2, rounds=1)
-    assert row.agreement == "every pixel equal"
-    assert row.ratio == pytest.approx(row.ours / row.other)
+    rows = render.measure(cases=2, rounds=1, length=20)
+    assert [row["agreement"] for row in rows] == ["every pixel equal"] * 2
+    assert [row["comparison"].split(", ")[1] for row in rows] == ["1 channel of 20", "6 channels of 20"]
 
 
-@pytest.mark.usefixtures("benchmarks")
 def test_budget(tiny_checkpoint: Path) -> None:
     import budget
-    from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_checkpoint)
-    row = budget.measure(tokenizer, "scaled", cases=20, length=900, share=0.5, rounds=1)
-    assert "factor 2" in row.notes
+    rows = budget.measure(tiny_checkpoint, cases=20, length=900, share=0.5, rounds=1)
+    assert [row["notes"].split(";")[0] for row in rows] == ["factor 2", "factor 3"]
 
 
-@pytest.mark.usefixtures("benchmarks")
-def test_finetuning_and_evaluation(material: tuple[Path, Path, Path]) -> None:
+def test_finetuning_and_evaluation(
+    material: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import evaluate
     import finetune
 
     recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "batch_size": 4, "micro_batch_size": 4}
-    read = finetune.read_material(*material, recipe)
-    row = finetune.measure(read, steps=2, rounds=1, round_steps=1)
-    assert "losses of 2 steps" in row.agreement
-    assert row.ours > 0
-    assert "nats in float32" in evaluate.measure(read, cases=4, few=2, rounds=1).agreement
-
-
-@pytest.mark.usefixtures("benchmarks")
-def test_losses_that_differ_are_an_error(
-    material: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import finetune
-
-    recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "batch_size": 4, "micro_batch_size": 4}
-    read = finetune.read_material(*material, recipe)
+    task = finetune.StoredTask(*material, recipe)
+    assert "losses of 2 steps" in finetune.measure(task, steps=2, rounds=1, round_steps=1)["agreement"]
+    assert "nats in float32" in evaluate.measure(task, cases=4, few=2, rounds=1)["agreement"]
+    assert "3 classes" in evaluate.measure_trees(task, cases=2, classes=3, rounds=1)["comparison"]
+    with pytest.raises(SystemExit, match=r"scores differ by 1\.0 nats"):
+        evaluate.difference(np.zeros(2), np.array([0.0, 1.0]), "bf16")
     monkeypatch.setattr(finetune, "TOLERANCES", {"bf16": 0.0})
     with pytest.raises(SystemExit, match="losses differ"):
-        finetune.compare_losses(read, 1, tmp_path)
+        finetune.compare_losses(task, 1, tmp_path)
 
 
-@pytest.mark.usefixtures("benchmarks")
-def test_gpu_benchmark_at_small_size() -> None:
+def test_gpu_benchmark_at_small_size(monkeypatch: pytest.MonkeyPatch) -> None:
     import gpu_llava
 
     (row,) = gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
-    assert row.ours > 0
-    assert "losses of each step within" in row.agreement
-
-
-@pytest.mark.usefixtures("benchmarks")
-def test_the_plain_recipe_of_the_gpu_benchmark_is_what_it_says(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import gpu_llava
-
-    settings = gpu_llava.recipe("small", 2).changed(precision="bf16")
-    material = gpu_llava.random_samples(gpu_llava.configuration("small"), 2, 12)
-    model, make = gpu_llava.plain_side("small", settings, material)
-    trainer = make(1, tmp_path)
-    assert trainer.args.mixed_precision == trainer.accelerator.mixed_precision == "bf16"
-    gpu_llava.quiet(trainer).train()
-    assert model.get_base_model().is_activation_checkpointing
-    # Another picture is another loss: the comparison of both sides sees it.
-    ours = gpu_llava.our_side
-    monkeypatch.setattr(
-        gpu_llava, "our_side", lambda size, recipe, given: ours(size, recipe, (given[0], -given[1]))
-    )
+    assert "losses of each step within" in row["agreement"]
+    # Another image is another loss: the comparison of both sides sees it.
+    monkeypatch.setattr(gpu_llava.RandomTask, "pixels", lambda task, positions: -task.images[positions])
     with pytest.raises(SystemExit, match="losses differ"):
         gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
 
 
-@pytest.mark.usefixtures("benchmarks")
+def test_the_plain_recipe_of_the_gpu_benchmark(tmp_path: Path) -> None:
+    import gpu_llava
+
+    settings = gpu_llava.recipe("small", 2).changed(precision="bf16")
+    model, make = gpu_llava.plain_recipe(gpu_llava.RandomTask("small", settings, 2, 12), settings, tmp_path)
+    trainer = make(1)
+    assert trainer.args.mixed_precision == trainer.accelerator.mixed_precision == "bf16"
+    trainer.train()
+    assert model.get_base_model().is_activation_checkpointing
+
+
 def test_operations_of_the_full_size() -> None:
     import gpu_llava
     import torch
-    from finetune import flops_per_token
 
     from vlmtsc.model.adapter import add_adapter
 
@@ -153,13 +128,12 @@ def test_operations_of_the_full_size() -> None:
     model = add_adapter(gpu_llava.build(config, torch.device("meta")), gpu_llava.recipe("full", 1))
     frozen = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     adapted = 32 * 128 * (4 * 2 * 4096 + 3 * (4096 + 11008))
-    assert flops_per_token(model, whole=True) == 4 * frozen + 6 * adapted
-    examples, images = gpu_llava.random_samples(config, 1, 2048)
-    assert examples[0].tokens == 576 + 2048
+    assert gpu_llava.flops_per_token(model) == 4 * frozen + 6 * adapted
+    samples, images = gpu_llava.random_samples(config, 1, 2048)
+    assert samples.examples[0].tokens == 576 + 2048
     assert images.shape == (1, 3, 336, 336)
 
 
-@pytest.mark.usefixtures("benchmarks")
 def test_overhead_tells_jobs_and_imports_apart(tmp_path: Path) -> None:
     import overhead
 
@@ -185,38 +159,23 @@ def test_overhead_tells_jobs_and_imports_apart(tmp_path: Path) -> None:
     assert overhead.seconds_of(eager, tmp_path) > 0
 
 
-@pytest.mark.usefixtures("benchmarks")
 def test_tables_of_all_benchmarks() -> None:
     import run_all
-    from measuring import HEAD
+    from measuring import COLUMNS, make_row
 
-    row: dict[str, Any] = {
-        "claim": "a claim",
-        "unit": "s",
-        "ours": 0.5,
-        "other": 1234.5,
-        "ratio": 2469.0,
-        "aim": "2x",
-        "agreement": "equal",
-        "notes": "",
-        "load": 3.2,
-    }
-    part = {
-        "name": "render",
-        "date": "2026-11-25",
-        "processor": "a processor",
-        "revision": "abc",
-        "rows": [row],
-    }
-    text = run_all.section([part])
-    assert text.startswith(f"| {' | '.join(HEAD)} |")
-    assert "| a claim | 0.500 s | 1,234 s | **2,469x** | 2x | equal |  | 3.2 |" in text
-    page = (ROOT / run_all.PAGE).read_text(encoding="utf-8")
-    assert page.index(run_all.BEGIN) < page.index(run_all.END)
+    rate = make_row("a rate", {"ours": 0.5, "reference": 1234.5}, "images/s", "equal")
+    time = make_row("a time", {"ours": 0.5, "reference": 1234.5}, "s", "equal")
+    result = {"name": "render", "date": "2026-11-25", "processor": "a processor", "revision": "abc"}
+    text = run_all.section([{**result, "rows": [rate, time]}])
+    assert text.startswith(f"| {' | '.join(COLUMNS)} |")
+    assert "| a rate | 2.00 images/s | 0.001 images/s | **2,469x** | equal |  |" in text
+    assert "| a time | 0.500 s | 1,234 s | **2,469x** | equal |  |" in text
+    assert text.endswith("*Run:* `python benchmarks/render.py`, 2026-11-25, on a processor, revision abc.")
+    assert "<!-- benchmarks:begin" in run_all.PAGE.read_text(encoding="utf-8")
 
 
-def test_help_tells_the_options() -> None:
+def test_help_lists_the_options() -> None:
     command = [sys.executable, str(BENCHMARKS / "budget.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "--cases" in done.stdout
-    assert json.dumps(5000) in done.stdout
+    assert "--cases CASES" in done.stdout
+    assert "default: 5000" in done.stdout
