@@ -1,0 +1,110 @@
+"""Structure of the code: formatting and types, layers of the library, thin scripts, complete rules."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = ROOT / "workflow_scripts"
+LIBRARY = SCRIPTS / "vlmtsc"
+#: Modules and packages of the library: each imports only from earlier layers, and within its package.
+LAYERS = (
+    {"errors"},
+    {"files", "paths", "progress", "code_digest", "script", "settings", "gaps"},
+    {"table_files"},
+    {"data"},
+    {"representation"},
+    {"describe"},
+    {"configuration"},
+    {"corrections", "planning"},
+    {"model"},
+    {"examples"},
+    {"scoring"},
+    {"training"},
+    {"evaluation"},
+    {"baselines"},
+    {"reporting"},
+)
+#: By rule, the script of another rule that it runs.
+SHARED_SCRIPTS = {"render_scenario_plots": "render_plots"}
+RULES = {
+    text.partition(":")[0]: text
+    for path in sorted(ROOT.glob("rules/*.smk"))
+    for text in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]
+}
+CODE = ("workflow_scripts", "tests", "benchmarks")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """List the modules that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ruff", "format", "--check", *CODE),
+        ("ruff", "check", *CODE),
+        ("snakefmt", "--check", "Snakefile", "rules"),
+        ("mypy",),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_tool_finds_nothing(command: tuple[str, ...]) -> None:
+    program = Path(sys.executable).with_name(command[0])
+    done = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_imports_follow_the_layers() -> None:
+    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
+    wrong = []
+    for path in LIBRARY.rglob("*.py"):
+        own = path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+        for module in imported_modules(path):
+            first, _, rest = module.partition(".")
+            name = rest.partition(".")[0]
+            if first == "snakemake" or (
+                first == "vlmtsc" and name not in ("", own) and layer[name] >= layer[own]
+            ):
+                wrong.append(f"{path.relative_to(LIBRARY)}: {module}")
+    assert wrong == []
+
+
+# Until collectors are one rule.
+@pytest.mark.xfail
+def test_scripts_do_not_import_each_other() -> None:
+    scripts = {path.stem: imported_modules(path) for path in SCRIPTS.glob("*.py")}
+    # train_adapter is the same command in each process of a training.
+    assert [(name, other) for name in scripts for other in scripts[name] & scripts.keys()] == [
+        ("finetune_model", "train_adapter")
+    ]
+
+
+def test_rules_are_complete() -> None:
+    for rule, text in RULES.items():
+        script = SHARED_SCRIPTS.get(rule, rule)
+        parts = ("log:", "benchmark:", "resources:", f'path_of("{script}")', f'code_of("{script}")')
+        assert "\n    shell:" not in text or [part for part in parts if part not in text] == [], rule
+
+
+def test_tests_that_documents_name_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text()))
+    tests = {
+        name
+        for path in ROOT.glob("tests/**/*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named - tests == set()
