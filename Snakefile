@@ -26,10 +26,8 @@ include: "rules/aggregate.smk"
 include: "rules/controls.smk"
 include: "rules/baselines.smk"
 include: "rules/comparisons.smk"
-include: "rules/evidence.smk"
 include: "rules/figures.smk"
 include: "rules/galleries.smk"
-include: "rules/corrections.smk"
 include: "rules/paper.smk"
 include: "rules/provenance.smk"
 include: "rules/hooks.smk"
@@ -42,4 +40,3 @@ rule all:
     default_target: True
     input:
         final_results(),
-        gaps_of_runs(),

@@ -1,89 +1,85 @@
-# From finished runs to tables, figures and what the report shows.
-#
-# In two levels: first the runs of one model on one dataset, then everything. The whole shell command is one
-# argument of bash, which Linux limits to 128 KiB, so thousands of run folders would not fit in it; the tables
-# of each model, dataset and protocol do, up to about a thousand.
+# Tables of finished runs: first those of each model, dataset and protocol, then of all. Figures of all runs.
 
 
-rule collect_runs:
+rule summarise_dataset:
     input:
-        metrics=run_files("metrics.json"),
-        predictions=run_files("predictions.csv"),
-        records=run_files("run_record.json"),
-        logs=run_files("training_log.csv"),
+        runs=run_files(
+            "metrics.json", "predictions.csv", "run_record.json", "training_log.csv", *CONTROLS_FILE
+        ),
+        baselines=compared_files("metrics.json", "predictions.csv", "record.json"),
     output:
-        runs=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/runs.csv",
-        training=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/training.csv",
-        confusion=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/confusion.csv",
-        reliability=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/reliability.csv",
+        **{name: f"{PATHS.summary(RUN)}/{name}.csv" for name in SUMMARY},
     log:
-        f"{RESULTS}/logs/collect_runs/{{model}}/{{dataset}}/{{protocol}}.log",
+        PATHS.log("summarise_dataset", "{model}/{dataset}/{protocol}"),
     benchmark:
-        f"{RESULTS}/benchmarks/collect_runs/{{model}}/{{dataset}}/{{protocol}}.tsv"
+        PATHS.benchmark("summarise_dataset", "{model}/{dataset}/{protocol}")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=20,
     params:
-        root=f"{RESULTS}/runs",
-        # Snakemake's own files, which are no inputs: to remove one makes no model evaluated again.
-        benchmarks=f"{RESULTS}/benchmarks/evaluate_model",
-        runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
-        script=path_of("collect_runs"),
-        code=code_of("collect_runs"),
+        options=f"{RESULTS_OPTION} {selected_options('scenarios', 'seeds')}",
+        baselines=as_argument(CONFIGURATION.baselines),
+        controls=as_argument(bool(CONTROLS_FILE)),
+        script=path_of("summarise_dataset"),
+        code=code_of("summarise_dataset"),
     shell:
-        "python {params.script} --root {params.root:q} --model {wildcards.model:q} "
-        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} --runs {params.runs:q} "
-        "--output {output.runs:q} --training {output.training:q} --confusion {output.confusion:q} "
-        "--reliability {output.reliability:q} --benchmarks {params.benchmarks:q} --log {log:q}"
+        "python {params.script} {params.options} --model {wildcards.model:q} "
+        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} "
+        "--baselines {params.baselines:q} --controls {params.controls} --log {log:q}"
 
 
 rule write_tables:
     input:
-        runs=collected("runs.csv"),
+        [
+            collected(f"{name}.csv")
+            for name in SUMMARY
+            if name in ("runs", "methods", "comparisons", "controls")
+        ],
     output:
-        runs=f"{RESULTS}/tables/runs.csv",
-        runs_page=report(
-            f"{RESULTS}/tables/runs.html",
-            caption="report/runs.rst",
-            category="1 Results",
-            labels={"result": "All runs", "form": "sortable table"},
-        ),
-        costs=f"{RESULTS}/tables/costs.md",
-        costs_page=report(
-            f"{RESULTS}/tables/costs.html",
-            caption="report/costs.rst",
-            category="3 Costs",
-            labels={"result": "What runs cost", "form": "sortable table"},
-        ),
-        accuracy=f"{RESULTS}/tables/accuracy.csv",
-        accuracy_page=report(
-            f"{RESULTS}/tables/accuracy.html",
-            caption="report/accuracy.rst",
-            category="1 Results",
-            labels={"result": "Accuracy, datasets by scenarios", "form": "sortable table"},
-        ),
-        accuracy_markdown=f"{RESULTS}/tables/accuracy.md",
-        accuracy_latex=f"{RESULTS}/tables/accuracy.tex",
+        *(PATHS.table(name) for name in TABLE_FILES),
+        runs_page=table_page("runs", "All runs"),
+        accuracy_page=table_page("accuracy", "Accuracy, datasets by scenarios"),
+        costs_page=table_page("costs", "Costs of runs", "3 Costs"),
+        comparisons_page=table_page("comparisons", "Paired comparisons"),
+        evidence_page=table_page("evidence", "Evidence: VLM and baselines"),
+        inputs_page=table_page("evidence_inputs", "Evidence: inputs that are used"),
+        controls_page=table_page("controls", "Controls at test time") if CONTROLS_FILE else [],
     log:
-        f"{RESULTS}/logs/write_tables/all.log",
+        PATHS.log("write_tables", "all"),
     benchmark:
-        f"{RESULTS}/benchmarks/write_tables/all.tsv"
+        PATHS.benchmark("write_tables", "all")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=30,
     params:
-        collected=lambda wildcards, input: as_argument(list(input.runs)),
-        folder=lambda wildcards, output: str(Path(output.runs).parent),
+        options=write_tables_options(),
+        # Evidence includes existing results that are not selected.
+        content=lambda wildcards: content_beside_runs(),
+        folder=lambda wildcards, output: str(Path(output.runs_page).parent),
         script=path_of("write_tables"),
         code=code_of("write_tables"),
     shell:
-        "python {params.script} --collected {params.collected:q} --output {params.folder:q} --log {log:q}"
+        "python {params.script} {params.options} --output {params.folder:q} --log {log:q}"
+
+
+rule comparisons:
+    input:
+        PATHS.table("comparisons.md"),
+        ranking_figures(),
+
+
+rule evidence:
+    input:
+        PATHS.table("evidence.md"),
+
+
+rule controls:
+    input:
+        lambda wildcards: controls_target(),
 
 
 rule draw_figures:

@@ -78,35 +78,29 @@ rule write_baselines_table:
         results=[f"{PATHS.baseline(key)}/{name}" for key in BASELINE_KEYS for name in BASELINE_FILES[1:]],
         published=PUBLISHED_OFFICIAL,
     output:
-        table=f"{RESULTS}/tables/baselines.csv",
-        page=report(
-            f"{RESULTS}/tables/baselines.html",
-            caption="report/baselines.rst",
-            category="1 Results",
-            labels={"result": "Simple methods", "form": "sortable table"},
-        ),
-        markdown=f"{RESULTS}/tables/baselines.md",
-        latex=f"{RESULTS}/tables/baselines.tex",
+        table=PATHS.table("baselines.csv"),
+        markdown=PATHS.table("baselines.md"),
+        latex=PATHS.table("baselines.tex"),
+        page=table_page("baselines", "Baselines"),
     log:
-        f"{RESULTS}/logs/write_baselines_table/all.log",
+        PATHS.log("write_baselines_table", "all"),
     benchmark:
-        f"{RESULTS}/benchmarks/write_baselines_table/all.tsv"
+        PATHS.benchmark("write_baselines_table", "all")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(500),
         runtime=10,
     params:
-        matrix=matrix_of_runs(),
+        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
         baselines=as_argument(CONFIGURATION.asked_baselines()),
+        # Finished runs are shown, but baselines need no training.
         content=lambda wildcards: content_of_runs(),
-        results=lambda wildcards, output: str(Path(output.table).parents[1]),
         folder=lambda wildcards, output: str(Path(output.table).parent),
         script=path_of("write_baselines_table"),
         code=code_of("write_baselines_table"),
     shell:
-        "python {params.script} --results {params.results:q} {params.matrix} --baselines {params.baselines:q} "
+        "python {params.script} {params.options} --baselines {params.baselines:q} "
         "--published {input.published:q} --output {params.folder:q} --log {log:q}"
 
 

@@ -37,45 +37,10 @@ rule evaluate_controls:
         "--batch_size {resources.evaluation_batch_size} --log {log:q}"
 
 
-rule collect_controls:
-    input:
-        controls=run_files("controls.csv"),
-        metrics=run_files("metrics.json"),
-    output:
-        controls=f"{RESULTS}/tables/by_dataset/{{model}}/{{dataset}}/{{protocol}}/controls.csv",
-    log:
-        f"{RESULTS}/logs/collect_controls/{{model}}/{{dataset}}/{{protocol}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/collect_controls/{{model}}/{{dataset}}/{{protocol}}.tsv"
-    conda:
-        "../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(500),
-        runtime=10,
-    params:
-        root=f"{RESULTS}/runs",
-        runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
-        script=path_of("collect_controls"),
-        code=code_of("collect_controls"),
-    shell:
-        "python {params.script} --root {params.root:q} --model {wildcards.model:q} "
-        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} --runs {params.runs:q} "
-        "--output {output.controls:q} --log {log:q}"
-
-
 rule report_controls:
     input:
-        collected=collected("controls.csv"),
+        table=PATHS.table("controls.csv"),
     output:
-        table=f"{RESULTS}/tables/controls.csv",
-        markdown=f"{RESULTS}/tables/controls.md",
-        page=report(
-            f"{RESULTS}/tables/controls.html",
-            caption="report/controls.rst",
-            category="1 Results",
-            labels={"result": "Controls at test time", "form": "sortable table"},
-        ),
         figure=report(
             f"{RESULTS}/figures/controls.png",
             caption="report/controls_figure.rst",
@@ -94,16 +59,8 @@ rule report_controls:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        collected=lambda wildcards, input: as_argument(list(input.collected)),
-        tables=lambda wildcards, output: str(Path(output.table).parent),
         figures=lambda wildcards, output: str(Path(output.figure).parent),
         script=path_of("report_controls"),
         code=code_of("report_controls"),
     shell:
-        "python {params.script} --collected {params.collected:q} --tables {params.tables:q} "
-        "--figures {params.figures:q} --log {log:q}"
-
-
-rule controls:
-    input:
-        rules.report_controls.output,
+        "python {params.script} --table {input.table:q} --figures {params.figures:q} --log {log:q}"

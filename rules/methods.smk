@@ -10,28 +10,29 @@ PUBLISHED_OFFICIAL = Path(os.path.relpath(ROOT / "config" / "published_official.
 BASELINE_KEYS = CONFIGURATION.baseline_keys(CONFIGURATION.asked_baselines())
 
 
-def content_of_runs():
-    """A digest of the fine-tuned runs that are there, so that the table takes them up. They are not inputs: the baselines
-    ask for no training."""
-    files = [Path(PATHS.run(run), "metrics.json") for run in RUNS]
+def digest_of_metrics(folders):
+    """A digest of the existing metrics in these folders."""
+    files = [Path(folder, "metrics.json") for folder in folders]
     return digest_of_files(file for file in files if file.is_file())
+
+
+def content_of_runs():
+    """A digest of the finished runs, for a table that shows them but does not ask for them."""
+    return digest_of_metrics(map(PATHS.run, RUNS))
 
 
 def content_beside_runs():
-    """A digest of what the evidence takes up although nothing asks for it: other runs of the matrix, other baselines."""
+    """A digest of existing results that are not selected: other runs of the configuration, other baselines."""
     selected = {*map(PATHS.run, RUNS), *map(PATHS.baseline, COMPARED_KEYS)}
     whole = CONFIGURATION.unrestricted()
     folders = [*map(PATHS.run, whole.runs()), *map(PATHS.baseline, whole.baseline_keys(BASELINES))]
-    files = [Path(folder, "metrics.json") for folder in folders if folder not in selected]
-    return digest_of_files(file for file in files if file.is_file())
+    return digest_of_metrics(folder for folder in folders if folder not in selected)
 
 
 def matrix_of_runs():
-    """The selected runs as options of a command: each combination is one."""
-    kinds = ("model", "dataset", "scenario", "seed")
-    values = {kind: list(dict.fromkeys(getattr(run, kind) for run in RUNS)) for kind in kinds}
-    options = " ".join(option(f"{kind}s", as_argument(names)) for kind, names in values.items())
-    return f"{options} --protocol {CONFIGURATION.protocol}"
+    """The selected runs as options of a command: all combinations."""
+    kinds = ("models", "datasets", "scenarios", "seeds")
+    return f"{selected_options(*kinds)} --protocol {CONFIGURATION.protocol}"
 
 
 def probed_input(wildcards):
@@ -55,17 +56,16 @@ EXPORTED = ("predictions.csv", "metrics.json")
 
 
 def compared_baselines(wildcards):
-    """The configured baselines of one dataset; of the probes, those of one model."""
-    return [
-        key
-        for key in COMPARED_KEYS
-        if key.dataset == wildcards.dataset and key.model in ("", wildcards.model)
+    """The configured baselines of one dataset; of probes, those of one model."""
+    keys = [key for key in COMPARED_KEYS if key.dataset == wildcards.dataset]
+    return [key for key in keys if key.model in ("", wildcards.model)]
+
+
+def compared_files(*names):
+    """An input function: these files of each of these baselines."""
+    return lambda wildcards: [
+        f"{PATHS.baseline(key)}/{name}" for key in compared_baselines(wildcards) for name in names
     ]
-
-
-def compared_files(name):
-    """An input function: the file `name` of each of these baselines."""
-    return lambda wildcards: [f"{PATHS.baseline(key)}/{name}" for key in compared_baselines(wildcards)]
 
 
 def ranking_figures():

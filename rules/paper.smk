@@ -1,50 +1,91 @@
-# The published results and ours: `snakemake all paper --cores all --configfile config/paper.yaml`.
-# Rows are the whole matrix of the configuration; inputs only the runs that are selected of it (key `only`).
+# Published results and ours: `snakemake all paper --cores all --configfile config/paper.yaml`. Rows are all combinations of
+# the configuration; only the selected runs (key `only`) are made.
+# The effect of each fault of the original: `snakemake corrections --configfile config/corrections.yaml`. Not part of `all`.
+from vlmtsc.corrections import MAY_CHANGE_NOTHING, correction_pairs
+
+PAIRS = correction_pairs(
+    CONFIGURATION.corrections, CONFIGURATION.models, CONFIGURATION.protocol, CONFIGURATION.seeds
+)
 
 
 rule write_paper_table:
     input:
-        runs=collected("runs.csv"),
+        runs=PATHS.table("runs.csv"),
         published=PUBLISHED,
     output:
-        table=f"{RESULTS}/tables/paper.csv",
-        best=f"{RESULTS}/tables/paper_best.csv",
-        markdown=f"{RESULTS}/tables/paper.md",
-        latex=f"{RESULTS}/tables/paper.tex",
-        page=report(
-            f"{RESULTS}/tables/paper.html",
-            caption="report/paper.rst",
-            category="1 Results",
-            labels={"result": "Published and ours", "form": "sortable table"},
-        ),
-        best_page=report(
-            f"{RESULTS}/tables/paper_best.html",
-            caption="report/paper_best.rst",
-            category="1 Results",
-            labels={"result": "The published best and ours", "form": "sortable table"},
-        ),
+        *(PATHS.table(name) for name in ("paper.csv", "paper_best.csv", "paper.md", "paper.tex")),
+        page=table_page("paper", "Published and ours"),
+        best_page=table_page("paper_best", "The published best and ours"),
     log:
-        f"{RESULTS}/logs/write_paper_table/all.log",
+        PATHS.log("write_paper_table", "all"),
     benchmark:
-        f"{RESULTS}/benchmarks/write_paper_table/all.tsv"
+        PATHS.benchmark("write_paper_table", "all")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(500),
         runtime=10,
     params:
-        collected=lambda wildcards, input: as_argument(list(input.runs)),
-        matrix=matrix_options(),
-        folder=lambda wildcards, output: str(Path(output.table).parent),
+        matrix=matrix_options("models", "datasets", "scenarios"),
+        folder=lambda wildcards, output: str(Path(output.page).parent),
         script=path_of("write_paper_table"),
         code=code_of("write_paper_table"),
     shell:
-        "python {params.script} --collected {params.collected:q} --published {input.published:q} "
-        "{params.matrix} --output {params.folder:q} --log {log:q}"
+        "python {params.script} --runs {input.runs:q} --published {input.published:q} {params.matrix} "
+        "--output {params.folder:q} --log {log:q}"
 
 
 rule paper:
     input:
         rules.write_paper_table.output,
-        gaps_of_runs(),
+
+
+rule write_corrections_table:
+    input:
+        runs=sorted(
+            {
+                f"{PATHS.run(run)}/{name}"
+                for pair in PAIRS
+                if pair.run
+                for run in pair.runs
+                for name in ("metrics.json", "predictions.csv")
+            }
+        ),
+        # Of all datasets: they show where a fault changes nothing, without a run.
+        conversations=sorted(
+            {
+                f"{PATHS.conversations(run)}/{name}.json"
+                for pair in PAIRS
+                if pair.switch in MAY_CHANGE_NOTHING
+                for run in pair.runs
+                for name in ("train", "validation", "test")
+            }
+        ),
+    output:
+        table=PATHS.table("corrections.csv"),
+        page=PATHS.table("corrections.html"),
+        markdown=PATHS.table("corrections.md"),
+        latex=PATHS.table("corrections.tex"),
+    log:
+        PATHS.log("write_corrections_table", "all"),
+    benchmark:
+        PATHS.benchmark("write_corrections_table", "all")
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=10,
+    params:
+        options=f"{RESULTS_OPTION} {matrix_options('models', 'seeds')}",
+        corrections=as_argument(CONFIGURATION.corrections),
+        folder=lambda wildcards, output: str(Path(output.table).parent),
+        script=path_of("write_corrections_table"),
+        code=code_of("write_corrections_table"),
+    shell:
+        "python {params.script} {params.options} --corrections {params.corrections:q} "
+        "--output {params.folder:q} --log {log:q}"
+
+
+rule corrections:
+    input:
+        PATHS.table("corrections.md"),

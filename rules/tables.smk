@@ -1,89 +1,97 @@
-"""What tables are made of. Functions only."""
+"""Inputs and options of the rules that write tables. Functions only."""
 
-from vlmtsc.gaps import hidden_gaps
+from vlmtsc.run_states import run_states
 
 RUNS_OF = {}
 for run in RUNS:
     RUNS_OF.setdefault((run.model, run.dataset, run.protocol), []).append(run)
 
-# What a failed call of Snakemake leaves in place of the tables that it could not make. No rule writes here.
+# Tables of existing results after a failed call of Snakemake. No rule writes here.
 INCOMPLETE = Path(RESULTS, "incomplete")
 PUBLISHED = Path(os.path.relpath(ROOT / "config" / "published.tsv")).as_posix()
+# In front of other options: the linter objects to a parameter that is a prefix of files.
+RESULTS_OPTION = option("results", RESULTS)
+CONTROLS_FILE = ["controls.csv"] if CONFIGURATION.evaluate.controls else []
+# Tables of each model, dataset and protocol; and of all, without pages.
+SUMMARY = ["runs", "training", "confusion", "reliability", "methods", "comparisons"]
+TABLE_FILES = ["runs.csv", "accuracy.csv", "accuracy.md", "accuracy.tex", "costs.md"]
+TABLE_FILES += [
+    f"{name}.{form}" for name in ("methods", "comparisons", "rankings") for form in ("csv", "tex")
+]
+TABLE_FILES += ["comparisons.md", "evidence.csv", "evidence.md", "evidence_inputs.csv"]
+if CONTROLS_FILE:
+    SUMMARY += ["controls"]
+    TABLE_FILES += ["controls.csv", "controls.md", "controls.tex"]
 
 
 def runs_of(wildcards):
-    """The requested runs of one model on one dataset and protocol, in the order of configuration."""
+    """The selected runs of one model on one dataset and protocol."""
     return RUNS_OF.get((wildcards.model, wildcards.dataset, wildcards.protocol), [])
 
 
-def run_files(name):
-    """An input function: the file `name` of each of these runs."""
-    return lambda wildcards: [f"{PATHS.run(run)}/{name}" for run in runs_of(wildcards)]
+def run_files(*names):
+    """An input function: these files of each of these runs."""
+    return lambda wildcards: [f"{PATHS.run(run)}/{name}" for run in runs_of(wildcards) for name in names]
 
 
 def collected(name):
-    """The file `name` that collect_runs writes, for each model, dataset and protocol."""
-    return [
-        f"{RESULTS}/tables/by_dataset/{model}/{dataset}/{protocol}/{name}"
-        for model, dataset, protocol in RUNS_OF
-    ]
-
-
-def scenarios_of(wildcards):
-    """The requested scenarios of one model on one dataset and protocol: a run of each, whatever its seed."""
-    return {run.scenario: run for run in runs_of(wildcards)}
-
-
-def budgets_of_scenarios(wildcards):
-    """What these scenarios cost."""
-    folder = f"{RESULTS}/conversations/{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}"
-    return [f"{folder}/{scenario}/budget.json" for scenario in scenarios_of(wildcards)]
-
-
-def plots_by_scenario(wildcards):
-    """By scenario, the folder of the plots that it shows; empty if it shows none."""
-    return {scenario: plots_of_scenario(run) or "" for scenario, run in scenarios_of(wildcards).items()}
-
-
-def plots_of_scenarios(wildcards):
-    """The folders of plots that these scenarios show."""
-    return sorted({folder for folder in plots_by_scenario(wildcards).values() if folder})
+    """The file `name` in the summary of each model, dataset and protocol."""
+    return [f"{PATHS.summary(runs[0])}/{name}" for runs in RUNS_OF.values()]
 
 
 def compared_scenarios():
-    """The settings of the requested scenarios, by name."""
+    """The settings of the selected scenarios, by name."""
     names = dict.fromkeys(run.scenario for run in RUNS)
     return {name: CONFIGURATION.scenario_table[name] for name in names}
 
 
-def gaps_of_runs():
-    """What a job that failed has left missing between newer and older files: asked for beside the tables."""
+def table_page(name, result, category="1 Results"):
+    """The page of a table, for the report."""
+    labels = {"result": result, "form": "sortable table"}
+    return report(PATHS.table(f"{name}.html"), caption=f"report/{name}.rst", category=category, labels=labels)
 
-    def chains(run):
-        scenario = f"{RESULTS}/conversations/{run.model}/{run.dataset}/{run.protocol}/{run.scenario}"
-        dataset = f"{RESULTS}/datasets/{run.dataset}"
-        tables = f"{RESULTS}/tables/by_dataset/{run.model}/{run.dataset}/{run.protocol}"
-        descriptions = CONFIGURATION.descriptions(run.scenario).values()
-        told = [
-            *map(str, own_files(run)),
-            *(f"{dataset}/{name}" for name in ("archive.npz", "series.npz", f"{run.protocol}/split.npz")),
-            *(f"{RESULTS}/descriptions/{run.dataset}/{place}.json" for place in descriptions if place),
-            f"{scenario}/representation.json",
-        ]
-        plots = plots_of_scenario(run)
-        trained = [f"{PATHS.run(run)}/{name}" for name in ("run_record.json", "metrics.json")]
-        yield [
-            *told,
-            *([plots] if plots else []),
-            *trained,
-            f"{tables}/runs.csv",
-            f"{RESULTS}/tables/runs.csv",
-        ]
-        yield [*told, f"{tables}/ledger.csv", f"{RESULTS}/tables/ledger.csv"]
 
-    if not Path(RESULTS).exists():  # a plan from nothing
-        return []
-    return hidden_gaps(chain for run in RUNS for chain in chains(run))
+def matrix_options(*kinds):
+    """These lists of the configuration (models, datasets, scenarios, seeds), and the protocol, as options."""
+    options = [option(kind, as_argument(getattr(CONFIGURATION, kind))) for kind in kinds]
+    return " ".join([*options, option("protocol", CONFIGURATION.protocol)])
+
+
+def selected_options(*kinds):
+    """The same of the selected runs, without the protocol."""
+    values = {kind: [getattr(run, kind.removesuffix("s")) for run in RUNS] for kind in kinds}
+    return " ".join(option(kind, as_argument(list(dict.fromkeys(names)))) for kind, names in values.items())
+
+
+def write_tables_options():
+    """Options of `write_tables`."""
+    selected = as_argument(list(dict.fromkeys(run.dataset for run in RUNS)))
+    return " ".join(
+        [
+            RESULTS_OPTION,
+            matrix_options("models", "datasets", "scenarios", "seeds"),
+            option("selected", selected),
+            option("controls", as_argument(bool(CONTROLS_FILE))),
+        ]
+    )
+
+
+def write_ledger_options():
+    """Options of `write_ledger`."""
+    plots = {run.scenario: CONFIGURATION.shown_plot(run.scenario) or "" for run in RUNS}
+    own = {
+        name: None for name, plot in plots.items() if plot and CONFIGURATION.plot_table[plot].series != "full"
+    }
+    options = [RESULTS_OPTION, selected_options("models", "datasets")]
+    options += [option("protocol", CONFIGURATION.protocol), option("plots", as_argument(plots | own))]
+    return " ".join(options)
+
+
+def controls_target():
+    """The table and figure of controls."""
+    if not CONTROLS_FILE:
+        raise WorkflowError("evaluate.controls is false; allowed for the target controls: true")
+    return [PATHS.table("controls.md"), PATHS.figure("controls.png")]
 
 
 def final_results():
@@ -108,71 +116,35 @@ def final_results():
     ]
 
 
-def matrix_options():
-    """The whole matrix of the configuration, run or not, as options."""
-    lists = {kind: list(getattr(CONFIGURATION, kind)) for kind in ("models", "datasets", "scenarios")}
-    options = {kind: as_argument(names) for kind, names in lists.items()} | {
-        "protocol": CONFIGURATION.protocol
-    }
-    return " ".join(option(name, value) for name, value in options.items())
-
-
-def states_of_runs():
-    """The selected runs with their states: done, failed (in which step, with which log) or not run."""
-    blamed = {}
-
-    def blame(job):
-        # The failed job that a job has waited for, if any. Each job is looked at once.
-        if job not in blamed:
-            before = () if workflow.dag.noneedrun_finished(job) else workflow.dag.dependencies[job]
-            causes = [job] if job in failed else [cause for other in before if (cause := blame(other))]
-            blamed[job] = next(iter(causes), None)
-        return blamed[job]
-
-    # A group of jobs fails as a whole.
-    failed = {job for entry in workflow.scheduler.failed for job in getattr(entry, "jobs", [entry])}
-    jobs = {}
-    for job in workflow.dag.jobs:
-        if job.rule.name == "evaluate_model":
-            jobs[Run(**{**job.wildcards_dict, "seed": int(job.wildcards.seed)})] = job
-    states = []
-    for run in RUNS:
-        job, cause = jobs.get(run), None
-        status = "done" if job is None or workflow.dag.noneedrun_finished(job) else "not run"
-        if status == "not run" and (cause := blame(job)):
-            status = "failed"
-        step = {"step": cause.rule.name, "log": str(cause.log[0]) if cause.log else ""} if cause else {}
-        states.append({**vars(run), "status": status, **step})
-    return states
-
-
 def show_incomplete_results():
-    """Write tables of what is there, beside the declared ones, and show them."""
+    """Write tables of existing results, and print them."""
     try:
         write_incomplete_results(requested("write_ledger", "write_tables", "write_paper_table"))
-    except OSError as error:  # what has failed may have failed for want of room
-        print(f"{INCOMPLETE}: no tables of what is there ({error.strerror})", file=sys.stderr)
+    except OSError as error:  # such as a full disk, which may be why jobs failed
+        print(f"{INCOMPLETE}: no tables of existing results ({error.strerror})", file=sys.stderr)
 
 
 def write_incomplete_results(asked):
-    """Write and show those of these rules' tables that can be made of what is there."""
+    """Write and print these rules' tables from existing results."""
 
-    def made(name, *options):
-        command = [sys.executable, file_of(name), *options, f"--output={INCOMPLETE}"]
-        return subprocess.run(command, check=False).returncode == 0
+    def write(name, options, shown):
+        command = [sys.executable, file_of(name), *shlex.split(options), f"--output={INCOMPLETE}"]
+        if subprocess.run(command, check=False).returncode == 0 and shown:
+            print((INCOMPLETE / shown).read_text(encoding="utf-8"))
 
-    there = [path for path in collected("ledger.csv") if Path(path).exists()]
-    if "write_ledger" in asked and there:
-        made("write_ledger", f"--collected={as_argument(there)}")
+    if "write_ledger" in asked and any(
+        Path(PATHS.conversations(run), "budget.json").exists() for run in RUNS
+    ):
+        write("write_ledger", write_ledger_options(), "")
     if "write_tables" not in asked:
         return
     INCOMPLETE.mkdir(parents=True, exist_ok=True)
     states = INCOMPLETE / "states.json"
-    states.write_text(json.dumps(states_of_runs(), indent=1), encoding="utf-8")
-    told = made("write_incomplete_tables", f"--root={RESULTS}/runs", f"--states={states}")
-    # The published table takes what the one before has told of the runs.
-    if "write_paper_table" in asked and told:
-        runs = as_argument([str(INCOMPLETE / "runs.csv")])
-        options = [f"--collected={runs}", f"--published={PUBLISHED}", *shlex.split(matrix_options())]
-        if made("write_paper_table", *options):
-            print((INCOMPLETE / "paper.md").read_text(encoding="utf-8"))
+    failed = run_states(workflow.dag, workflow.scheduler.failed, RUNS)
+    states.write_text(json.dumps(failed, indent=1), encoding="utf-8")
+    write("write_tables", f"{write_tables_options()} {option('states', states)}", "accuracy.md")
+    if "write_paper_table" in asked:
+        options = [option("runs", INCOMPLETE / "runs.csv"), option("published", PUBLISHED)]
+        options.append(matrix_options("models", "datasets", "scenarios"))
+        write("write_paper_table", " ".join(options), "paper.md")
+    print(f"Tables of existing results: {INCOMPLETE}")

@@ -44,7 +44,7 @@ VARIABLE = re.compile(
 #: Columns and tables that were renamed: the old name to the new one.
 RENAMED: dict[str, str] = {}
 #: Paths that have no counterpart any more.
-REMOVED = re.compile(r"^tables/(.*/)?predicted_time\.csv$")
+REMOVED = re.compile(r"^tables/(.*/)?predicted_time\.csv$|^tables/by_dataset/.*/ledger\.csv$")
 
 SCENARIOS = ("plot", "plot_and_numbers", "WITH_SIGNAL_ANALYSIS", "rationale_after_answer", "numbers_lttb")
 CONVERSATIONS = (

@@ -12,8 +12,9 @@ from vlmtsc.reporting.calibration import RELIABILITY_TYPES
 from vlmtsc.reporting.calibration_figures import draw_calibration
 from vlmtsc.reporting.cost_figures import draw_accuracy_by_cost
 from vlmtsc.reporting.ledger import COLUMN_TYPES as LEDGER_TYPES
+from vlmtsc.reporting.runs import COLUMN_TYPES
 from vlmtsc.reporting.style import save_png_and_pdf
-from vlmtsc.reporting.tables import COLUMN_TYPES, read_tables
+from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.draw_evidence")

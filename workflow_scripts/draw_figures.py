@@ -7,8 +7,9 @@ from pathlib import Path
 
 from vlmtsc.errors import InputError
 from vlmtsc.reporting.figures import draw_accuracy_heatmap, draw_confusion_matrices, draw_training_curves
+from vlmtsc.reporting.runs import COLUMN_TYPES, CONFUSION_TYPES
 from vlmtsc.reporting.style import save_png_and_pdf
-from vlmtsc.reporting.tables import COLUMN_TYPES, CONFUSION_TYPES, read_tables
+from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.draw_figures")

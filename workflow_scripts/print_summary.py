@@ -1,4 +1,4 @@
-"""Print tables and where the results lie."""
+"""Print tables and the paths of the results."""
 
 from __future__ import annotations
 
@@ -7,30 +7,21 @@ from pathlib import Path
 from vlmtsc.errors import InputError
 from vlmtsc.script import run_script
 
-OTHER_FORMS = {
-    "accuracy": ".csv, .tex, .html",
-    "paper": ".csv, .tex, .html",
-    "controls": ".csv, .html",
-    "baselines": ".csv, .tex, .html",
-    "comparisons": ".csv, .html",
-    "evidence": ".csv, .html",
-    "ledger": ".csv, .html",
-}
-#: Tables that are made without the tables of accuracies.
-WITHOUT_RUNS = {"ledger", "controls", "baselines"}
+#: Tables of targets that need no run.
+WITHOUT_RUNS = {"ledger", "baselines"}
 
 
 def print_summary(
     results: Path = Path("results"), tables: list[str] | None = None, log: Path | None = None
 ) -> None:
-    """Print tables and where tables, figures and report lie.
+    """Print tables and the paths of the results.
 
     Parameters
     ----------
     results : Path
-        Folder of the workflow's results.
+        Results folder.
     tables : list of str, optional
-        Names of tables, the last one nearest to the end; that of accuracies if there is no other.
+        Names of tables in the order of printing; by default that of accuracies.
     log : Path, optional
         File for messages.
     """
@@ -39,22 +30,24 @@ def print_summary(
     for table in files:
         if not table.exists():
             raise InputError(
-                f"{table}: not there; run the workflow first (make results, or snakemake --cores all)"
+                f"{table}: not found; run the workflow first (make results, or snakemake --cores all)"
             )
-    report = results / "report.html"
+        print(f"\n{table.read_text(encoding='utf-8')}")
+    forms = [
+        sorted(path.suffix for path in file.parent.glob(f"{file.stem}.*") if path != file) for file in files
+    ]
     places = {
         "Table": ", ".join(
-            f"{table} (also {OTHER_FORMS[name]})" for name, table in zip(names, files, strict=True)
+            f"{file} (also {', '.join(also)})" for file, also in zip(files, forms, strict=True)
         )
     }
     if not WITHOUT_RUNS.issuperset(names):
+        report = results / "report.html"
         places |= {
             "All runs": str(results / "tables" / "runs.csv"),
-            "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others beside it)",
+            "Figure": f"{results / 'figures' / 'accuracy_heatmap.png'} (and others in this folder)",
             "Report": f"{report} (make results writes it; without make: snakemake --report {report})",
         }
-    for table in files:
-        print(f"\n{table.read_text(encoding='utf-8')}")
     for name, place in places.items():
         print(f"{name + ':':<10}{place}")
 

@@ -1,35 +1,28 @@
-"""Write the table of baselines, with the best finished fine-tuned run of each dataset beside them."""
+"""Write the table of baselines, with the best finished fine-tuned run of each dataset."""
 
 from __future__ import annotations
 
 import logging
-from itertools import product
 from pathlib import Path
 
-import pandas as pd
-
-from vlmtsc.files import read_json
-from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.paths import Paths
 from vlmtsc.reporting.baselines import (
-    COLUMNS,
-    TEXT_COLUMNS,
-    baseline_row,
-    baselines_table,
+    baseline_key,
+    baselines_files,
     best_run_rows,
     published_rows,
+    read_baseline,
     read_published,
 )
-from vlmtsc.reporting.pages import to_html
-from vlmtsc.reporting.tables import run_row, runs_table, to_latex, to_markdown
+from vlmtsc.reporting.runs import list_runs, read_run, runs_table
 from vlmtsc.script import run_script
-from vlmtsc.settings import PROBES
 from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_baselines_table")
 
 
 def write_baselines_table(
-    results: Path,
+    results: str,
     models: list[str],
     datasets: list[str],
     scenarios: list[str],
@@ -40,56 +33,40 @@ def write_baselines_table(
     output: Path,
     log: Path | None = None,
 ) -> None:
-    """Write the table of baselines, with the best finished fine-tuned run of each dataset beside them.
+    """Write the table of baselines, with the best finished fine-tuned run of each dataset.
 
     Parameters
     ----------
-    results : Path
-        Folder of the workflow's results.
-    models, datasets : list of str
-        Models whose features are probed or that are fine-tuned, and the rows.
-    scenarios : list of str
-        With `models`, `datasets` and `seeds`: the fine-tuned runs, of which those that are there count.
+    results : str
+        Results folder.
+    models, datasets, scenarios : list of str
+        Fine-tuned runs, with `seeds`: all combinations, of which the finished ones count. Probes use these models.
     seeds : list of int
+        Seeds.
     baselines : list of str
         The columns.
     protocol : str
+        Split protocol.
     published : Path
         Accuracies published on the archive's own split (.tsv); shown for the protocol ``official`` only.
     output : Path
-        Folder to write ``baselines.{csv,html,md,tex}`` to; other files in it are left alone.
+        Folder to write ``baselines.{csv,html,md,tex}`` to.
     log : Path, optional
         File for messages.
     """
-    rows, paths = [], Paths(str(results))
-    for dataset, name in product(datasets, baselines):
-        for model in models if name in PROBES else [""]:
-            key = BaselineKey(name, dataset, protocol, model)
-            metrics, record = (
-                read_json(Path(paths.baseline(key), f"{file}.json")) for file in ("metrics", "record")
-            )
-            rows.append(baseline_row(vars(key), metrics, record))
-    runs = []
-    for values in product(models, datasets, [protocol], scenarios, seeds):
-        run = Run(*values)
-        files = [Path(paths.run(run), f"{name}.json") for name in ("metrics", "run_record")]
-        if all(file.is_file() for file in files):
-            runs.append(run_row(vars(run), *map(read_json, files)))
-    if runs:
-        rows += best_run_rows(runs_table(runs))
-    rows += published_rows(read_published(published), datasets, protocol)
-    table = baselines_table(rows, datasets, protocol)
-    tidy = pd.DataFrame(rows, columns=COLUMNS)
-    write_files(
-        output,
-        {
-            "baselines.csv": tidy,
-            "baselines.html": to_html(table.cells, "Simple methods", table.note, TEXT_COLUMNS, table.chosen),
-            "baselines.md": to_markdown(table, TEXT_COLUMNS),
-            "baselines.tex": to_latex(table, TEXT_COLUMNS, "tab:baselines"),
-        },
-    )
-    logger.info("%d rows, %d runs looked at, in %s", len(rows), len(runs), output / "baselines.md")
+    paths = Paths(results)
+    keys = {
+        baseline_key(name, model, dataset, protocol): None
+        for dataset in datasets
+        for name in baselines
+        for model in models
+    }
+    runs = [read_run(paths, run) for run in list_runs(models, datasets, protocol, scenarios, seeds)]
+    rows = [read_baseline(paths, key) for key in keys]
+    rows += best_run_rows(runs_table(runs))
+    rows += published_rows(read_published(published, "method"), datasets, protocol)
+    write_files(output, baselines_files(rows, datasets, protocol))
+    logger.info("%d rows in %s", len(rows), output / "baselines.md")
 
 
 if __name__ == "__main__":

@@ -1,42 +1,49 @@
-"""Write the token-budget ledger of all datasets and scenarios."""
+"""Write the token usage table of all datasets and scenarios."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from vlmtsc.reporting.ledger import COLUMN_TYPES, NOTE, TEXT_COLUMNS, ledger_markdown, shown_ledger
-from vlmtsc.reporting.pages import to_html
-from vlmtsc.reporting.tables import read_tables
+from vlmtsc.paths import Paths
+from vlmtsc.reporting.ledger import SAME, ledger_files, read_ledger
+from vlmtsc.reporting.runs import list_runs
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_ledger")
 
 
-def write_ledger(collected: list[Path], output: Path, log: Path | None = None) -> None:
-    """Write the token-budget ledger of all datasets and scenarios.
+def write_ledger(
+    results: str,
+    models: list[str],
+    datasets: list[str],
+    protocol: str,
+    plots: dict[str, str | None],
+    output: Path,
+    log: Path | None = None,
+) -> None:
+    """Write the token usage table of all datasets and scenarios.
 
     Parameters
     ----------
-    collected : list of Path
-        Tables that `collect_ledger` wrote, in the order of the rows.
+    results : str
+        Results folder.
+    models, datasets : list of str
+        All combinations; those without conversations are left out.
+    protocol : str
+        Split protocol.
+    plots : dict of str to str or None
+        Kind of plots of each scenario: empty without plots, null for plots of its own.
     output : Path
-        Folder to write ``ledger.{csv,md,html}`` to; other files in it are left alone.
+        Folder to write ``ledger.{csv,md,html}`` to.
     log : Path, optional
         File for messages.
     """
-    table = read_tables(collected, COLUMN_TYPES)
-    cells = shown_ledger(table)
-    write_files(
-        output,
-        {
-            "ledger.csv": table,
-            "ledger.md": ledger_markdown(cells),
-            "ledger.html": to_html(cells, "Token-budget ledger", NOTE, TEXT_COLUMNS),
-        },
-    )
-    logger.info("%d rows in %s", len(table), output / "ledger.md")
+    table = read_ledger(Paths(results), list_runs(models, datasets, protocol, plots, [0]), plots)
+    write_files(output, ledger_files(table))
+    shared = (table[SAME] != "").sum()
+    logger.info("%d rows in %s, %d with the inputs of another", len(table), output / "ledger.md", shared)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from vlmtsc.reporting.controls import CONTROL_TYPES
 from vlmtsc.reporting.headline import headline, to_fragment
 from vlmtsc.reporting.methods import read_references, write_methods
 from vlmtsc.reporting.provenance import merge_provenance, provenance_page
-from vlmtsc.reporting.tables import COLUMN_TYPES, read_tables
+from vlmtsc.reporting.runs import COLUMN_TYPES
+from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
 from vlmtsc.training.record import git_revision

@@ -1,60 +1,75 @@
-"""Write the tidy table of all runs, the table of datasets by scenarios, and that of costs."""
+"""Write the tables of all runs: accuracies, costs, comparisons, controls, evidence."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from vlmtsc.reporting.costs import TEXT_COLUMNS as COST_TEXTS
-from vlmtsc.reporting.costs import costs_table
-from vlmtsc.reporting.pages import to_html
-from vlmtsc.reporting.tables import (
-    COLUMN_TYPES,
-    TEXT_COLUMNS,
-    accuracy_table,
-    read_tables,
-    to_latex,
-    to_markdown,
-    to_sortable,
-)
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths
+from vlmtsc.reporting.comparisons import comparison_files
+from vlmtsc.reporting.controls import controls_files
+from vlmtsc.reporting.costs import costs_files
+from vlmtsc.reporting.evidence import evidence_files
+from vlmtsc.reporting.runs import accuracy_files, failures_text, read_states
+from vlmtsc.reporting.summary import read_summaries
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_tables")
 
 
-def write_tables(collected: list[Path], output: Path, log: Path | None = None) -> None:
-    """Write the tidy table of all runs, the table of datasets by scenarios, and that of costs.
+def write_tables(
+    results: str,
+    models: list[str],
+    datasets: list[str],
+    protocol: str,
+    scenarios: list[str],
+    seeds: list[int],
+    selected: list[str],
+    output: Path,
+    controls: bool = False,
+    states: Path | None = None,
+    log: Path | None = None,
+) -> None:
+    """Write the tables of all runs: accuracies, costs, comparisons, controls, evidence.
 
     Parameters
     ----------
-    collected : list of Path
-        Tables of runs that `collect_runs` wrote, in the order of the rows.
+    results : str
+        Results folder.
+    models, datasets : list of str
+        Runs of the configuration, with `protocol`, `scenarios` and `seeds`: all combinations.
+    protocol : str
+        Split protocol.
+    scenarios : list of str
+        Scenarios.
+    seeds : list of int
+        Seeds.
+    selected : list of str
+        Datasets with a summary.
     output : Path
-        Folder to write ``runs.csv``, ``runs.html``, ``accuracy.{csv,html,md,tex}`` and ``costs.{html,md}`` to; other
-        files in it are left alone.
+        Folder to write to.
+    controls : bool
+        Whether the runs have controls.
+    states : Path, optional
+        States of the runs after a failure (.json): only the table of accuracies is written, from existing results.
     log : Path, optional
         File for messages.
     """
-    runs = read_tables(collected, COLUMN_TYPES)
-    table, costs = accuracy_table(runs), costs_table(runs)
-    sortable = to_sortable(table)
-    texts = [*TEXT_COLUMNS, "chosen on validation"]
-    marks = table.chosen.assign(**{"chosen on validation": False})
-    write_files(
-        output,
-        {
-            "runs.csv": runs,
-            "runs.html": to_html(runs, "All runs", "One row a run; shares between 0 and 1.", TEXT_COLUMNS),
-            "accuracy.csv": sortable,
-            "accuracy.html": to_html(sortable, "Test accuracy", table.note, texts, marks),
-            "accuracy.md": to_markdown(table),
-            "costs.md": to_markdown(costs, COST_TEXTS),
-            "costs.html": to_html(costs.cells, "What runs cost", costs.note, COST_TEXTS),
-            "accuracy.tex": to_latex(table),
-        },
-    )
-    logger.info("%d runs in %d rows of %s", len(runs), len(table.cells), output / "accuracy.md")
+    paths = Paths(results)
+    if states is None:
+        tables = read_summaries(paths, models, selected, protocol, controls)
+        runs = tables["runs"]
+        files = accuracy_files(runs) | costs_files(runs)
+        files |= comparison_files(tables["methods"], tables["comparisons"])
+        files |= controls_files(tables["controls"]) if controls else {}
+        files |= evidence_files(paths, models, datasets, protocol, scenarios, seeds)
+    else:
+        runs = read_states(paths, read_json(states))
+        files = accuracy_files(runs, failures_text(runs))
+    write_files(output, files)
+    logger.info("%d runs in %s", len(runs), output / "accuracy.md")
 
 
 if __name__ == "__main__":

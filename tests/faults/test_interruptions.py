@@ -23,7 +23,7 @@ VICTIMS = ("job", "snakemake", "all")
 LATE = (
     "finetune_model",
     "evaluate_model",
-    "collect_runs",
+    "summarise_dataset",
     "write_tables",
     "write_paper_table",
     "draw_figures",
@@ -31,7 +31,7 @@ LATE = (
 )
 #: Those from which results are made. What the others make, nothing or little is made from: it is asked for alone.
 CHAIN = ("download_dataset", "preprocess_dataset", "split_dataset", "describe_series", "render_plots")
-CHAIN += ("render_scenario_plots", "build_conversations", "collect_ledger", "write_ledger", *LATE)
+CHAIN += ("render_scenario_plots", "build_conversations", "write_ledger", *LATE)
 
 
 def again(project: Path, rule: str) -> None:

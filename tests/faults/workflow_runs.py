@@ -38,25 +38,20 @@ CAUSES = {
     "render_plots": f"results/datasets/{DATASET}/series.npz",
     "build_conversations": f"results/datasets/{DATASET}/pooled/split.npz",
     "render_scenario_plots": f"results/{CONVERSATIONS}/representation.json",
-    "collect_ledger": f"results/{CONVERSATIONS}/budget.json",
-    "write_ledger": f"results/{TABLES}/ledger.csv",
+    "write_ledger": f"results/{CONVERSATIONS}/budget.json",
     "finetune_model": f"results/{CONVERSATIONS}/train.json",
     "evaluate_model": f"results/{CONVERSATIONS}/test.json",
-    "collect_runs": f"results/{RUN}/metrics.json",
-    "write_tables": f"results/{TABLES}/runs.csv",
-    "write_paper_table": f"results/{TABLES}/runs.csv",
+    "summarise_dataset": f"results/{RUN}/metrics.json",
+    "write_tables": f"results/{TABLES}/comparisons.csv",
+    "write_paper_table": "results/tables/runs.csv",
     "draw_figures": f"results/{TABLES}/training.csv",
     "draw_evidence": f"results/{TABLES}/reliability.csv",
     "evaluate_controls": f"results/{RUN}/predictions.csv",
-    "collect_controls": f"results/{RUN}/controls.csv",
-    "report_controls": f"results/{TABLES}/controls.csv",
+    "report_controls": "results/tables/controls.csv",
     "fit_baseline": f"results/datasets/{DATASET}/pooled/split.npz",
     "fit_probe": f"results/datasets/{DATASET}/pooled/split.npz",
     "write_baselines_table": f"results/{BASELINE}/majority/record.json",
-    "compare_methods": f"results/{BASELINE}/majority/metrics.json",
-    "write_comparisons": f"results/{TABLES}/comparisons.csv",
     "export_results": f"results/{BASELINE}/majority/predictions.csv",
-    "write_evidence": f"results/{TABLES}/controls.csv",
     "draw_gallery": f"results/datasets/{DATASET}/pooled/split.npz",
     "draw_downsampling": f"results/{CONVERSATIONS}/representation.json",
     "write_wrong_cases": f"results/{RUN}/predictions.csv",
@@ -76,12 +71,21 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "build_conversations": tuple(
         f"{CONVERSATIONS}/{name}.json" for name in ("train", "validation", "test", "representation", "budget")
     ),
-    "collect_ledger": (f"{TABLES}/ledger.csv",),
     "write_ledger": tuple(f"tables/ledger.{kind}" for kind in ("csv", "md", "html")),
     "finetune_model": (f"{RUN}/adapter", f"{RUN}/parameters.json", f"{RUN}/training_log.csv"),
     "evaluate_model": (f"{RUN}/predictions.csv", f"{RUN}/metrics.json"),
-    "collect_runs": tuple(f"{TABLES}/{name}.csv" for name in ("confusion", "training", "reliability")),
-    "write_tables": tuple(f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")),
+    # Not runs.csv and methods.csv, which hold times.
+    "summarise_dataset": tuple(
+        f"{TABLES}/{name}.csv" for name in ("confusion", "training", "reliability", "comparisons", "controls")
+    ),
+    "write_tables": (
+        *(f"tables/accuracy.{kind}" for kind in ("csv", "md", "tex", "html")),
+        *(f"tables/{name}.{kind}" for name in ("comparisons", "controls") for kind in ("csv", "md", "html")),
+        *(
+            f"tables/{name}"
+            for name in ("evidence.csv", "evidence.md", "evidence.html", "evidence_inputs.csv")
+        ),
+    ),
     "write_paper_table": ("tables/paper.csv", "tables/paper.md", "tables/paper.tex"),
     "draw_figures": tuple(
         f"figures/{name}.png" for name in ("accuracy_heatmap", "training_curves", "confusion_matrices")
@@ -91,18 +95,9 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
         f"figures/{name}.png" for name in ("modality_ablation", "accuracy_by_context", "calibration")
     ),
     "evaluate_controls": (f"{RUN}/controls.csv",),
-    "collect_controls": (f"{TABLES}/controls.csv",),
-    "report_controls": (
-        *(f"tables/controls.{kind}" for kind in ("csv", "md", "html")),
-        "figures/controls.png",
-    ),
+    "report_controls": ("figures/controls.png",),
     "fit_baseline": (f"{BASELINE}/majority/predictions.csv", f"{BASELINE}/majority/metrics.json"),
     "fit_probe": (f"{PROBE}/logistic_tower/predictions.csv", f"{PROBE}/logistic_tower/metrics.json"),
-    "compare_methods": (f"{TABLES}/comparisons.csv",),
-    "write_comparisons": tuple(f"tables/comparisons.{kind}" for kind in ("csv", "md", "html")),
-    "write_evidence": tuple(
-        f"tables/{name}" for name in ("evidence.csv", "evidence.md", "evidence.html", "evidence_inputs.csv")
-    ),
     "draw_gallery": (f"{CASES}/gallery.png",),
     "draw_downsampling": (f"{CASES}/downsampling.png",),
     "write_wrong_cases": (f"{CASES}/wrong_cases.html",),

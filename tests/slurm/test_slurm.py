@@ -155,10 +155,8 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         + ["build_conversations"] * 3
         + ["finetune_model"] * 3
         + ["evaluate_model", "evaluate_controls"] * 2
-        + ["write_ledger", "collect_collect_runs", "tables_draw_figures_write_tables"]
-        + ["controls_collect_controls", "report_controls"]
-        + ["ledger_collect_ledger", "write_evidence"]
-        + ["compare_compare_methods", "comparisons_write_comparisons", "draw_evidence"]
+        + ["write_ledger", "summaries_summarise_dataset", "tables_draw_figures_write_tables"]
+        + ["report_controls", "draw_evidence"]
         + ["gallery_draw_gallery", "downsampling_draw_downsampling", "cases_write_wrong_cases"]
         + ["provenance_collect_provenance", "write_provenance"]
         + ["digest_model"]

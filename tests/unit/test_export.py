@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from aeon.benchmarking.results_loaders import get_estimator_results, get_estimator_results_as_array
-from test_reporting_comparisons import write_baseline, write_run
+from finished_runs import write_baseline, write_run
 
 from export_results import export_results
 from vlmtsc.errors import InputError
@@ -24,8 +24,8 @@ ENTRY: dict[str, Any] = {
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
     for seed, wrong in enumerate([[0], [0, 1]]):
-        write_run(tmp_path, "plot", seed, wrong)
-    write_baseline(tmp_path, "dtw_1nn", [5, 6, 7, 8])
+        write_run(tmp_path, "Italy", "plot", seed, wrong)
+    write_baseline(tmp_path, "dtw_1nn", "Italy", [5, 6, 7, 8])
     export_results(
         results=str(tmp_path),
         models=["tiny"],

@@ -1,97 +1,51 @@
-"""Tables of comparisons, figures of ranks, and the table of baselines: what a reader sees."""
+"""Comparisons of methods, ranks over datasets, and the table of baselines."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from finished_runs import summarised, write_baseline, write_run
 
-from compare_methods import compare_methods
 from draw_rankings import draw_rankings
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.metrics import compute_metrics
-from vlmtsc.evaluation.predictions import prediction_table
-from vlmtsc.files import write_json
-from vlmtsc.paths import BaselineKey, Paths
-from vlmtsc.reporting.comparisons import METHOD_COLUMNS, accuracies_by_dataset
-from vlmtsc.reporting.tables import RECORD, RUN_KEYS
+from vlmtsc.reporting.comparisons import METHOD_COLUMNS, accuracies_by_dataset, comparison_files
 from write_baselines_table import write_baselines_table
-from write_comparisons import write_comparisons
 
-CLASSES = ["low", "high"]
-LABELS = np.arange(40) % 2
 PUBLISHED = "dataset\tmethod\taccuracy\tsource\nItaly\tHIVE-COTE 2\t96.99\tthe archive's site\n"
-
-
-def write_scores(folder: Path, wrong: list[int], order: np.ndarray | None = None) -> dict[str, object]:
-    """Write predictions and metrics of a method that has the cases `wrong` wrong."""
-    predicted = np.where(np.isin(np.arange(40), wrong), 1 - LABELS, LABELS)
-    order = np.arange(40) if order is None else order
-    scores = np.eye(2)[predicted][order]
-    table = prediction_table([f"Italy-{case:05d}" for case in order], scores, CLASSES, LABELS[order])
-    folder.mkdir(parents=True)
-    table.to_csv(folder / "predictions.csv", index=False)
-    metrics = compute_metrics(LABELS[order], scores, CLASSES)
-    write_json(folder / "metrics.json", metrics)
-    return metrics
-
-
-def write_run(results: Path, scenario: str, seed: int, wrong: list[int], validation: float = 0.5) -> str:
-    run = f"runs/tiny/Italy/pooled/{scenario}/seed-{seed}"
-    write_scores(results / run, wrong, np.random.default_rng(seed).permutation(40))
-    key = dict(zip(RUN_KEYS, ["tiny", "Italy", "pooled", scenario, seed], strict=True))
-    record = dict.fromkeys(RECORD, 1) | key | {"validation_accuracy": validation, "stopped_by": "epochs"}
-    record |= {"git_revision": "abc", "shared_with": None, "wall_seconds": 60.0 * (seed + 1)}
-    write_json(results / run / "run_record.json", record)
-    return run
-
-
-def write_baseline(results: Path, name: str, wrong: list[int], protocol: str = "pooled") -> BaselineKey:
-    key = BaselineKey(name, "Italy", protocol, "tiny" if name.startswith("logistic") else "")
-    write_scores(Path(Paths(str(results)).baseline(key)), wrong)
-    record = {"baseline": name, "dataset": "Italy", "protocol": protocol, "seed": 0, "chosen": {"band": 1}}
-    record |= {"validation_accuracy": 0.9 if name == "dtw_1nn" else 0.8, "wall_seconds": 1.5}
-    write_json(Path(Paths(str(results)).baseline(key)) / "record.json", record | {"peak_memory_mb": 200.0})
-    return key
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A scenario with three seeds, one with one, two baselines."""
+    """A scenario with three seeds, two baselines; predictions in another order in each file."""
     for seed, wrong in enumerate([[0], [0, 1], [0, 1, 2]]):
-        write_run(tmp_path, "plot", seed, wrong, validation=0.95)
-    write_run(tmp_path, "numbers", 0, list(range(12)))
-    write_baseline(tmp_path, "majority", list(range(0, 40, 2)))
-    write_baseline(tmp_path, "dtw_1nn", [5, 6])
+        order = np.random.default_rng(seed).permutation(40)
+        record = {"validation_accuracy": 0.95, "wall_seconds": 60.0 * (seed + 1)}
+        write_run(tmp_path, "Italy", "plot", seed, wrong, order=order, **record)
+        write_run(tmp_path, "Italy", "numbers", seed, 12, order=order[::-1], validation_accuracy=0.5)
+    write_baseline(tmp_path, "majority", "Italy", range(0, 40, 2))
+    write_baseline(tmp_path, "dtw_1nn", "Italy", [5, 6], validation=0.9)
     return tmp_path
 
 
-def compared(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    compare_methods(
-        results=results,
-        model="tiny",
-        dataset="Italy",
-        protocol="pooled",
-        runs=["plot/seed-0", "plot/seed-1", "plot/seed-2", "numbers/seed-0"],
-        baselines=[BaselineKey("majority", "Italy", "pooled"), BaselineKey("dtw_1nn", "Italy", "pooled")],
-        methods=results / "methods.csv",
-        comparisons=results / "comparisons.csv",
-    )
-    return pd.read_csv(results / "methods.csv"), pd.read_csv(results / "comparisons.csv")
+def compared(results: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder = summarised(results, "Italy", ["plot", "numbers"], seeds, ["majority", "dtw_1nn"])
+    return pd.read_csv(folder / "methods.csv"), pd.read_csv(folder / "comparisons.csv")
 
 
 def test_methods_with_several_seeds_and_with_one(results: Path) -> None:
     methods, _ = compared(results)
     assert list(methods) == METHOD_COLUMNS
-    plot, numbers = methods.iloc[0], methods.iloc[1]
+    plot, baseline = methods.iloc[0], methods.iloc[3]
     assert (plot["method"], plot["seeds"], plot["interval"]) == ("plot", 3, "bootstrap")
     assert plot["accuracy"] == pytest.approx(38 / 40)
     assert plot["accuracy_sd"] == pytest.approx(1 / 40)
     assert plot["accuracy_low"] < plot["accuracy"] < plot["accuracy_high"] <= 1
-    assert (numbers["seeds"], numbers["interval"]) == (1, "wilson")
+    assert (baseline["seeds"], baseline["interval"]) == (1, "wilson")
     assert methods["kind"].tolist() == ["fine-tuned"] * 2 + ["baseline"] * 2
     assert methods["wall_seconds"].tolist() == [120, 60, 1.5, 1.5]  # of three seeds the mean
 
@@ -101,14 +55,13 @@ def test_pairs_are_tested_on_the_same_cases(results: Path) -> None:
     named = pairs.set_index(["first", "second"])
     assert len(named) == 5
     assert ("majority", "dtw_1nn") not in named.index  # two baselines
-    # The first seed of plot has case 0 wrong, numbers cases 0 to 11; rows lie in another order in the files.
+    # The first seed of plot has case 0 wrong, numbers cases 0 to 11.
     pair = named.loc[("plot", "numbers")]
     assert (pair["only_first"], pair["only_second"]) == (11, 0)
     assert pair["p_value"] == pytest.approx(2 / 2**11)
     assert pair["difference"] == pytest.approx(38 / 40 - 28 / 40)
     assert pair["difference_low"] < pair["difference"] < pair["difference_high"]
-    smallest = named["p_value"].min()
-    assert named["p_holm"].min() == pytest.approx(5 * smallest)
+    assert named["p_holm"].min() == pytest.approx(5 * named["p_value"].min())
 
 
 def test_predictions_of_other_cases_are_refused(results: Path) -> None:
@@ -119,28 +72,28 @@ def test_predictions_of_other_cases_are_refused(results: Path) -> None:
 
 
 def test_tables_for_a_reader(results: Path) -> None:
-    compared(results)
-    write_comparisons([results / "methods.csv"], [results / "comparisons.csv"], results / "tables")
-    text = (results / "tables/comparisons.md").read_text()
+    files = comparison_files(*compared(results))
+    text = files["comparisons.md"]
     assert re.search(r"95\.0 ± 2\.5 \[\d+\.\d, \d+\.\d\]", text)
     assert re.search(r"\| Italy +\| plot +\| numbers +\| +95\.0 \| +70\.0 \| +\+25\.0 \[", text)
     assert "**0.00" in text
     assert "Methods are not ranked over datasets" in text
     assert "there are 4 and 1" in text
-    assert pd.read_csv(results / "tables/rankings.csv").empty
-    assert '<td class="text">plot</td>' in (results / "tables/comparisons.html").read_text()
+    assert files["rankings.csv"].empty
+    assert files["rankings.tex"].startswith("% ")
+    assert r"\begin{tabular}" in files["methods.tex"]
+    assert '<td class="text">plot</td>' in files["comparisons.html"]
 
 
 def test_one_method_alone_has_nothing_to_compare(results: Path) -> None:
-    compare_methods(
-        results, "tiny", "Italy", "pooled", ["plot/seed-0"], [], results / "m.csv", results / "c.csv"
-    )
-    write_comparisons([results / "m.csv"], [results / "c.csv"], results / "tables")
-    assert "No two methods to compare" in (results / "tables/comparisons.md").read_text()
+    folder = summarised(results, "Italy", ["plot"])
+    files = comparison_files(pd.read_csv(folder / "methods.csv"), pd.read_csv(folder / "comparisons.csv"))
+    assert "No two methods to compare" in files["comparisons.md"]
+    assert "No two methods to compare" in files["comparisons.tex"]
 
 
 def many_datasets(folder: Path, n_datasets: int) -> Path:
-    """Accuracies of three methods, and of the second model's only probe."""
+    """Accuracies of a scenario and a baseline for each of two models."""
     random = np.random.default_rng(0)
     rows = [
         dict.fromkeys(METHOD_COLUMNS)
@@ -167,35 +120,33 @@ def test_methods_of_several_models_and_figures_of_ranks(tmp_path: Path) -> None:
         draw_rankings(many_datasets(tmp_path, 5), tmp_path / "figures")
 
 
+def baselines_table(results: Path, published: str = PUBLISHED, **changes: Any) -> str:
+    """Write the table of baselines, and return it as Markdown."""
+    (results / "published.tsv").write_text(published)
+    arguments = {"models": ["tiny"], "datasets": ["Italy"], "scenarios": ["plot", "numbers"], "seeds": [0, 1]}
+    arguments |= {"baselines": ["majority", "dtw_1nn"], "protocol": "pooled", **changes}
+    output = results / "tables"
+    write_baselines_table(str(results), **arguments, published=results / "published.tsv", output=output)
+    return (output / "baselines.md").read_text()
+
+
 def test_baselines_beside_the_run_chosen_on_validation(results: Path) -> None:
-    published = results / "published.tsv"
-    published.write_text(PUBLISHED)
-    names = ["majority", "dtw_1nn"]
-    # Of the runs that are asked for, some are not there.
-    asked = (["tiny"], ["Italy"], ["plot", "numbers", "absent"], [0, 1])
-    write_baselines_table(results, *asked, names, "pooled", published, results / "tables")
-    text = (results / "tables/baselines.md").read_text()
+    text = baselines_table(results, scenarios=["plot", "numbers", "absent"])
     assert "96.2 ± 1.8, 2 seeds (plot)" in text
     assert re.search(r"\*\*95\.0 \[83\.5, 98\.6\]\*\*", text)  # dtw_1nn: chosen on validation
     assert "HIVE-COTE" not in text
     tidy = pd.read_csv(results / "tables/baselines.csv")
     assert tidy["kind"].tolist() == ["baseline", "baseline", "fine-tuned"]
-    asked = (["tiny"], ["Italy"], ["absent"], [0])
-    write_baselines_table(results, *asked, names, "pooled", published, results / "tables")
-    assert "fine-tuned" not in (results / "tables/baselines.md").read_text().lower()
+    assert "fine-tuned" not in baselines_table(results, scenarios=["absent"]).lower()
     assert (results / "tables/baselines.tex").exists()
 
 
 def test_published_results_stand_in_tables_of_the_official_split_only(results: Path) -> None:
-    published = results / "published.tsv"
-    published.write_text(PUBLISHED)
-    write_baseline(results, "dtw_1nn", [1], protocol="official")
-    arguments = (["tiny"], ["Italy"], ["plot"], [0], ["dtw_1nn"], "official", published, results / "tables")
-    write_baselines_table(results, *arguments)
-    text = (results / "tables/baselines.md").read_text()
+    write_baseline(results, "dtw_1nn", "Italy", [1], protocol="official")
+    official = {"baselines": ["dtw_1nn"], "protocol": "official"}
+    text = baselines_table(results, **official)
     assert "HIVE-COTE 2 (published)" in text
     assert "96.99" in text
     assert "Sources: the archive's site." in text
-    published.write_text(PUBLISHED.replace("96.99", "969.9"))
     with pytest.raises(InputError, match=r"Italy, HIVE-COTE 2: accuracy '969\.9'; allowed: 0 to 100"):
-        write_baselines_table(results, *arguments)
+        baselines_table(results, PUBLISHED.replace("96.99", "969.9"), **official)

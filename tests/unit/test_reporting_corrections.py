@@ -5,23 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
+from finished_runs import write_run
 from scipy.stats import binomtest
 
-from vlmtsc.configuration import load_configuration_files
+from vlmtsc.configuration import Configuration, load_configuration_files
 from vlmtsc.corrections import Pair, correction_pairs
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.metrics import compute_metrics
-from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
+from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.corrections import compare_inputs, paired_p_value
 from vlmtsc.reporting.publish import publish_corrections
-from vlmtsc.settings import Switch
+from vlmtsc.settings import Correction, Switch
 from write_corrections_table import write_corrections_table
-
-ROOT = Path(__file__).parents[2]
 
 
 def record(case: int, answer: str, **changes: Any) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def record(case: int, answer: str, **changes: Any) -> dict[str, Any]:
 
 
 def conversations(answers: list[str], **changes: Any) -> dict[str, list[dict[str, Any]]]:
-    """Give the same cases to every part."""
+    """Return the same cases for every set."""
     return {
         part: [record(case, answer, **changes) for case, answer in enumerate(answers)]
         for part in ("train", "validation", "test")
@@ -53,37 +51,36 @@ def test_inputs_are_compared_by_content(other: dict[str, Any], found: str) -> No
     assert compare_inputs(conversations(["1", "2", "3"]), other) == found
 
 
+def pairs_of(configuration: Configuration) -> list[Pair]:
+    corrections = configuration.corrections
+    return correction_pairs(corrections, configuration.models, configuration.protocol, configuration.seeds)
+
+
 def test_rows_are_all_datasets_by_all_corrections() -> None:
-    changes = {
-        "seeds": [0, 4],
-        "corrections": [
-            {"switch": "merged_labels", "scenario": "numbers", "datasets": ["PenDigits"]},
-            {
-                "switch": "no_image_token",
-                "scenario": "plot_and_numbers",
-                "datasets": ["GunPoint", "PenDigits"],
-            },
-        ],
-    }
-    pairs = correction_pairs(load_configuration_files([], ROOT, changes))
+    both = ("GunPoint", "PenDigits")
+    corrections = [
+        Correction(switch="merged_labels", scenario="numbers", datasets=("PenDigits",)),
+        Correction(switch="no_image_token", scenario="plot_and_numbers", datasets=both),
+    ]
+    pairs = correction_pairs(corrections, ["tiny"], "pooled", [0, 4])
     assert len(pairs) == 2 * 2 * 2
-    assert [(pair.dataset, pair.switch, pair.seed) for pair in pairs if not pair.run] == [
+    assert [(pair.without.dataset, pair.switch, pair.without.seed) for pair in pairs if not pair.run] == [
         ("GunPoint", "merged_labels", 0),
         ("GunPoint", "merged_labels", 4),
     ]
     assert [str(run) for run in pairs[0].runs] == [
-        "embedded/PenDigits/pooled/numbers/seed-0",
-        "embedded/PenDigits/pooled/numbers__merged_labels/seed-0",
+        "tiny/PenDigits/pooled/numbers/seed-0",
+        "tiny/PenDigits/pooled/numbers__merged_labels/seed-0",
     ]
-    assert correction_pairs(load_configuration_files([], ROOT)) == []
+    assert pairs_of(load_configuration_files([], ROOT)) == []
 
 
 def test_every_switch_is_measured_in_a_scenario_where_it_acts() -> None:
     configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
     switches = {correction.switch for correction in configuration.corrections}
     assert switches == {*get_args(Switch)} - {"none"}
-    for pair in correction_pairs(configuration):
-        assert configuration.scenario_table[pair.with_fault].compat == (pair.switch,)
+    for pair in pairs_of(configuration):
+        assert configuration.scenario_table[pair.with_fault.scenario].compat == (pair.switch,)
 
 
 @pytest.mark.parametrize(
@@ -127,27 +124,13 @@ def test_the_test_is_paired_and_exact() -> None:
 def write_scenario(
     results: Path, scenario: str, right: int | None, answers: list[str], classes: list[str]
 ) -> None:
-    """Write what a run of ten cases leaves; conversations alone if `right` is None."""
-    place = f"tiny/Toy/pooled/{scenario}"
+    """Write the conversations and the run of a scenario with ten test cases; no run if `right` is None."""
+    place = Paths(str(results)).conversations(Run("tiny", "Toy", "pooled", scenario, 0))
     for part, records in conversations(answers).items():
-        write_json(results / "conversations" / place / f"{part}.json", records)
-    if right is None:
-        return
-    run = results / "runs" / place / "seed-0"
-    true = np.arange(10) % len(classes)
-    predicted = np.where(np.arange(10) < right, true, (true + 1) % len(classes))
-    scores = np.eye(len(classes))[predicted]
-    write_json(run / "metrics.json", compute_metrics(true, scores, classes))
-    record = {"token_budget": 75_000, "wall_seconds": 90.0, "git_revision": "0123456789abcdef"}
-    record["shared_with"] = None
-    hardware = {"gpus": [], "processor": "a processor", "cores": 2, "memory_gib": 24.0}
-    write_json(run / "run_record.json", record | {"hardware": hardware})
-    ids = [f"Toy-{case}" for case in range(10)]
-    prediction_table(ids, scores, classes, true).to_csv(run / "predictions.csv", index=False)
-
-
-def pair(switch: str, without: str, *, run: bool = True, dataset: str = "Toy") -> Pair:
-    return Pair(switch, "tiny", dataset, "pooled", 0, without, f"{without}__{switch}", run)
+        write_json(Path(place, f"{part}.json"), records)
+    if right is not None:
+        record = {"token_budget": 75_000, "wall_seconds": 90.0, "git_revision": "0123456789abcdef"}
+        write_run(results, "Toy", scenario, wrong=10 - right, classes=classes, cases=10, **record)
 
 
 @pytest.fixture
@@ -158,13 +141,13 @@ def results(tmp_path: Path) -> Path:
     write_scenario(tmp_path, "decimals", 8, three, ["0", "1", "2"])
     write_scenario(tmp_path, "decimals__first_case_factor", None, three, ["0", "1", "2"])
     write_scenario(tmp_path, "plot", 7, three, ["0", "1", "2"])
-    pairs = [
-        pair("merged_labels", "numbers"),
-        pair("first_case_factor", "decimals"),
-        pair("blank_plot", "plot"),
-        pair("padding_in_training_only", "plot", run=False),
+    corrections = [
+        Correction(switch="merged_labels", scenario="numbers", datasets=("Toy",)),
+        Correction(switch="first_case_factor", scenario="decimals", datasets=("Toy",)),
+        Correction(switch="blank_plot", scenario="plot", datasets=("Toy",)),
+        Correction.model_construct(switch="padding_in_training_only", scenario="plot", datasets=()),
     ]
-    write_corrections_table(pairs, tmp_path, tmp_path / "tables")
+    write_corrections_table(str(tmp_path), corrections, ["tiny"], "pooled", [0], tmp_path / "tables")
     return tmp_path
 
 
@@ -203,6 +186,12 @@ def test_the_table_can_be_read(results: Path) -> None:
     assert "merged_labels" in (results / "tables/corrections.html").read_text()
 
 
+def test_several_seeds_have_a_column(results: Path) -> None:
+    corrections = [Correction(switch="blank_plot", scenario="plot", datasets=("Toy",))]
+    write_corrections_table(str(results), corrections, ["tiny"], "pooled", [0, 1], results / "tables")
+    assert "|   seed | dataset" in (results / "tables/corrections.md").read_text()
+
+
 def test_the_page_is_filled_and_nothing_else_of_it_changes(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     begin, end = "<!-- corrections:begin (make corrections) -->", "<!-- corrections:end -->"
@@ -230,4 +219,4 @@ def test_without_corrections_there_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"none configured; allowed: one or more, as in config/corrections\.yaml"
     ):
-        write_corrections_table([], tmp_path, tmp_path / "tables")
+        write_corrections_table(str(tmp_path), [], ["tiny"], "pooled", [0], tmp_path / "tables")

@@ -22,7 +22,7 @@ from vlmtsc.reporting.costs import (
     run_costs,
     training_flops,
 )
-from vlmtsc.reporting.tables import COSTS, RUN_COLUMNS, runs_table, to_markdown
+from vlmtsc.reporting.runs import COSTS, RUN_COLUMNS, runs_table
 
 LAYER = "base_model.model.model.language_model.layers.0.mlp.up_proj"
 H100 = "NVIDIA H100 80GB HBM3"
@@ -186,12 +186,12 @@ def test_the_table_shows_means_of_seeds_and_adds_up_what_was_spent() -> None:
     assert (numbers["seeds"], numbers["minutes"], numbers["FLOP/token"]) == ("1", "10", "1G")
     # What two runs share was spent once.
     assert (
-        "In all: 2 fine-tunings, 30 minutes, 0.5 CPU hours, 30k training tokens, on EPYC, 1 thread."
+        "In total: 2 fine-tunings, 30 minutes, 0.5 CPU hours, 30k training tokens, on EPYC, 1 thread."
         in table.note
     )
     assert NO_PEAK in table.note
     assert not {"utilisation %", "GPU hours", "GPU memory (GiB)"} & set(table.cells)
-    assert "| d         | plot" in to_markdown(table)
+    assert "| d         | plot" in table.to_markdown()
 
 
 def test_the_table_of_gpus_has_their_hours_and_utilisation() -> None:
@@ -202,5 +202,5 @@ def test_the_table_of_gpus_has_their_hours_and_utilisation() -> None:
     assert GPU_MEMORY in table.note
     assert float(row["utilisation %"]) == pytest.approx(100 * rate / 989e12, rel=0.01)
     assert costs_table(runs_table([])).cells.empty
-    assert "No run is finished." in to_markdown(costs_table(runs_table([])))
+    assert "No run is finished." in costs_table(runs_table([])).to_markdown()
     assert pd.isna(runs_table([dict.fromkeys(RUN_COLUMNS)])["flops_per_token"][0])

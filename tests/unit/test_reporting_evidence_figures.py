@@ -37,7 +37,7 @@ from vlmtsc.reporting.comparisons import METHOD_COLUMNS
 from vlmtsc.reporting.cost_figures import cost_points, draw_accuracy_by_cost
 from vlmtsc.reporting.ledger import COLUMNS as LEDGER_COLUMNS
 from vlmtsc.reporting.points import pareto_frontier, scenario_points
-from vlmtsc.reporting.tables import RUN_COLUMNS, RUN_KEYS, accuracy_text, runs_table
+from vlmtsc.reporting.runs import RUN_COLUMNS, RUN_KEYS, accuracy_text, runs_table
 
 PLACE = {"model": "m", "protocol": "pooled", "dataset": "Italy"}
 SCENARIOS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vlmtsc.reporting.comparisons import METHOD_COLUMNS
 from vlmtsc.reporting.headline import SHOWN, headline, to_fragment
-from vlmtsc.reporting.tables import runs_table
+from vlmtsc.reporting.runs import runs_table
 
 
 def run(dataset: str, scenario: str, validation: float, accuracy: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The token-budget ledger, from budgets to tables."""
+"""The token usage table."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from collect_ledger import collect_ledger
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
+from vlmtsc.paths import Paths, Run
 from write_ledger import write_ledger
 
-PLACE = ("embedded", "Waves", "pooled")
-#: Scenario to digest of its conversations, and of its plots.
-INPUTS = {
-    "plot": ("a", "1"),
-    "wide": ("b", "1"),
-    "narrow": ("b", "1"),
-    "drawn_otherwise": ("b", "2"),
+#: Scenario to digest of its conversations, and kind of its plots.
+INPUTS: dict[str, tuple[str, str | None]] = {
+    "plot": ("a", "line"),
+    "wide": ("b", "line"),
+    "narrow": ("b", "line"),
+    "drawn_otherwise": ("b", None),
     "bare": ("b", ""),
 }
 
@@ -40,25 +39,28 @@ def budget(digest: str, **changes: Any) -> dict[str, Any]:
     return content | changes
 
 
+def place(results: Path, scenario: str) -> Path:
+    return Path(Paths(str(results)).conversations(Run("embedded", "Waves", "pooled", scenario, 0)))
+
+
 @pytest.fixture
-def conversations(tmp_path: Path) -> Path:
-    for scenario, (digest, plots) in INPUTS.items():
+def results(tmp_path: Path) -> Path:
+    for scenario, (digest, _) in INPUTS.items():
         changes = {"original": None, "values_kept": 0} if scenario == "plot" else {}
-        write_json(tmp_path.joinpath("told", *PLACE, scenario, "budget.json"), budget(digest, **changes))
-        if plots:
-            write_json(tmp_path / scenario / "manifest.json", {"digest": plots * 64})
-    return tmp_path / "told"
+        write_json(place(tmp_path, scenario) / "budget.json", budget(digest, **changes))
+    write_json(tmp_path / "plots/Waves/line/manifest.json", {"digest": "1" * 64})
+    write_json(place(tmp_path, "drawn_otherwise") / "plots/manifest.json", {"digest": "2" * 64})
+    return tmp_path
 
 
-def collect(conversations: Path) -> Path:
-    plots = {name: str(conversations.parent / name) if drawn else "" for name, (_, drawn) in INPUTS.items()}
-    output = conversations.parent / "ledger.csv"
-    collect_ledger(conversations, *PLACE, list(INPUTS), plots, output)
-    return output
+def written(results: Path) -> Path:
+    plots = {name: plot for name, (_, plot) in INPUTS.items()}
+    write_ledger(str(results), ["embedded"], ["Waves"], "pooled", plots, results / "tables")
+    return results / "tables"
 
 
-def test_scenarios_with_the_same_questions_and_plots_name_each_other(conversations: Path) -> None:
-    table = pd.read_csv(collect(conversations), keep_default_na=False).set_index("scenario")
+def test_scenarios_with_the_same_questions_and_plots_name_each_other(results: Path) -> None:
+    table = pd.read_csv(written(results) / "ledger.csv", keep_default_na=False).set_index("scenario")
     assert list(table.index) == list(INPUTS)
     same = table["same inputs as"].to_dict()
     assert same == dict.fromkeys(INPUTS, "") | {"wide": "narrow", "narrow": "wide"}
@@ -67,22 +69,23 @@ def test_scenarios_with_the_same_questions_and_plots_name_each_other(conversatio
     assert table.loc["wide", "mean tokens"] == parts.sum()
 
 
-def test_ledger_files(conversations: Path, tmp_path: Path) -> None:
-    write_ledger([collect(conversations)], tmp_path / "tables")
-    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
-        "ledger.csv",
-        "ledger.md",
-        "ledger.html",
-    }
-    lines = (tmp_path / "tables/ledger.md").read_text().splitlines()
+def test_the_table_can_be_read(results: Path) -> None:
+    lines = (written(results) / "ledger.md").read_text().splitlines()
     rows = {cells[2]: cells for line in lines if (cells := [cell.strip() for cell in line.split("|")])[2:]}
     assert rows["wide"][9:14] == ["130", "2048", "2", "30 of 60", "3 of 30 (10.0%)"]
     assert rows["plot"][12:14] == ["-", "-"]
-    assert "narrow" in (tmp_path / "tables/ledger.html").read_text()
+    assert "narrow" in (results / "tables/ledger.html").read_text()
 
 
-def test_parts_that_do_not_add_up_are_refused(conversations: Path) -> None:
+def test_scenarios_without_conversations_are_left_out(results: Path) -> None:
+    (place(results, "wide") / "budget.json").unlink()
+    table = pd.read_csv(written(results) / "ledger.csv", keep_default_na=False).set_index("scenario")
+    assert "wide" not in table.index
+    assert table.loc["narrow", "same inputs as"] == ""
+
+
+def test_parts_that_do_not_add_up_are_refused(results: Path) -> None:
     wrong = budget("a", breakdown=budget("a")["breakdown"] | {"text": 0})
-    write_json(conversations.joinpath(*PLACE, "plot", "budget.json"), wrong)
+    write_json(place(results, "plot") / "budget.json", wrong)
     with pytest.raises(InputError, match="embedded/Waves/pooled/plot: parts of 2730 tokens; allowed: 3000"):
-        collect(conversations)
+        written(results)

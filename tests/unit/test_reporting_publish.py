@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from finished_runs import summarised, write_run
 from provenance_parts import write
-from test_reporting_runs import collect, write_run
 
 from publish_results import publish_results
 from vlmtsc.errors import InputError
@@ -54,23 +53,14 @@ def test_the_documents_have_their_sections() -> None:
 def results(tmp_path: Path) -> Path:
     """Make a results folder with two finished runs, of which one reused the other's training."""
     folder = tmp_path / "results"
-    hardware = {"processor": "Some CPU", "cores": 2, "threads": 2, "memory_gib": 24.0, "gpus": []}
-    for scenario, shared in (("plot", None), ("BASELINE_2048", "smolllava/TwoLeadECG/pooled/plot/seed-1")):
-        place = write_run(folder / "runs", "TwoLeadECG", scenario)
-        record = json.loads((place / "run_record.json").read_text())
-        record |= {"hardware": hardware, "shared_with": shared, "wall_seconds": 840, "token_budget": 100000}
-        (place / "run_record.json").write_text(json.dumps(record))
-    files = collect(folder, "TwoLeadECG", ["plot/seed-1", "BASELINE_2048/seed-1"])[:1]
-    write_tables(files, folder / "tables")
-    write_paper_table(
-        files,
-        ROOT / "config/published.tsv",
-        ["smolllava"],
-        ["TwoLeadECG", "PenDigits"],
-        ["plot", "BASELINE_2048"],
-        "pooled",
-        folder / "tables",
-    )
+    for scenario, shared in (("plot", None), ("BASELINE_2048", "tiny/TwoLeadECG/pooled/plot/seed-0")):
+        record = {"shared_with": shared, "wall_seconds": 840, "token_budget": 100000}
+        write_run(folder, "TwoLeadECG", scenario, **record)
+    matrix = {"scenarios": ["plot", "BASELINE_2048"], "protocol": "pooled", "output": folder / "tables"}
+    summarised(folder, "TwoLeadECG", matrix["scenarios"])
+    write_tables(str(folder), ["tiny"], ["TwoLeadECG"], seeds=[0], selected=["TwoLeadECG"], **matrix)
+    published = ROOT / "config/published.tsv"
+    write_paper_table(folder / "tables/runs.csv", published, ["tiny"], ["TwoLeadECG", "PenDigits"], **matrix)
     for name in ("accuracy_heatmap.png", "training_curves.png", "critical_difference.png"):
         (folder / "figures").mkdir(exist_ok=True)
         (folder / f"figures/{name}").write_bytes(name.encode())
@@ -86,7 +76,7 @@ def test_runs_are_published_with_their_origin(results: Path, tmp_path: Path) -> 
     text = page.read_text()
     origin = (
         "1 fine-tunings for 2 results, each limited to 100,000 training tokens, 14 minutes of training in total, on "
-        "Some CPU, 2 cores, no GPU, 24 GiB of memory; revision 0123abc"
+        "EPYC, 2 cores, no GPU, 8 GiB of memory; revision 0123abc"
     )
     assert text.count(origin) == 2
     assert "`make paper-embedded SEEDS=1`" in text
@@ -105,10 +95,11 @@ def test_runs_are_published_with_their_origin(results: Path, tmp_path: Path) -> 
 
 def test_the_evidence_is_published(results: Path, tmp_path: Path) -> None:
     page = document(tmp_path / "docs/results.md", "evidence", "paper-evidence")
+    (results / "tables/evidence.md").unlink()
     with pytest.raises(InputError, match="run `make evidence` first"):
         publish_results("evidence", results, page)
     (results / "tables/evidence.md").write_text("No dataset.\n")
-    rows = [("smolllava", "TwoLeadECG", "pooled", name) for name in ("plot", "BASELINE_2048", "not_run")]
+    rows = [("tiny", "TwoLeadECG", "pooled", name) for name in ("plot", "BASELINE_2048", "not_run")]
     inputs = pd.DataFrame(rows, columns=["model", "dataset", "protocol", "scenario"])
     inputs.to_csv(results / "tables/evidence_inputs.csv", index=False)
     publish_results("paper-evidence", results, page, command="make evidence")

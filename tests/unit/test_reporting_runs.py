@@ -1,193 +1,104 @@
-"""From run folders to tables and figures, on synthetic runs."""
+"""From run folders to the tables of runs and accuracies, of runs of which some may have failed."""
 
 from __future__ import annotations
 
-import csv
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from finished_runs import summarised, write_run
 
-from collect_runs import collect_runs
 from draw_figures import draw_figures
 from print_summary import print_summary
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.metrics import compute_metrics
-from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.figures import draw_confusion_matrices
-from vlmtsc.reporting.style import line_looks, wrapped
-from vlmtsc.reporting.tables import (
+from vlmtsc.reporting.runs import (
     COLUMN_TYPES,
     accuracy_table,
     choose_scenarios,
-    read_tables,
+    failures_text,
+    read_states,
     run_row,
     runs_table,
-    short_count,
-    to_latex,
-    to_markdown,
 )
+from vlmtsc.reporting.style import line_looks, wrapped
+from vlmtsc.reporting.tables import read_tables, short_count
+from vlmtsc.run_states import last_line, run_states
 from write_tables import write_tables
 
-LOG_COLUMNS = ["step", "epoch", "tokens", "loss", "learning_rate", "validation_loss", "validation_accuracy"]
 
-
-def write_run(
-    root: Path,
-    dataset: str,
-    scenario: str,
-    seed: int = 1,
-    *,
-    model: str = "smolllava",
-    protocol: str = "pooled",
-    accuracy: float = 0.9,
-    n_cases: int = 40,
-    classes: tuple[str, ...] = ("1", "2"),
-    validation_accuracy: float | None = None,
-    train_tokens: int = 620_000,
-    epochs: int = 8,
-) -> Path:
-    """Write the files of one finished run, as finetune_model and evaluate_model do."""
-    generator = np.random.default_rng(len(dataset) * 31 + len(scenario) * 7 + seed)
-    folder = root / model / dataset / protocol / scenario / f"seed-{seed}"
-    folder.mkdir(parents=True)
-    true = np.arange(n_cases) % len(classes)
-    predicted = true.copy()
-    wrong = generator.choice(n_cases, n_cases - round(accuracy * n_cases), replace=False)
-    predicted[wrong] = (true[wrong] + generator.integers(1, len(classes), len(wrong))) % len(classes)
-    scores = 3.0 * np.eye(len(classes))[predicted] + generator.normal(0, 0.3, (n_cases, len(classes)))
-    (folder / "metrics.json").write_text(json.dumps(compute_metrics(true, scores, classes)))
-    ids = [f"{dataset}-{case:05d}" for case in range(n_cases)]
-    prediction_table(ids, scores, classes, true).to_csv(folder / "predictions.csv", index=False)
-    record = {
-        "model": model,
-        "dataset": dataset,
-        "protocol": protocol,
-        "scenario": scenario,
-        "seed": seed,
-        "wall_seconds": 61.5,
-        "train_samples": 400,
-        "train_tokens": train_tokens,
-        "token_budget": 2_000_000,
-        "epochs_done": float(epochs),
-        "steps": 12 * epochs,
-        "stopped_by": "epochs",
-        "tokens_per_second": 9_800.0,
-        "samples_per_second": 55.0,
-        "peak_memory_mb": 1_400.0,
-        "trainable_parameters": 2_000_000,
-        "total_parameters": 90_000_000,
-        "versions": {"python": "3.12"},
-        "git_revision": "0123abc",
-        "shared_with": None,
-        "processes": 1,
-        "hardware": {"processor": "EPYC", "cores": 2, "threads": 2, "memory_gib": 8.0, "gpus": []},
-        "settings": {"precision": "bf16"},
-        "validation_accuracy": accuracy if validation_accuracy is None else validation_accuracy,
-        "validation_loss": 0.3,
-    }
-    (folder / "run_record.json").write_text(json.dumps(record))
-    rows = []
-    for step in range(1, 12 * epochs + 1):
-        tokens = train_tokens * step // (12 * epochs)
-        loss = 0.02 + np.exp(-step / 15) * generator.uniform(0.6, 1.4)
-        rows.append([step, step / 12, tokens, f"{loss:.5f}", 2e-4, "", ""])
-        if step % 12 == 0:
-            share = accuracy - 0.4 * np.exp(-step / 20)
-            rows.append([step, step / 12, tokens, "", "", f"{0.06 + np.exp(-step / 15):.5f}", f"{share:.5f}"])
-    with (folder / "training_log.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(LOG_COLUMNS)
-        writer.writerows(rows)
-    return folder
-
-
-def collect(
-    results: Path, dataset: str, runs: list[str], model: str = "smolllava", protocol: str = "pooled"
-) -> list[Path]:
-    """Run collect_runs as its rule does; returns the four files."""
-    folder = results / "tables" / "by_dataset" / model / dataset / protocol
-    files = [folder / f"{name}.csv" for name in ["runs", "training", "confusion", "reliability"]]
-    collect_runs(results / "runs", model, dataset, protocol, runs, *files)
-    return files
-
-
-def write_everything(results: Path, collected: list[list[Path]]) -> None:
-    """Run write_tables and draw_figures as their rules do."""
-    runs, training, confusion, _ = (list(paths) for paths in zip(*collected, strict=True))
-    write_tables(runs, results / "tables")
-    draw_figures(results / "tables" / "runs.csv", training, confusion, results / "figures")
+def written(results: Path, datasets: list[str], scenarios: list[str], **options: Any) -> Path:
+    """Write the tables of the runs with seed 0, and return their folder."""
+    whole = {"scenarios": scenarios, "seeds": [0], "selected": datasets, "output": results / "tables"}
+    write_tables(str(results), ["tiny"], datasets, "pooled", **{**whole, **options})
+    return results / "tables"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of two datasets with two scenarios; one requested run is missing."""
+    """Results of two datasets with two scenarios."""
     results = tmp_path_factory.mktemp("project") / "results"
-    write_run(results / "runs", "GunPoint", "plot", accuracy=0.95, validation_accuracy=0.8)
-    write_run(results / "runs", "GunPoint", "numbers", accuracy=0.9, validation_accuracy=0.9)
-    write_run(results / "runs", "BasicMotions", "plot", classes=("walk", "NA", "run_fast"))
-    runs = ["plot/seed-1", "numbers/seed-1"]
-    write_everything(results, [collect(results, name, runs) for name in ["GunPoint", "BasicMotions"]])
+    write_run(results, "GunPoint", "plot", wrong=2, validation_accuracy=0.8)
+    write_run(results, "GunPoint", "numbers", wrong=4, validation_accuracy=0.9)
+    for scenario in ("plot", "numbers"):
+        write_run(results, "BasicMotions", scenario, classes=("walk", "NA", "run_fast"))
+    folders = [summarised(results, name, ["plot", "numbers"]) for name in ("GunPoint", "BasicMotions")]
+    written(results, ["GunPoint", "BasicMotions"], ["plot", "numbers"])
+    logs, counts = ([folder / f"{name}.csv" for folder in folders] for name in ("training", "confusion"))
+    draw_figures(results / "tables/runs.csv", logs, counts, results / "figures")
     return results
 
 
 def test_every_run_has_one_tidy_row_with_metrics_and_costs(finished: Path) -> None:
-    runs = read_tables([finished / "tables" / "runs.csv"], COLUMN_TYPES)
-    assert list(runs["status"]) == ["done", "done", "done", "not run"]
-    first, missing = runs.iloc[0], runs.iloc[3]
-    assert (first["dataset"], first["scenario"], first["seed"]) == ("GunPoint", "plot", 1)
-    assert first["accuracy"] == 0.95
-    assert first["accuracy_low"] < 0.95 < first["accuracy_high"]
+    runs = read_tables([finished / "tables/runs.csv"], COLUMN_TYPES)
+    assert list(runs["status"]) == ["done"] * 4
+    first = runs.iloc[0]
+    assert (first["dataset"], first["scenario"], first["seed"]) == ("GunPoint", "plot", 0)
+    assert first["accuracy_low"] < first["accuracy"] == 0.95 < first["accuracy_high"]
     assert (first["train_tokens"], first["token_budget"], first["stopped_by"]) == (
         620_000,
         2_000_000,
         "epochs",
     )
-    assert pd.isna(missing["accuracy"])
-    assert pd.isna(missing["train_tokens"])
-    # whole numbers stay whole, although a missing run makes the column hold an empty cell
-    assert ",620000," in (finished / "tables" / "runs.csv").read_text()
 
 
-def test_costs_and_reliability_are_collected_from_what_a_run_has_left(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs", "GunPoint", "plot", accuracy=0.9)
-    write_run(tmp_path / "runs", "GunPoint", "numbers")
-    place = tmp_path / "benchmarks/smolllava/GunPoint/pooled/plot/seed-1.tsv"
-    place.parent.mkdir(parents=True)
-    place.write_text("s\th:m:s\n20.5\t0:00:20\n")
-    files = [tmp_path / f"{name}.csv" for name in ("runs", "training", "confusion", "reliability")]
-    asked = ["plot/seed-1", "numbers/seed-1", "other/seed-1"]
-    root = tmp_path / "runs"
-    collect_runs(root, "smolllava", "GunPoint", "pooled", asked, *files, benchmarks=tmp_path / "benchmarks")
-    runs = read_tables([files[0]], COLUMN_TYPES).set_index("scenario")
-    assert runs["evaluation_seconds"].to_list()[0] == 20.5
-    assert runs["evaluation_seconds"].isna().to_list() == [False, True, True]
-    assert runs.loc["plot", "compute_seconds"] == pytest.approx(2 * (61.5 + 20.5))
-    assert runs["device"].to_list()[:2] == ["EPYC, 2 threads"] * 2
+def test_costs_and_reliability_come_from_the_files_that_a_run_has_left(tmp_path: Path) -> None:
+    for scenario in ("plot", "numbers"):
+        run = write_run(tmp_path, "GunPoint", scenario)
+    benchmark = Path(Paths(str(tmp_path)).benchmark("evaluate_model", str(run)))
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("s\th:m:s\n20.5\t0:00:20\n")
+    folder = summarised(tmp_path, "GunPoint", ["plot", "numbers"])
+    runs = read_tables([folder / "runs.csv"], COLUMN_TYPES).set_index("scenario")
+    assert runs["evaluation_seconds"].isna().to_dict() == {"plot": True, "numbers": False}
+    assert runs.loc["numbers", "compute_seconds"] == pytest.approx(2 * (60 + 20.5))
+    assert set(runs["device"]) == {"EPYC, 2 threads"}
     assert runs["flops_per_token"].isna().all()  # these runs have no adapter
-    reliability = pd.read_csv(files[3])
+    reliability = pd.read_csv(folder / "reliability.csv")
     assert set(reliability["scores"]) == {"as scored"}
     assert reliability.groupby("scenario")["cases"].sum().to_dict() == {"plot": 40, "numbers": 40}
 
 
 def test_bold_is_chosen_on_validation_even_where_another_has_the_better_test(finished: Path) -> None:
-    markdown = (finished / "tables" / "accuracy.md").read_text()
+    markdown = (finished / "tables/accuracy.md").read_text()
     assert "| **90.0 [76.9, 96.0] (620k)** |" in markdown
     assert "95.0 [83.5, 98.6] (620k)" in markdown
     assert "**95.0" not in markdown
-    assert "not run" in markdown
     assert "Protocol: pooled." in markdown
-    table = pd.read_csv(finished / "tables" / "accuracy.csv")
+    table = pd.read_csv(finished / "tables/accuracy.csv")
     assert list(table["chosen on validation"]) == ["numbers", "plot"]
     assert list(table.columns[:2]) == ["dataset", "chosen on validation"]
     assert list(table["majority %"]) == [50.0, 35.0]
 
 
 def test_latex_table_escapes_and_sets_the_same_cell_in_bold(finished: Path) -> None:
-    latex = (finished / "tables" / "accuracy.tex").read_text()
+    latex = (finished / "tables/accuracy.tex").read_text()
     assert r"\textbf{90.0 [76.9, 96.0] (620k)}" in latex
     assert r"majority \%" in latex
     assert r"\toprule" in latex
@@ -202,19 +113,18 @@ class CellReader(HTMLParser):
         self.cells: list[str] = []
 
     def handle_data(self, data: str) -> None:
-        if self.get_starttag_text() and self.get_starttag_text().startswith("<td"):  # type: ignore[union-attr]
+        if (self.get_starttag_text() or "").startswith("<td"):
             self.cells.append(data)
 
 
 def test_html_tables_are_self_contained_and_hold_every_cell(finished: Path) -> None:
-    page = (finished / "tables" / "accuracy.html").read_text()
+    page = (finished / "tables/accuracy.html").read_text()
     reader = CellReader()
     reader.feed(page)
-    assert "90.0 [76.9, 96.0] (620k)" in reader.cells
-    assert "BasicMotions" in reader.cells
+    assert {"90.0 [76.9, 96.0] (620k)", "BasicMotions"} <= set(reader.cells)
     assert page.count('class="chosen"') == 2
-    for name in ["accuracy.html", "runs.html", "costs.html"]:
-        text = (finished / "tables" / name).read_text()
+    for path in (finished / "tables").glob("*.html"):
+        text = path.read_text()
         assert "http" not in text
         assert "src=" not in text
 
@@ -228,7 +138,7 @@ def test_figures_are_written_as_png_and_pdf_and_nothing_else_is_left(finished: P
 
 
 def test_drawing_again_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    folder = finished / "tables" / "by_dataset" / "smolllava" / "GunPoint" / "pooled"
+    folder = finished / "tables/by_dataset/tiny/GunPoint/pooled"
     for name in ["first", "second"]:
         draw_figures(
             folder / "runs.csv", [folder / "training.csv"], [folder / "confusion.csv"], tmp_path / name
@@ -240,11 +150,11 @@ def test_drawing_again_gives_the_same_bytes(finished: Path, tmp_path: Path) -> N
 def test_summary_prints_the_table_and_where_everything_is(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_summary(finished)
+    print_summary(finished, ["comparisons", "accuracy"])
     printed = capsys.readouterr().out
-    assert "GunPoint" in printed
+    assert (finished / "tables/accuracy.md").read_text() in printed
     assert "accuracy_heatmap.png" in printed
-    assert "snakemake --report" in printed
+    assert "comparisons.md (also .csv, .html, .tex)" in printed
     with pytest.raises(InputError, match="run the workflow first"):
         print_summary(tmp_path)
 
@@ -264,7 +174,7 @@ def rows_of(*runs: dict) -> pd.DataFrame:
     return runs_table([common | run for run in runs])
 
 
-def test_the_test_part_takes_no_part_in_the_choice() -> None:
+def test_the_test_set_plays_no_role_in_the_choice() -> None:
     table = rows_of(
         {"scenario": "a", "validation_accuracy": 0.8}, {"scenario": "b", "validation_accuracy": 0.9}
     )
@@ -272,63 +182,51 @@ def test_the_test_part_takes_no_part_in_the_choice() -> None:
         assert list(choose_scenarios(table.assign(accuracy=[1.0, test_accuracy]))) == ["b"]
 
 
-def test_a_tie_on_validation_goes_to_the_lower_loss_then_to_the_first() -> None:
-    assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b", "validation_loss": 0.2}))) == [
-        "b"
-    ]
-    assert list(choose_scenarios(rows_of({"scenario": "a"}, {"scenario": "b"}))) == ["a"]
+@pytest.mark.parametrize(("loss", "chosen"), [(0.2, "b"), (0.3, "a")])
+def test_a_tie_on_validation_goes_to_the_lower_loss_then_to_the_first(loss: float, chosen: str) -> None:
+    table = rows_of({"scenario": "a"}, {"scenario": "b", "validation_loss": loss})
+    assert list(choose_scenarios(table)) == [chosen]
 
 
 def test_several_seeds_show_mean_deviation_and_what_is_missing() -> None:
-    table = rows_of(
-        {"scenario": "a", "seed": 1, "accuracy": 0.90},
-        {"scenario": "a", "seed": 2, "accuracy": 0.94},
-        {"scenario": "a", "seed": 3, "status": "not run"},
-        {"scenario": "b", "seed": 1, "status": "not run"},
+    table = accuracy_table(
+        rows_of(
+            {"scenario": "a", "seed": 1, "accuracy": 0.90},
+            {"scenario": "a", "seed": 2, "accuracy": 0.94},
+            {"scenario": "a", "seed": 3, "status": "not run"},
+            {"scenario": "b", "seed": 1, "status": "not run"},
+        )
     )
-    cells = accuracy_table(table).cells.iloc[0]
+    cells = table.cells.iloc[0]
     assert cells["a"] == "92.0 ± 2.8, 2 of 3 seeds (1k)"
     assert cells["b"] == "not run"
-    assert r"92.0 $\pm$ 2.8" in to_latex(accuracy_table(table))
+    assert r"92.0 $\pm$ 2.8" in table.to_latex("accuracy")
 
 
 def test_several_models_and_protocols_get_rows_of_their_own_in_blocks() -> None:
-    table = rows_of(
-        {"scenario": "a", "dataset": "d1", "model": "one"},
-        {"scenario": "a", "dataset": "d1", "model": "two"},
-        {"scenario": "b", "dataset": "d2", "model": "one", "protocol": "official"},
-        {"scenario": "a", "dataset": "d2", "model": "one"},
+    table = accuracy_table(
+        rows_of(
+            {"scenario": "a", "dataset": "d1", "model": "one"},
+            {"scenario": "a", "dataset": "d1", "model": "two"},
+            {"scenario": "b", "dataset": "d2", "model": "one", "protocol": "official"},
+            {"scenario": "a", "dataset": "d2", "model": "one"},
+        )
     )
-    cells = accuracy_table(table).cells
-    assert list(cells["model"]) == ["one", "one", "two", "one"]
-    assert list(cells["protocol"]) == ["pooled", "pooled", "pooled", "official"]
-    assert list(cells["b"]) == ["-", "-", "-", "90.0 [80.0, 95.0] (1k)"]
-    assert "| model" in to_markdown(accuracy_table(table))
+    assert list(table.cells["model"]) == ["one", "one", "two", "one"]
+    assert list(table.cells["protocol"]) == ["pooled", "pooled", "pooled", "official"]
+    assert list(table.cells["b"]) == ["-", "-", "-", "90.0 [80.0, 95.0] (1k)"]
 
 
 def test_a_record_of_another_run_or_with_a_lacking_key_is_refused(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, "GunPoint", "plot")
-    metrics, record = (
-        json.loads((folder / name).read_text()) for name in ["metrics.json", "run_record.json"]
-    )
-    key = {name: record[name] for name in ["model", "dataset", "protocol", "scenario", "seed"]}
-    assert run_row(key, metrics, record)["accuracy"] == 0.9
+    run = write_run(tmp_path, "GunPoint", "plot")
+    folder = Path(Paths(str(tmp_path)).run(run))
+    metrics, record = (read_json(folder / name) for name in ["metrics.json", "run_record.json"])
+    assert run_row(run, metrics, record)["accuracy"] == 0.9
     with pytest.raises(InputError, match="says scenario 'plot', expected 'numbers'"):
-        run_row(key | {"scenario": "numbers"}, metrics, record)
+        run_row(Run("tiny", "GunPoint", "pooled", "numbers", 0), metrics, record)
     del record["train_tokens"]
     with pytest.raises(InputError, match="the run record lacks train_tokens"):
-        run_row(key, metrics, record)
-
-
-def test_collecting_only_missing_runs_gives_rows_but_refuses_to_draw(tmp_path: Path) -> None:
-    runs, training, confusion, _ = collect(tmp_path, "GunPoint", ["plot/seed-1"])
-    assert list(read_tables([runs], COLUMN_TYPES)["status"]) == ["not run"]
-    write_tables([runs], tmp_path / "tables")
-    assert "not run" in (tmp_path / "tables" / "accuracy.md").read_text()
-    with pytest.raises(InputError, match="no run is finished"):
-        draw_figures(runs, [training], [confusion], tmp_path / "figures")
-    with pytest.raises(InputError, match="'plot', expected SCENARIO/seed-NUMBER"):
-        collect(tmp_path, "GunPoint", ["plot"])
+        run_row(run, metrics, record)
 
 
 @pytest.mark.parametrize(
@@ -349,23 +247,19 @@ def test_no_two_lines_look_alike_and_long_names_break() -> None:
 
 
 def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> None:
-    for seed, accuracy in ((1, 0.95), (2, 0.85)):
-        write_run(tmp_path / "runs", "GunPoint", "plot", seed, accuracy=accuracy)
-    write_run(tmp_path / "runs", "GunPoint", "numbers", 1)
-    collected, *_ = collect(
-        tmp_path, "GunPoint", ["plot/seed-1", "plot/seed-2", "plot/seed-3", "numbers/seed-1"]
-    )
-    runs = read_tables([collected], COLUMN_TYPES)
+    for seed, wrong in enumerate((2, 6)):
+        write_run(tmp_path, "GunPoint", "plot", seed, wrong=wrong)
+    folder = summarised(tmp_path, "GunPoint", ["plot"], seeds=[0, 1])
+    runs = read_tables([folder / "runs.csv"], COLUMN_TYPES)
     low, high = (runs[name] for name in ("accuracy_low_over_seeds", "accuracy_high_over_seeds"))
     assert low[0] == low[1] < 0.9 < high[0] == high[1]
-    assert low[2:].isna().all()  # a seed that was not run, a scenario with one seed
     cell = accuracy_table(runs).cells["plot"].iloc[0]
-    assert cell == f"90.0 ± 7.1 [{100 * low[0]:.1f}, {100 * high[0]:.1f}], 2 of 3 seeds (620k)"
+    assert cell == f"90.0 ± 7.1 [{100 * low[0]:.1f}, {100 * high[0]:.1f}], 2 seeds (620k)"
     # Seeds that were scored on other cases do not belong together.
-    path = tmp_path / "runs/smolllava/GunPoint/pooled/plot/seed-2/predictions.csv"
+    path = tmp_path / "runs/tiny/GunPoint/pooled/plot/seed-1/predictions.csv"
     pd.read_csv(path).iloc[1:].to_csv(path, index=False)
     with pytest.raises(InputError, match="scored on different cases"):
-        collect(tmp_path, "GunPoint", ["plot/seed-1", "plot/seed-2"])
+        summarised(tmp_path, "GunPoint", ["plot"], seeds=[0, 1])
 
 
 def test_a_confusion_matrix_of_many_classes_is_small_in_print(tmp_path: Path) -> None:
@@ -374,3 +268,73 @@ def test_a_confusion_matrix_of_many_classes_is_small_in_print(tmp_path: Path) ->
     counts = counts.assign(model="m", dataset="d", protocol="pooled", scenario="plot", seed=0)
     draw_confusion_matrices(counts).savefig(tmp_path / "figure.pdf")
     assert (tmp_path / "figure.pdf").stat().st_size < 100_000  # as shapes, ten times as much
+
+
+class Job(SimpleNamespace):
+    """A job of a plan."""
+
+    __hash__ = object.__hash__
+
+    @property
+    def wildcards_dict(self) -> dict[str, str]:
+        return vars(self.wildcards)
+
+
+def test_failures_are_traced_to_the_step_that_failed_first(tmp_path: Path) -> None:
+    log = tmp_path / "step.log"
+    log.write_text("10:00:00 INFO begins\n10:00:01 ERROR no source has it | at all\n\n")
+    runs = [Run("tiny", "Toy", "pooled", scenario, 0) for scenario in ("done", "failed", "waits", "apart")]
+    download = Job(rule=SimpleNamespace(name="download_dataset"), log=[str(log)])
+    evaluate = SimpleNamespace(name="evaluate_model")
+    names = [SimpleNamespace(**{name: str(value) for name, value in vars(run).items()}) for run in runs]
+    jobs = [Job(rule=evaluate, wildcards=name) for name in names[:3]]
+    dag = SimpleNamespace(
+        jobs=[download, *jobs],
+        dependencies={jobs[1]: [download], jobs[2]: [jobs[0]]},
+        noneedrun_finished=lambda job: job is jobs[0],
+    )
+    # A group of jobs fails as a whole.
+    states = run_states(dag, [SimpleNamespace(jobs=[download])], runs)
+    assert [state["status"] for state in states] == ["done", "failed", "not run", "done"]
+    assert (states[1]["step"], states[1]["reason"]) == ("download_dataset", "no source has it | at all")
+
+
+def test_what_failed_is_shown_with_its_reason(tmp_path: Path) -> None:
+    write_run(tmp_path, "Toy", "plot")
+    states = [
+        {**vars(Run("tiny", "Toy", "pooled", scenario, 0)), "status": status, "step": "", "reason": ""}
+        for scenario, status in [
+            ("plot", "done"),
+            ("numbers", "failed"),
+            ("both", "not run"),
+            ("gone", "done"),
+        ]
+    ]
+    states[1] |= {"step": "finetune_model", "reason": "no room | at all"}
+    (tmp_path / "states.json").write_text(json.dumps(states))
+    folder = written(tmp_path, ["Toy"], ["plot"], states=tmp_path / "states.json")
+    runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
+    assert runs["status"].tolist() == [
+        "done",
+        "failed",
+        "not run",
+        "not run",
+    ]  # the last one's files are missing
+    assert runs["reason"].tolist() == ["", "no room | at all", "", ""]
+    assert runs["step"].tolist() == ["", "finetune_model", "", ""]
+    text = (folder / "accuracy.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| Toy"))
+    assert [cell.strip() for cell in row.split("|")[-4:-1]] == ["failed", "not run", "not run"]
+    assert "- Toy, finetune_model (1 run: numbers): no room" in text
+    assert "1 of 4 runs have a result; 1 failed" in failures_text(read_states(Paths(str(tmp_path)), states))
+
+
+def test_the_last_line_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    assert last_line(log) == f"no log {log}"
+    log.write_text("\n\n")
+    assert last_line(log) == f"empty log {log}"
+    log.write_bytes(b"10:00:00 ERROR failed\nTraceback\nValueError: \xff\n")
+    assert last_line(log).startswith("ValueError: ")
+    log.write_text("10:00:00 INFO step 3 of 9\n")
+    assert last_line(log) == "ended without an error, after: step 3 of 9"

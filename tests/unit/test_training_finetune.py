@@ -19,7 +19,8 @@ from vlmtsc.errors import InputError
 from vlmtsc.examples import image_paths
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
-from vlmtsc.reporting.tables import RECORD, run_row
+from vlmtsc.paths import Run
+from vlmtsc.reporting.runs import RECORD, run_row
 from vlmtsc.settings import MemorySettings
 from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
@@ -123,7 +124,8 @@ def test_training_learns_and_keeps_a_log_and_a_record(
     metrics = dict.fromkeys(
         ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"], 1
     )
-    row = run_row(key, metrics | {"accuracy_interval_95": [0, 1]}, key | record | {"shared_with": None})
+    shared = {"shared_with": None}
+    row = run_row(Run(**key), metrics | {"accuracy_interval_95": [0, 1]}, key | record | shared)
     assert row["status"] == "done"
 
 

@@ -51,7 +51,7 @@ def test_methods_of_series_alone_need_no_model(project: Path, snakemake: Snakema
 def test_a_whole_run_has_the_configured_baselines(project: Path, snakemake: SnakemakeRunner) -> None:
     counts = planned(snakemake, project, "all", *TWO)
     assert not {"fit_baseline", "fit_probe", "draw_rankings"} & set(counts)
-    assert (counts["compare_methods"], counts["write_comparisons"]) == (2, 1)
+    assert (counts["summarise_dataset"], counts["write_tables"]) == (2, 1)
     counts = planned(snakemake, project, "all", *TWO, "baselines=[majority,logistic_tower]")
     assert (counts["fit_baseline"], counts["fit_probe"]) == (2, 2)
 

@@ -24,7 +24,8 @@ def test_corrections_run_the_configured_pairs_and_nothing_else(
     done = snakemake(project, *DRY, "--configfile", "config/corrections.yaml", "--", "corrections")
     assert done.returncode == 0, done.stdout + done.stderr
     counts = job_counts(done.stdout + done.stderr)
-    pairs = correction_pairs(load_configuration_files([ROOT / "config/corrections.yaml"], ROOT))
+    found = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
+    pairs = correction_pairs(found.corrections, found.models, found.protocol, found.seeds)
     runs = {run for pair in pairs if pair.run for run in pair.runs}
     assert counts["finetune_model"] == counts["evaluate_model"] == len(runs)
     # Where a fault may change nothing, conversations of all datasets are compared.

@@ -308,6 +308,28 @@ def test_changed_code_reruns_only_what_it_affects(finished: Path, snakemake: Sna
     assert not {"download_dataset", "preprocess_dataset", "split_dataset"} & again
 
 
+@pytest.mark.parametrize(
+    ("newer", "removed", "again"),
+    [
+        ([], [], False),
+        ([], ["archive.npz", "series.npz", "facts.json", "pooled/split.npz"], False),
+        (["archive.npz"], ["series.npz", "facts.json"], True),
+        (["archive.npz"], ["series.npz", "facts.json", "pooled/split.npz", "pooled/facts.json"], True),
+        (["series.npz"], ["pooled/split.npz", "pooled/facts.json"], True),
+    ],
+    ids=["unchanged", "removed to save space", "failed step", "two missing steps", "later step"],
+)
+def test_a_missing_intermediate_hides_nothing_stale_and_retrains_nothing(
+    newer: list[str], removed: list[str], again: bool, finished: Path, snakemake: SnakemakeRunner
+) -> None:
+    folder = finished / "results/datasets/GunPoint"
+    for name in removed:
+        (folder / name).unlink()
+    for name in newer:
+        (folder / name).write_text("changed")
+    assert ("finetune_model" in rerun(finished, snakemake)) == again
+
+
 def test_a_moved_project_has_nothing_to_do(finished: Path, snakemake: SnakemakeRunner) -> None:
     moved = finished.with_name("elsewhere")
     shutil.move(finished, moved)

@@ -1,80 +1,66 @@
-"""Which runs the table of corrections compares: a scenario with and without one fault of the original."""
+"""Pairs of runs that differ in one fault of the original. Imports nothing heavy: Snakemake reads it at each start."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from vlmtsc.configuration import Configuration
 from vlmtsc.paths import Run
+from vlmtsc.settings import Correction
 
-#: Faults that change nothing in some datasets, which shows in the conversations; the others always change
-#: something, or act after conversations are made.
+#: Faults that change nothing on some datasets, which the conversations show. The others always change something, or act
+#: after conversations are built.
 MAY_CHANGE_NOTHING = ("merged_labels", "first_case_factor")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A row of the table: two runs that differ in one fault.
+    """A row of the table of corrections.
 
     Attributes
     ----------
     switch : str
         The fault.
-    model, dataset, protocol : str
-    seed : int
-    without, with_fault : str
-        Scenarios.
+    without, with_fault : Run
     run : bool
-        Whether the runs are asked for.
+        Whether the configuration asks for the runs.
     """
 
     switch: str
-    model: str
-    dataset: str
-    protocol: str
-    seed: int
-    without: str
-    with_fault: str
+    without: Run
+    with_fault: Run
     run: bool
 
     @property
     def runs(self) -> tuple[Run, Run]:
-        """The run without the fault, and the run with it."""
-        key = (self.model, self.dataset, self.protocol)
-        return Run(*key, self.without, self.seed), Run(*key, self.with_fault, self.seed)
-
-    @property
-    def conversations(self) -> tuple[str, str]:
-        """Folders below the results folder that tell whether the fault changes anything; see `MAY_CHANGE_NOTHING`."""
-        place = f"conversations/{self.model}/{self.dataset}/{self.protocol}"
-        return f"{place}/{self.without}", f"{place}/{self.with_fault}"
-
-    def settings(self) -> dict[str, Any]:
-        """Return this as a plain dictionary."""
-        return asdict(self)
+        """The run without the fault and the run with it."""
+        return self.without, self.with_fault
 
 
-def correction_pairs(configuration: Configuration) -> list[Pair]:
-    """List the rows of the table: each dataset that a correction names by each correction.
+def correction_pairs(
+    corrections: Iterable[Correction], models: Iterable[str], protocol: str, seeds: Iterable[int]
+) -> list[Pair]:
+    """Return all combinations of models, datasets named by any correction, corrections and seeds.
 
-    A correction is run on its own datasets only; on the others a row says that it was not.
+    Parameters
+    ----------
+    corrections : iterable of Correction
+        A correction is run on its own datasets; on the others a row states that it is not.
+    models : iterable of str
+    protocol : str
+    seeds : iterable of int
     """
-    corrections = configuration.corrections
+    corrections, seeds = list(corrections), list(seeds)
     datasets = dict.fromkeys(name for correction in corrections for name in correction.datasets)
     return [
         Pair(
             switch=correction.switch,
-            model=model,
-            dataset=dataset,
-            protocol=configuration.protocol,
-            seed=seed,
-            without=correction.scenario,
-            with_fault=f"{correction.scenario}__{correction.switch}",
+            without=Run(model, dataset, protocol, correction.scenario, seed),
+            with_fault=Run(model, dataset, protocol, f"{correction.scenario}__{correction.switch}", seed),
             run=dataset in correction.datasets,
         )
-        for model in configuration.models
+        for model in models
         for dataset in datasets
         for correction in corrections
-        for seed in configuration.seeds
+        for seed in seeds
     ]

@@ -26,8 +26,8 @@ from vlmtsc.reporting.panels import (
     title_room,
 )
 from vlmtsc.reporting.points import PLACE, scenario_points
+from vlmtsc.reporting.runs import DONE
 from vlmtsc.reporting.style import figure_style
-from vlmtsc.reporting.tables import DONE
 
 #: Modalities of the scenario table in their order, with their names for readers.
 MODALITIES = {"plot": "plot alone", "numbers": "numbers alone", "both": "plot and numbers"}

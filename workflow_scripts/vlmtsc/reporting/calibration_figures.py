@@ -16,8 +16,9 @@ from vlmtsc.reporting.calibration import AS_SCORED, AT_TEMPERATURE, ERRORS
 from vlmtsc.reporting.figures import panel_title
 from vlmtsc.reporting.panels import Grid
 from vlmtsc.reporting.points import PLACE
+from vlmtsc.reporting.runs import DONE
 from vlmtsc.reporting.style import figure_style, wrapped
-from vlmtsc.reporting.tables import DONE, percent
+from vlmtsc.reporting.tables import percent
 
 BINS = 15
 #: inches

@@ -1,10 +1,11 @@
-"""Methods against each other: within a dataset on the same cases, and over datasets."""
+"""Comparisons of methods: within a dataset on the same test cases, and over datasets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,24 @@ from vlmtsc.evaluation.statistics import (
     signed_rank_tests,
     why_no_ranking,
 )
-from vlmtsc.reporting.tables import AccuracyTable, percent
+from vlmtsc.files import read_json
+from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.reporting.runs import BASELINE, FINE_TUNED
+from vlmtsc.reporting.tables import NONE, ReaderTable, p_text, percent, varying, with_constants, with_interval
 
-FINE_TUNED, BASELINE = "fine-tuned", "baseline"
 PLACE = ["model", "dataset", "protocol"]
 METHOD_COLUMNS = [
     *PLACE,
     *("kind", "method", "seeds", "n_cases", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high"),
     *("interval", "balanced_accuracy", "macro_f1", "wall_seconds"),
 ]
+METHOD_TYPES: dict[str, Any] = {"method": "str", "dataset": "str"}
 COMPARISON_COLUMNS = [
     *PLACE,
     *("first", "second", "accuracy_first", "accuracy_second", "difference", "difference_low"),
     *("difference_high", "only_first", "only_second", "p_value", "p_holm"),
 ]
+COMPARISON_TYPES: dict[str, Any] = {"first": "str", "second": "str", "dataset": "str", "p_holm": "float"}
 RANKING_COLUMNS = [
     *("first", "second", "wins", "ties", "losses", "mean_difference", "p_value", "p_holm"),
 ]
@@ -51,6 +56,7 @@ PAIRS_NOTE = (
     "Holm: corrected for the tests of this dataset; bold below 0.05. Two baselines are "
     "not compared with each other."
 )
+NO_PAIR = "No two methods to compare: of a pair, one at least is a scenario."
 RANKING_NOTE = (
     "Over {datasets} datasets: Wilcoxon's signed-rank test of the accuracies, two-sided, p corrected by Holm for all "
     "pairs; bold below 0.05. Friedman's test that all methods rank alike: p = {friedman}."
@@ -59,7 +65,7 @@ RANKING_NOTE = (
 
 @dataclass(frozen=True)
 class Method:
-    """A method's predictions on one test part.
+    """A method's predictions on one test set.
 
     Attributes
     ----------
@@ -67,11 +73,11 @@ class Method:
         Scenario or baseline.
     kind : {"fine-tuned", "baseline"}
     predictions : sequence of DataFrame of str
-        One a seed, in the order of seeds: id, true, predicted.
+        By seed: id, true, predicted.
     metrics : sequence of mapping
-        Content of each ``metrics.json``.
+        By seed: content of ``metrics.json``.
     seconds : sequence of float
-        What each record says by the clock: of fine-tuning, or of fitting a baseline and its answers.
+        By seed: wall-clock time of fine-tuning, or of fitting a baseline and predicting with it.
     """
 
     name: str
@@ -79,6 +85,29 @@ class Method:
     predictions: Sequence[pd.DataFrame]
     metrics: Sequence[Mapping[str, Any]]
     seconds: Sequence[float]
+
+
+def read_predicted(path: Path) -> pd.DataFrame:
+    """Read the columns id, true and predicted of ``predictions.csv`` as text (labels such as "NA" are labels)."""
+    columns = ["id", "true", "predicted"]
+    return pd.read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+
+
+def read_method(paths: Paths, keys: Sequence[Run] | Sequence[BaselineKey]) -> Method:
+    """Read a baseline, or the runs of one scenario that differ in the seed."""
+    if isinstance(keys[0], Run):
+        name, kind, record = keys[0].scenario, FINE_TUNED, "run_record.json"
+        folders = [Path(paths.run(key)) for key in keys]
+    else:
+        name, kind, record = keys[0].baseline, BASELINE, "record.json"
+        folders = [Path(paths.baseline(key)) for key in keys]
+    return Method(
+        name,
+        kind,
+        predictions=[read_predicted(folder / "predictions.csv") for folder in folders],
+        metrics=[read_json(folder / "metrics.json") for folder in folders],
+        seconds=[read_json(folder / record)["wall_seconds"] for folder in folders],
+    )
 
 
 def compare_predictions(
@@ -95,80 +124,77 @@ def compare_predictions(
     Returns
     -------
     methods, comparisons : list of dict
-        Rows with `METHOD_COLUMNS`, and for each pair of methods of which one at least is fine-tuned, with
+        Rows with `METHOD_COLUMNS`, and for each pair of methods of which at least one is fine-tuned, with
         `COMPARISON_COLUMNS`.
 
     Raises
     ------
     InputError
-        If the methods were not scored on the same cases.
+        If the methods were not evaluated on the same cases.
     """
     if not methods:
         return [], []
-    ids = methods[0].predictions[0]["id"].sort_values().to_numpy()
-    labels = _in_order(methods[0].predictions[0], ids, place, methods[0].name)["true"].to_numpy()
-    right = [
-        np.stack([_right(table, ids, place, method.name) for table in method.predictions])
-        for method in methods
-    ]
-    resampled = bootstrap_accuracies(right, labels)
+    first = methods[0].predictions[0].sort_values("id", ignore_index=True)
+    correct = []
+    for method in methods:
+        ordered = [table.sort_values("id", ignore_index=True) for table in method.predictions]
+        if any(not table["id"].equals(first["id"]) for table in ordered):
+            raise InputError(
+                f"{place['dataset']}, {method.name}: predictions of other cases; allowed: the same test set"
+            )
+        correct.append(np.stack([(table["true"] == table["predicted"]).to_numpy() for table in ordered]))
+    resampled = bootstrap_accuracies(correct, first["true"].to_numpy())
     rows = []
-    for method, runs, accuracies in zip(methods, right, resampled, strict=True):
-        of_seeds = runs.mean(axis=1)
-        if len(runs) == 1:
+    for method, runs, accuracies in zip(methods, correct, resampled, strict=True):
+        of_seeds, single = runs.mean(axis=1), len(runs) == 1
+        low, high = interval(accuracies)
+        if single:
             low, high = proportion_confint(int(runs.sum()), runs.size, alpha=ALPHA, method="wilson")
-        else:
-            low, high = interval(accuracies)
         rows.append(
-            dict(place)
-            | {"kind": method.kind, "method": method.name, "seeds": len(runs), "n_cases": runs.shape[1]}
-            | {"accuracy": of_seeds.mean(), "accuracy_sd": of_seeds.std(ddof=1) if len(runs) > 1 else None}
-            | {"accuracy_low": low, "accuracy_high": high}
-            | {"interval": "wilson" if len(runs) == 1 else "bootstrap"}
-            | {
-                name: float(np.mean([metrics[name] for metrics in method.metrics]))
-                for name in ("balanced_accuracy", "macro_f1")
+            {
+                **place,
+                "kind": method.kind,
+                "method": method.name,
+                "seeds": len(runs),
+                "n_cases": runs.shape[1],
+                "accuracy": of_seeds.mean(),
+                "accuracy_sd": None if single else of_seeds.std(ddof=1),
+                "accuracy_low": low,
+                "accuracy_high": high,
+                "interval": "wilson" if single else "bootstrap",
+                "balanced_accuracy": float(np.mean([one["balanced_accuracy"] for one in method.metrics])),
+                "macro_f1": float(np.mean([one["macro_f1"] for one in method.metrics])),
+                "wall_seconds": float(np.mean(method.seconds)),
             }
-            | {"wall_seconds": float(np.mean(method.seconds))}
         )
     pairs = []
     for one, other in combinations(range(len(methods)), 2):
         if methods[one].kind == methods[other].kind == BASELINE:
             continue
-        test = paired_test(right[one][0], right[other][0])
         low, high = interval(resampled[one] - resampled[other])
-        means = [right[index].mean() for index in (one, other)]
+        means = [correct[index].mean() for index in (one, other)]
         pairs.append(
-            dict(place)
-            | {"first": methods[one].name, "second": methods[other].name}
-            | {"accuracy_first": means[0], "accuracy_second": means[1]}
-            | {"difference": means[0] - means[1], "difference_low": low, "difference_high": high}
-            | vars(test)
+            {
+                **place,
+                "first": methods[one].name,
+                "second": methods[other].name,
+                "accuracy_first": means[0],
+                "accuracy_second": means[1],
+                "difference": means[0] - means[1],
+                "difference_low": low,
+                "difference_high": high,
+                **vars(paired_test(correct[one][0], correct[other][0])),
+            }
         )
     for row, adjusted in zip(pairs, holm([row["p_value"] for row in pairs]), strict=True):
         row["p_holm"] = float(adjusted)
     return rows, pairs
 
 
-def _in_order(table: pd.DataFrame, ids: np.ndarray, place: Mapping[str, str], name: str) -> pd.DataFrame:
-    ordered = table.sort_values("id", ignore_index=True)
-    if len(ordered) != len(ids) or (ordered["id"].to_numpy() != ids).any():
-        raise InputError(
-            f"{place['dataset']}, {name}: predictions of other cases; allowed: the same test part"
-        )
-    return ordered
-
-
-def _right(table: pd.DataFrame, ids: np.ndarray, place: Mapping[str, str], name: str) -> np.ndarray:
-    """Return where a run is right by its own labels, in the order of `ids`."""
-    ordered = _in_order(table, ids, place, name)
-    return (ordered["true"] == ordered["predicted"]).to_numpy()
-
-
 def accuracies_by_dataset(methods: pd.DataFrame) -> pd.DataFrame:
     """Return accuracies with datasets in rows and methods in columns, without datasets that lack a method.
 
-    Methods of several models are named with their model; a baseline that sees the series alone stands once.
+    With several models, names of methods contain the model; a baseline on the series alone has one column.
 
     Parameters
     ----------
@@ -185,57 +211,54 @@ def accuracies_by_dataset(methods: pd.DataFrame) -> pd.DataFrame:
     return wide[list(order)].dropna()
 
 
-def methods_table(methods: pd.DataFrame) -> AccuracyTable:
-    """Write the methods' accuracies for a reader: datasets by methods."""
-    several = [name for name in ("model", "protocol") if methods[name].nunique() > 1]
+def methods_table(methods: pd.DataFrame) -> ReaderTable:
+    """Return the accuracies of datasets (rows) by methods (columns)."""
+    several = varying(methods, "model", "protocol")
     names = list(dict.fromkeys(methods["method"]))
     cells = []
-    for place, group in methods.groupby(PLACE, sort=False):
-        values = dict(zip(PLACE, place, strict=True))
+    for values, group in methods.groupby(PLACE, sort=False):
+        place = dict(zip(PLACE, values, strict=True))
         texts = {row["method"]: accuracy_with_interval(row) for row in group.to_dict("records")}
-        head = {name: values[name] for name in [*several, "dataset"]}
+        head = {name: place[name] for name in [*several, "dataset"]}
         head["test cases"] = str(group["n_cases"].iloc[0])
-        cells.append(head | {name: texts.get(name, "-") for name in names})
-    constant = [
-        f"{name.capitalize()}: {methods[name].iloc[0]}."
-        for name in ("model", "protocol")
-        if name not in several and len(methods)
-    ]
-    return _plain(pd.DataFrame(cells), " ".join([METHODS_NOTE, *constant]))
+        cells.append(head | {name: texts.get(name, NONE) for name in names})
+    note = with_constants(METHODS_NOTE, methods, "model", "protocol")
+    return ReaderTable(pd.DataFrame(cells), note, TEXT_COLUMNS)
 
 
 def accuracy_with_interval(row: Mapping[str, Any]) -> str:
-    """Write ``94.1 [90.2, 96.5]``, over several seeds ``94.1 ± 0.8 [92.0, 95.9]``."""
-    spread = "" if pd.isna(row["accuracy_sd"]) else f" ± {percent(row['accuracy_sd'])}"
-    low, high = percent(row["accuracy_low"]), percent(row["accuracy_high"])
-    return f"{percent(row['accuracy'])}{spread} [{low}, {high}]"
-
-
-def pairs_table(pairs: pd.DataFrame) -> AccuracyTable:
-    """Write the paired tests for a reader."""
-    several = [name for name in ("model", "protocol") if pairs[name].nunique() > 1]
-    cells = pd.DataFrame(
-        [
-            {name: row[name] for name in [*several, "dataset", "first", "second"]}
-            | {
-                "first %": percent(row["accuracy_first"]),
-                "second %": percent(row["accuracy_second"]),
-                "difference": f"{100 * row['difference']:+.1f} [{100 * row['difference_low']:+.1f}, "
-                f"{100 * row['difference_high']:+.1f}]",
-                "only first": str(row["only_first"]),
-                "only second": str(row["only_second"]),
-                "p": p_text(row["p_value"]),
-                "p (Holm)": p_text(row["p_holm"]),
-            }
-            for row in pairs.to_dict("records")
-        ]
+    """Return ``94.1 [90.2, 96.5]``, over several seeds ``94.1 ± 0.8 [92.0, 95.9]``."""
+    return with_interval(
+        row["accuracy"], row["accuracy_low"], row["accuracy_high"], deviation=row["accuracy_sd"]
     )
-    table = _plain(cells, PAIRS_NOTE)
-    table.chosen["p (Holm)"] = (pairs["p_holm"] < ALPHA).to_numpy()
-    return table
 
 
-def ranking_table(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, AccuracyTable | str]:
+def difference_text(row: Mapping[str, Any]) -> str:
+    """Return a difference with its interval: ``+1.2 [-0.4, +2.8]``."""
+    return with_interval(row["difference"], row["difference_low"], row["difference_high"], "+")
+
+
+def pairs_table(pairs: pd.DataFrame) -> ReaderTable:
+    """Return the paired tests."""
+    several = varying(pairs, "model", "protocol")
+    rows = pairs.to_dict("records")
+    cells = [
+        {name: row[name] for name in [*several, "dataset", "first", "second"]}
+        | {
+            "first %": percent(row["accuracy_first"]),
+            "second %": percent(row["accuracy_second"]),
+            "difference": difference_text(row),
+            "only first": str(row["only_first"]),
+            "only second": str(row["only_second"]),
+            "p": p_text(row["p_value"]),
+            "p (Holm)": p_text(row["p_holm"]),
+        }
+        for row in rows
+    ]
+    return ReaderTable(pd.DataFrame(cells), PAIRS_NOTE, TEXT_COLUMNS, _significant(rows))
+
+
+def ranking_table(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, ReaderTable | str]:
     """Compare methods over datasets.
 
     Parameters
@@ -246,38 +269,58 @@ def ranking_table(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, AccuracyTable
     Returns
     -------
     rows : DataFrame
-        Columns `RANKING_COLUMNS`; empty where there are too few methods or datasets.
-    table : AccuracyTable or str
-        The same for a reader; a sentence that says what is lacking.
+        Columns `RANKING_COLUMNS`; empty with too few methods or datasets.
+    table : ReaderTable or str
+        The same for a reader; without rows, a sentence that says what is missing.
     """
-    lacking = why_no_ranking(accuracies)
-    if lacking:
-        return pd.DataFrame(columns=RANKING_COLUMNS), lacking
-    rows, ranks = signed_rank_tests(accuracies), mean_ranks(accuracies)
-    cells = pd.DataFrame(
-        [
-            {
-                "first": row["first"],
-                "second": row["second"],
-                "mean ranks": f"{ranks[row['first']]:.2f}, {ranks[row['second']]:.2f}",
-                "wins, ties, losses": f"{row['wins']}, {row['ties']}, {row['losses']}",
-                "mean difference": f"{100 * row['mean_difference']:+.1f}",
-                "p": p_text(row["p_value"]),
-                "p (Holm)": p_text(row["p_holm"]),
-            }
-            for row in rows.to_dict("records")
-        ]
-    )
+    missing = why_no_ranking(accuracies)
+    if missing:
+        return pd.DataFrame(columns=RANKING_COLUMNS), missing
+    tests, ranks = signed_rank_tests(accuracies), mean_ranks(accuracies)
+    rows = tests.to_dict("records")
+    cells = [
+        {
+            "first": row["first"],
+            "second": row["second"],
+            "mean ranks": f"{ranks[row['first']]:.2f}, {ranks[row['second']]:.2f}",
+            "wins, ties, losses": f"{row['wins']}, {row['ties']}, {row['losses']}",
+            "mean difference": percent(row["mean_difference"], "+"),
+            "p": p_text(row["p_value"]),
+            "p (Holm)": p_text(row["p_holm"]),
+        }
+        for row in rows
+    ]
     note = RANKING_NOTE.format(datasets=len(accuracies), friedman=p_text(friedman_p_value(accuracies)))
-    table = _plain(cells, note)
-    table.chosen["p (Holm)"] = (rows["p_holm"] < ALPHA).to_numpy()
-    return rows[RANKING_COLUMNS], table
+    return tests[RANKING_COLUMNS], ReaderTable(pd.DataFrame(cells), note, TEXT_COLUMNS, _significant(rows))
 
 
-def p_text(p_value: float) -> str:
-    """Write a p-value with three decimals."""
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+def _significant(rows: Sequence[Mapping[str, Any]]) -> list[set[str]]:
+    return [{"p (Holm)"} if row["p_holm"] < ALPHA else set() for row in rows]
 
 
-def _plain(cells: pd.DataFrame, note: str) -> AccuracyTable:
-    return AccuracyTable(cells, pd.DataFrame(False, index=cells.index, columns=cells.columns), note)
+def comparison_files(methods: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
+    """Return the files of the tables of methods, pairs and rankings.
+
+    Parameters
+    ----------
+    methods, pairs : DataFrame
+        Columns `METHOD_COLUMNS` and `COMPARISON_COLUMNS`.
+    """
+    rankings, ranked = ranking_table(accuracies_by_dataset(methods))
+    measured = methods_table(methods)
+    compared = pairs_table(pairs) if len(pairs) else None
+    lacking = ranked if isinstance(ranked, str) else ""
+    texts = [measured.to_markdown(), compared.to_markdown() if compared else f"{NO_PAIR}\n"]
+    texts.append(f"{lacking}\n" if isinstance(ranked, str) else ranked.to_markdown())
+    page = compared or measured
+    page = ReaderTable(page.cells, f"{page.note} {lacking}", page.text_columns, page.emphasised)
+    return {
+        "methods.csv": methods,
+        "methods.tex": measured.to_latex("methods"),
+        "rankings.csv": rankings,
+        "rankings.tex": f"% {lacking}\n" if isinstance(ranked, str) else ranked.to_latex("rankings"),
+        "comparisons.csv": pairs,
+        "comparisons.tex": compared.to_latex("comparisons") if compared else f"% {NO_PAIR}\n",
+        "comparisons.md": "\n".join(texts),
+        "comparisons.html": page.to_html("Paired comparisons"),
+    }

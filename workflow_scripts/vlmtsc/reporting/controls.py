@@ -1,4 +1,4 @@
-"""The table of controls at test time."""
+"""Controls at test time: accuracy with one input perturbed, as tidy rows and as a table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pandas as pd
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import FEW_CHANGES, INTACT, LEVEL, Control
-from vlmtsc.reporting.tables import RUN_KEYS, AccuracyTable, joined, percent, run_name
+from vlmtsc.paths import Run
+from vlmtsc.reporting.runs import RUN_KEYS
+from vlmtsc.reporting.tables import NONE, ReaderTable, varying, with_constants, with_interval
 
-#: What controls are called in tables and figures, in their order.
+#: Names of controls in tables and figures, in their order.
 NAMES: dict[Control, str] = {
     INTACT: "intact",
     "image_blank": "blank image",
@@ -29,27 +31,22 @@ CONTROL_TYPES: dict[str, Any] = {
     name: "Int64" if name in ("seed", "n_cases") else "float64" if name in MEASURES else "object"
     for name in CONTROL_COLUMNS
 } | {"majority_rate": "float64"}
-TEXT_COLUMNS = ["model", "protocol", "dataset", "scenario", "finding"]
 NOTE = (
-    "Test accuracy in percent of fine-tuned models, with its 95% Wilson interval, and what is left of it when one "
-    "input is spoilt at test time, without training anew: a blank (white) image, the image of another case (of another "
-    "class as far as possible), the same numbers in another order, no numbers. Over several seeds: mean ± standard "
-    f"deviation. *: differs from the intact accuracy (McNemar's exact test on the same cases, p < {LEVEL:g}; of "
-    "several seeds, in each). Not used: the accuracy does not differ and at most "
-    f"{FEW_CHANGES:.0%} of the predictions change. With swapped images a model that relies on them falls below chance, "
-    "since it then sees another class."
+    "Test accuracy in percent of fine-tuned models, with its 95% Wilson interval, intact and with one input "
+    "perturbed at test time, without retraining: a blank (white) image, the image of another case (of another class "
+    "if possible), the same numbers in another order, no numbers. Over several seeds: mean ± standard deviation. *: "
+    f"differs from the intact accuracy (exact McNemar test on the same cases, p < {LEVEL:g}; with several seeds, in "
+    f"each). Not used: the accuracy does not differ and at most {FEW_CHANGES:.0%} of the predictions change. With "
+    "swapped images, a model that relies on them falls below chance, since it then sees another class."
 )
 
 
-def control_rows(
-    key: Mapping[str, Any], controls: pd.DataFrame, metrics: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def control_rows(run: Run, controls: pd.DataFrame, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of one run in the tidy table.
 
     Parameters
     ----------
-    key : mapping
-        `RUN_KEYS` of the run.
+    run : Run
     controls : DataFrame
         Its ``controls.csv``.
     metrics : mapping
@@ -58,63 +55,74 @@ def control_rows(
     Raises
     ------
     InputError
-        If columns are missing, or the intact row has not the accuracy of the metrics.
+        If columns are missing, or the intact accuracy is not that of the metrics.
     """
-    where = run_name(key)
     missing = [name for name in ["control", *MEASURES, "finding"] if name not in controls]
     if missing:
-        raise InputError(f"{where}: controls.csv lacks {', '.join(missing)}; found {', '.join(controls)}")
+        raise InputError(f"{run}: controls.csv lacks {', '.join(missing)}; found {', '.join(controls)}")
     found = controls.loc[controls["control"] == INTACT, "accuracy"].tolist()
     if len(found) != 1 or not math.isclose(found[0], metrics["accuracy"]):
         raise InputError(
-            f"{where}: controls.csv has the intact accuracy {found}; allowed: {metrics['accuracy']}, as in metrics.json"
+            f"{run}: controls.csv has the intact accuracy {found}; allowed: {metrics['accuracy']}, as in metrics.json"
         )
-    return [{**key, **row, "majority_rate": metrics["majority_rate"]} for row in controls.to_dict("records")]
+    return [
+        vars(run) | row | {"majority_rate": metrics["majority_rate"]} for row in controls.to_dict("records")
+    ]
 
 
-def controls_table(rows: pd.DataFrame) -> AccuracyTable:
-    """Write the tidy table for a reader: a row for each dataset and scenario, a column for each control.
+def controls_table(rows: pd.DataFrame) -> ReaderTable:
+    """Return the accuracies of each dataset and scenario (rows) under each control (columns).
 
     Parameters
     ----------
     rows : DataFrame
         Columns `CONTROL_COLUMNS`; its order gives the order of rows.
     """
-    several = [name for name in ("model", "protocol") if rows[name].nunique() > 1]
+    keys = ["model", "protocol", "dataset", "scenario"]
+    several = varying(rows, "model", "protocol")
     present = [name for name in NAMES if name in set(rows["control"])]
     cells = []
-    for key, run in rows.groupby(["model", "protocol", "dataset", "scenario"], sort=False):
-        named = dict(zip(["model", "protocol", "dataset", "scenario"], key, strict=True))
-        head = {name: named[name] for name in [*several, "dataset", "scenario"]}
-        columns = {NAMES[name]: control_cell(run[run["control"] == name]) for name in present}
-        cells.append(head | columns | {"finding": findings(run)})
-    constant = [
-        f"{name.capitalize()}: {joined(rows[name], str)}."
-        for name in ("model", "protocol")
-        if name not in several
-    ]
-    table = pd.DataFrame(cells)
-    unmarked = pd.DataFrame(False, index=table.index, columns=table.columns)
-    return AccuracyTable(table, unmarked, " ".join([NOTE, *constant]))
+    for values, group in rows.groupby(keys, sort=False):
+        key = dict(zip(keys, values, strict=True))
+        columns = {NAMES[name]: _cell(group[group["control"] == name]) for name in present}
+        cells.append(
+            {name: key[name] for name in [*several, "dataset", "scenario"]}
+            | columns
+            | {"finding": _findings(group)}
+        )
+    return ReaderTable(
+        pd.DataFrame(cells), with_constants(NOTE, rows, "model", "protocol"), [*keys, "finding"]
+    )
 
 
-def control_cell(seeds: pd.DataFrame) -> str:
-    """Write the cell of one control of one scenario, for all seeds; a dash where the scenario has not this control."""
+def _cell(seeds: pd.DataFrame) -> str:
+    """Return the cell of one control of one scenario, for all seeds."""
     if seeds.empty:
-        return "-"
-    accuracy = percent(seeds["accuracy"].mean())
-    differs = (seeds["p_value"] < LEVEL).all()
-    star = " *" if differs else ""
+        return NONE
+    star = " *" if (seeds["p_value"] < LEVEL).all() else ""
     if len(seeds) > 1:
-        return f"{accuracy} ± {percent(seeds['accuracy'].std())}{star}"
-    only = seeds.iloc[0]
-    return f"{accuracy} [{percent(only['accuracy_low'])}, {percent(only['accuracy_high'])}]{star}"
+        return (
+            with_interval(seeds["accuracy"].mean(), math.nan, math.nan, deviation=seeds["accuracy"].std())
+            + star
+        )
+    return with_interval(*seeds.iloc[0][["accuracy", "accuracy_low", "accuracy_high"]]) + star
 
 
-def findings(run: pd.DataFrame) -> str:
-    """Write what the controls of one scenario have found, and in how many seeds."""
-    seeds = run["seed"].nunique()
-    counts = run["finding"].dropna().value_counts(sort=False)
+def _findings(group: pd.DataFrame) -> str:
+    """Return what the controls of one scenario show, and in how many seeds."""
+    seeds = group["seed"].nunique()
+    counts = group["finding"].dropna().value_counts(sort=False)
     return ", ".join(
         text if count == seeds else f"{text} in {count} of {seeds} seeds" for text, count in counts.items()
     )
+
+
+def controls_files(rows: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
+    """Return the files of the table of controls."""
+    table = controls_table(rows)
+    return {
+        "controls.csv": rows,
+        "controls.md": table.to_markdown(),
+        "controls.tex": table.to_latex("controls"),
+        "controls.html": table.to_html("Controls at test time"),
+    }

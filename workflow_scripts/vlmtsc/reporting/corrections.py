@@ -1,18 +1,27 @@
-"""The table of corrections: what each fault of the original changes in the accuracy."""
+"""The table of corrections: effect of each fault of the original on the accuracy."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.paired import mcnemar_p_value
-from vlmtsc.reporting.tables import DONE, NOT_RUN, AccuracyTable, joined, percent
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths
+from vlmtsc.reporting.comparisons import read_predicted
+from vlmtsc.reporting.tables import NONE, ReaderTable, p_text, percent, varying, with_constants, with_interval
+from vlmtsc.run_states import DONE, NOT_RUN
 
-#: What a fault does to what the model is given and asked.
+logger = logging.getLogger(__name__)
+
+#: Effect of a fault on a model's inputs and answers.
 Inputs = Literal["different", "identical", "classes renamed"]
 RESULTS = ["accuracy", "low", "high"]
 CORRECTION_COLUMNS = [
@@ -24,47 +33,31 @@ TEXT_COLUMNS = ["model", "protocol", "dataset", "fault", "scenario", "remark"]
 NOTE = (
     "Test accuracy in percent, then its 95% Wilson interval, of two runs that differ in one fault of the original. "
     "Difference: with the fault less without, in percentage points. p: exact McNemar test of the paired predictions. "
-    "Identical: the fault changes nothing that the model is given or asked on this dataset, found by comparing all "
-    "conversations. Only renamed: the classes are the same groups of cases, with other answers."
+    "Identical: the fault changes no input and no answer on this dataset, found by comparing all conversations. Only "
+    "renamed: the classes are the same groups of cases, with other answers."
 )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a finished run leaves for the table.
-
-    Attributes
-    ----------
-    metrics : mapping
-        Content of ``metrics.json``.
-    predictions : DataFrame of str
-        ``predictions.csv`` with at least id, true and predicted.
-    """
-
-    metrics: Mapping[str, Any]
-    predictions: pd.DataFrame
 
 
 def compare_inputs(
     without: Mapping[str, Sequence[Mapping[str, Any]]], with_fault: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Inputs:
-    """Say whether two scenarios give and ask the same, by the content of their conversations.
+    """Compare the content of the conversations of two scenarios.
 
     Parameters
     ----------
     without, with_fault : mapping of str to sequence of mapping
-        Conversations by part.
+        Conversations by set (training, validation, test).
 
     Returns
     -------
     {"different", "identical", "classes renamed"}
-        `classes renamed`: all is the same but for the answers, which correspond one to one.
+        `classes renamed`: only the answers differ, and correspond one to one.
     """
     answers = set()
-    for part in without:
-        if len(without[part]) != len(with_fault[part]):
+    for name in without:
+        if len(without[name]) != len(with_fault[name]):
             return "different"
-        for one, other in zip(without[part], with_fault[part], strict=True):
+        for one, other in zip(without[name], with_fault[name], strict=True):
             if any(one.get(key) != other.get(key) for key in ("id", "image", "tokens")):
                 return "different"
             if one["conversations"][0] != other["conversations"][0]:
@@ -76,51 +69,10 @@ def compare_inputs(
     return "classes renamed" if one_to_one else "different"
 
 
-def correction_row(
-    key: Mapping[str, Any], inputs: Inputs, without: Scored | None, with_fault: Scored | None
-) -> dict[str, Any]:
-    """Make one row of the tidy table.
-
-    Parameters
-    ----------
-    key : mapping
-        model, dataset, protocol, seed, switch, without, with_fault.
-    inputs : {"different", "identical", "classes renamed"}
-    without, with_fault : Scored or None
-        None for a run that was not made.
-
-    Returns
-    -------
-    dict
-        With the keys `CORRECTION_COLUMNS`; None where there is nothing to say. Where the inputs are identical, the
-        difference is 0 whether or not the runs were made.
-
-    Raises
-    ------
-    InputError
-        If the two runs did not score the same cases.
-    """
-    row = dict.fromkeys(CORRECTION_COLUMNS) | {name: key[name] for name in CORRECTION_COLUMNS if name in key}
-    row |= {"inputs": inputs, "status": NOT_RUN, "difference": 0.0 if inputs == "identical" else None}
-    for side, scored in (("without", without), ("with_fault", with_fault)):
-        if scored is not None:
-            bounds = (scored.metrics["accuracy"], *scored.metrics["accuracy_interval_95"])
-            row |= {f"{name}_{side}": value for name, value in zip(RESULTS, bounds, strict=True)}
-            row["cases"] = scored.metrics["n_cases"]
-    if without is None or with_fault is None:
-        return row
-    difference = with_fault.metrics["accuracy"] - without.metrics["accuracy"]
-    try:
-        p_value = paired_p_value(without.predictions, with_fault.predictions)
-    except InputError as error:
-        raise InputError(f"{key['dataset']}, {key['with_fault']}: {error}") from error
-    return row | {"status": DONE, "difference": difference, "p_value": p_value}
-
-
 def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """Return the p-value of the exact McNemar test that two runs are right equally often.
+    """Return the p-value of the exact McNemar test that two runs are correct equally often.
 
-    Each run is right or wrong by its own true labels, so that merged labels count as the original counts them.
+    Each run is correct or wrong by its own true labels, so that merged labels count as in the original.
 
     Parameters
     ----------
@@ -134,56 +86,98 @@ def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
     """
     if set(one["id"]) != set(other["id"]) or not one["id"].is_unique or not other["id"].is_unique:
         raise InputError("predictions of different cases; allowed: each case once in both runs")
-    right = [
+    correct = [
         (table["true"] == table["predicted"]).set_axis(table["id"]).sort_index().to_numpy()
         for table in (one, other)
     ]
-    return mcnemar_p_value(*right)
+    return mcnemar_p_value(*correct)
 
 
-def corrections_table(rows: pd.DataFrame) -> AccuracyTable:
-    """Write the tidy table for a reader: datasets by faults.
+def correction_rows(paths: Paths, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """Return the tidy table, with columns `CORRECTION_COLUMNS`.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns `CORRECTION_COLUMNS`.
+    A missing run is shown as not run. If the inputs are identical, the difference is 0 with or without runs.
+
+    Raises
+    ------
+    InputError
+        If two runs did not score the same cases.
     """
-    several = [name for name in ("model", "protocol", "seed") if rows[name].nunique() > 1]
-    cells = pd.DataFrame(
-        [
-            {name: row[name] for name in several}
-            | {
-                "dataset": row["dataset"],
-                "fault": row["switch"],
-                "scenario": row["without"],
-                "without": _accuracy(row, "without"),
-                "with": _accuracy(row, "with_fault"),
-                "difference": "" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.1f}",
-                "p": "" if pd.isna(row["p_value"]) else _p_value(row["p_value"]),
-                "remark": _remark(row),
-            }
-            for row in rows.to_dict("records")
-        ]
-    )
-    constant = [
-        f"{name.capitalize()}: {joined(rows[name], str)}."
-        for name in ("model", "protocol", "seed")
-        if name not in several
+    if not pairs:
+        raise InputError("corrections: none configured; allowed: one or more, as in config/corrections.yaml")
+
+    @cache
+    def conversations(folder: str) -> dict[str, Any]:
+        return {name: read_json(Path(folder, f"{name}.json")) for name in ("train", "validation", "test")}
+
+    rows = []
+    for pair in pairs:
+        inputs: Inputs = "different"
+        if pair.switch in MAY_CHANGE_NOTHING:
+            inputs = compare_inputs(*(conversations(paths.conversations(run)) for run in pair.runs))
+        row = {name: value for name, value in vars(pair.without).items() if name != "scenario"}
+        row |= {
+            "switch": pair.switch,
+            "without": pair.without.scenario,
+            "with_fault": pair.with_fault.scenario,
+        }
+        row |= {"inputs": inputs, "status": NOT_RUN, "difference": 0.0 if inputs == "identical" else None}
+        accuracies, predictions = [], []
+        for side in ("without", "with_fault") if pair.run else ():
+            folder = Path(paths.run(getattr(pair, side)))
+            if not ((folder / "metrics.json").exists() and (folder / "predictions.csv").exists()):
+                logger.warning("%s: no metrics and predictions, shown as not run", folder)
+                continue
+            metrics = read_json(folder / "metrics.json")
+            values = (metrics["accuracy"], *metrics["accuracy_interval_95"])
+            row |= {f"{name}_{side}": value for name, value in zip(RESULTS, values, strict=True)}
+            row["cases"] = metrics["n_cases"]
+            accuracies.append(metrics["accuracy"])
+            predictions.append(read_predicted(folder / "predictions.csv"))
+        if len(predictions) == 2:
+            try:
+                row["p_value"] = paired_p_value(*predictions)
+            except InputError as error:
+                raise InputError(f"{pair.with_fault.dataset}, {pair.with_fault.scenario}: {error}") from error
+            row |= {"status": DONE, "difference": accuracies[1] - accuracies[0]}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=CORRECTION_COLUMNS).convert_dtypes()
+
+
+def corrections_table(rows: pd.DataFrame) -> ReaderTable:
+    """Return the accuracies of datasets by faults, with and without the fault."""
+    several = varying(rows, "model", "protocol", "seed")
+    cells = [
+        {name: str(row[name]) for name in several}
+        | {
+            "dataset": row["dataset"],
+            "fault": row["switch"],
+            "scenario": row["without"],
+            "without": with_interval(*(row[f"{name}_without"] for name in RESULTS)),
+            "with": with_interval(*(row[f"{name}_with_fault"] for name in RESULTS)),
+            "difference": percent(row["difference"], "+"),
+            "p": p_text(row["p_value"]),
+            "remark": ", ".join(_remarks(row)),
+        }
+        for row in rows.to_dict("records")
     ]
-    unmarked = pd.DataFrame(False, index=cells.index, columns=cells.columns)
-    return AccuracyTable(cells, unmarked, " ".join([NOTE, *constant]))
+    # An empty cell, not a dash: nothing is compared.
+    table = pd.DataFrame(cells)
+    table[["difference", "p"]] = table[["difference", "p"]].replace(NONE, "")
+    return ReaderTable(table, with_constants(NOTE, rows, "model", "protocol", "seed"), TEXT_COLUMNS)
 
 
-def _accuracy(row: Mapping[str, Any], side: str) -> str:
-    accuracy, low, high = (row[f"{name}_{side}"] for name in RESULTS)
-    return "-" if pd.isna(accuracy) else f"{percent(accuracy)} [{percent(low)}, {percent(high)}]"
+def _remarks(row: Mapping[str, Any]) -> list[str]:
+    inputs = {"different": [], "identical": ["identical"], "classes renamed": ["only renamed"]}[row["inputs"]]
+    return [*inputs, *([NOT_RUN] if row["status"] != DONE else [])]
 
 
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _remark(row: Mapping[str, Any]) -> str:
-    said = {"different": [], "identical": ["identical"], "classes renamed": ["only renamed"]}[row["inputs"]]
-    return ", ".join([*said, *([NOT_RUN] if row["status"] != DONE else [])])
+def corrections_files(rows: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
+    """Return the files of the table."""
+    table = corrections_table(rows)
+    return {
+        "corrections.csv": rows,
+        "corrections.md": table.to_markdown(),
+        "corrections.tex": table.to_latex("corrections"),
+        "corrections.html": table.to_html("Faults of the original"),
+    }

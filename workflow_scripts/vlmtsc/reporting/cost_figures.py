@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vlmtsc.reporting.comparisons import BASELINE
 from vlmtsc.reporting.figures import panel_title
 from vlmtsc.reporting.panels import (
     MAJORITY_LOOK,
@@ -24,8 +23,8 @@ from vlmtsc.reporting.panels import (
     title_room,
 )
 from vlmtsc.reporting.points import PLACE, pareto_frontier
+from vlmtsc.reporting.runs import BASELINE, DONE
 from vlmtsc.reporting.style import figure_style
-from vlmtsc.reporting.tables import DONE
 
 PANELS_PER_ROW = 4
 #: inches

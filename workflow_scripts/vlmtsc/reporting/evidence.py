@@ -1,29 +1,49 @@
-"""What the runs are evidence of: the chosen scenario against the best simple method, and which inputs are used."""
+"""The chosen scenario of each dataset against the best baseline, and which inputs each scenario uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vlmtsc.evaluation.control_kinds import INTACT, LEVEL, Control
 from vlmtsc.evaluation.statistics import ALPHA, holm
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths
+from vlmtsc.reporting.baselines import baseline_key
 from vlmtsc.reporting.comparisons import (
-    BASELINE,
-    FINE_TUNED,
-    Method,
     accuracy_with_interval,
     compare_predictions,
-    p_text,
+    difference_text,
+    read_method,
 )
-from vlmtsc.reporting.controls import NAMES
-from vlmtsc.reporting.tables import AccuracyTable, percent
+from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, NAMES, control_rows
+from vlmtsc.reporting.runs import (
+    BASELINE,
+    DONE,
+    FINE_TUNED,
+    choose_scenarios,
+    list_runs,
+    read_run,
+    runs_in,
+    runs_table,
+)
+from vlmtsc.reporting.tables import (
+    NONE,
+    ReaderTable,
+    counted,
+    joined,
+    p_text,
+    percent,
+    varying,
+    with_constants,
+)
 from vlmtsc.settings import BASELINES
 
-#: Verdicts of the paired test of the chosen scenario against the best simple method.
-WINS, LOSES, EQUAL, UNTESTED = "VLM", "simple method", "no difference", "not tested"
+#: Verdicts of the paired test of the chosen scenario against the best baseline.
+WINS, LOSES, EQUAL, UNTESTED = "VLM", "baseline", "no difference", "not tested"
 PLACE = ["model", "dataset", "protocol"]
 COLUMNS = [
     *PLACE,
@@ -36,65 +56,53 @@ COLUMNS = [
         "accuracy_sd",
         "accuracy_low",
         "accuracy_high",
-        "balanced_accuracy",
-        "macro_f1",
     ),
+    *("balanced_accuracy", "macro_f1"),
     *(f"accuracy_{name}" for name in BASELINES),
     *("best_baseline", "best_accuracy", "best_low", "best_high", "difference", "difference_low"),
     *("difference_high", "only_vlm", "only_baseline", "p_value", "p_holm", "verdict"),
 ]
-#: Inputs, and the control that takes each of them away.
+#: Inputs, and the control that perturbs each.
 INPUTS: dict[str, Control] = {
     "image": "image_swapped",
     "numbers": "numbers_removed",
     "order of numbers": "numbers_shuffled",
 }
 USED, NOT_USED, UNCLEAR = "used", "not used", "unclear"
-SPOILT = {control: name for control, name in NAMES.items() if control != INTACT}
-INPUT_COLUMNS = [*PLACE, "scenario", "chosen", "seeds", "accuracy", *SPOILT, *INPUTS]
+PERTURBED = {control: name for control, name in NAMES.items() if control != INTACT}
+INPUT_COLUMNS = [*PLACE, "scenario", "chosen", "seeds", "accuracy", *PERTURBED, *INPUTS]
 TEXT_COLUMNS = ["model", "dataset", "verdict", "scenario", *INPUTS]
 NOTE = (
-    "VLM: test accuracy in percent of the fine-tuned scenario chosen on validation, with its 95% interval (one seed: "
-    "Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Balanced, macro F1: its balanced "
-    "accuracy and its unweighted mean of the classes' F1. Simple methods: test accuracy on the same split. Bold: the "
-    "one with the highest accuracy on validation, of several the first; it is the best simple method, and the test "
-    "part took no part in that choice either. Difference: in points, with a 95% interval from a bootstrap of the same "
+    "VLM: test accuracy in percent of the fine-tuned scenario chosen on validation, with its 95% interval (one "
+    "seed: Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Balanced, macro F1: its "
+    "balanced accuracy and unweighted mean of the classes' F1. Baselines: test accuracy on the same split. Bold: "
+    "the best baseline, which is the one with the highest accuracy on validation (on a tie the first); the test set "
+    "played no role in that choice either. Difference: in points, with a 95% interval from a bootstrap of the same "
     "cases for both. p: McNemar's exact test on the same cases (of several seeds the first), with Holm's correction "
     f"for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
 )
 INPUTS_NOTE = (
-    "Test accuracy in percent, mean of the seeds, and what is left of it at test time with a blank image, the image of "
-    "a case of another class, the numbers in another order, no numbers. What that says of each scenario's inputs: not "
-    "used, if swapping the image, taking the numbers away or shuffling them changes neither the accuracy nor more than "
-    f"a few predictions; used, if the accuracy differs (McNemar's exact test, p < {LEVEL:g}); unclear, if neither. "
-    "With several seeds, how many say so. *: chosen on validation."
+    "Test accuracy in percent, mean of the seeds: intact, and at test time with a blank image, the image of a case "
+    "of another class, the numbers in another order, no numbers. Each input is not used, if perturbing it (swapping "
+    "images, removing or shuffling numbers) changes neither the accuracy nor more than a few predictions; used, if "
+    f"the accuracy differs (McNemar's exact test, p < {LEVEL:g}); otherwise unclear. With several seeds, the number "
+    "of seeds is stated. *: chosen on validation."
 )
 
 
-@dataclass(frozen=True)
-class DatasetEvidence:
-    """What is there of one model on one dataset.
-
-    Attributes
-    ----------
-    place : mapping
-        `PLACE`.
-    method : Method or None
-        The chosen scenario with its seeds; None if no run is there.
-    baselines : mapping of str to mapping
-        By name, in the order of `BASELINES`: ``metrics`` and ``record`` of those that are there.
-    best : Method or None
-        Predictions of the best simple method; None if there is none.
-    """
-
-    place: Mapping[str, str]
-    method: Method | None
-    baselines: Mapping[str, Mapping[str, Any]]
-    best: Method | None
+def read_baselines(paths: Paths, place: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Read ``metrics`` and ``record`` of the finished baselines of a model, dataset and protocol, by name."""
+    found = {}
+    for name in BASELINES:
+        folder = Path(paths.baseline(baseline_key(name, **place)))
+        files = {file: folder / f"{file}.json" for file in ("metrics", "record")}
+        if all(path.is_file() for path in files.values()):
+            found[name] = {file: read_json(path) for file, path in files.items()}
+    return found
 
 
 def best_baseline(baselines: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Name the simple method with the highest validation accuracy, of several the first; None if there is none."""
+    """Return the baseline with the highest validation accuracy, on a tie the first."""
     known = {
         name: float(files["record"]["validation_accuracy"])
         for name, files in baselines.items()
@@ -103,295 +111,295 @@ def best_baseline(baselines: Mapping[str, Mapping[str, Any]]) -> str | None:
     return max(known, key=lambda name: round(known[name], 10)) if known else None
 
 
-def evidence_rows(datasets: Sequence[DatasetEvidence]) -> pd.DataFrame:
-    """Compare the chosen scenario of each dataset with the best simple method.
+def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
+    """Compare the chosen scenario of each dataset with the best baseline.
 
     Parameters
     ----------
-    datasets : sequence of DatasetEvidence
+    paths : Paths
+    runs : DataFrame
+        Tidy table of the runs of the configuration, finished or not.
 
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`; of a dataset without a run or without simple methods, what is there.
+        Columns `COLUMNS`, one row for each model and dataset; those of a missing run or baseline are empty.
     """
+    chosen = choose_scenarios(runs)
+    done = runs[runs["status"] == DONE]
     rows = []
-    for found in datasets:
-        row: dict[str, Any] = dict.fromkeys(COLUMNS) | dict(found.place) | {"verdict": UNTESTED}
-        for name, files in found.baselines.items():
+    for place in runs[PLACE].drop_duplicates().to_dict("records"):
+        row = dict.fromkeys(COLUMNS) | place | {"verdict": UNTESTED}
+        baselines = read_baselines(paths, place)
+        for name, files in baselines.items():
             row[f"accuracy_{name}"] = files["metrics"]["accuracy"]
             row |= {key: files["metrics"][key] for key in ("n_cases", "majority_rate")}
-        methods = [method for method in (found.method, found.best) if method is not None]
-        measured, pairs = compare_predictions(found.place, methods)
-        by_kind = {method["kind"]: method for method in measured}
-        if vlm := by_kind.get(FINE_TUNED):
-            row |= {key: vlm[key] for key in ("seeds", "n_cases", "accuracy", "accuracy_sd")}
-            row |= {key: vlm[key] for key in ("accuracy_low", "accuracy_high")} | {"scenario": vlm["method"]}
-            row |= {key: vlm[key] for key in ("balanced_accuracy", "macro_f1")}
-            row["majority_rate"] = found.method.metrics[0]["majority_rate"] if found.method else None
-        if simple := by_kind.get(BASELINE):
-            row |= {"best_baseline": simple["method"], "best_accuracy": simple["accuracy"]}
-            row |= {"best_low": simple["accuracy_low"], "best_high": simple["accuracy_high"]}
+        methods = []
+        scenario = chosen.get((place["model"], place["protocol"], place["dataset"]))
+        if scenario is not None:
+            seeds = done[(done[[*PLACE, "scenario"]] == [*place.values(), scenario]).all(axis=1)]
+            methods.append(read_method(paths, runs_in(seeds)))
+            row["majority_rate"] = methods[0].metrics[0]["majority_rate"]
+        if best := best_baseline(baselines):
+            methods.append(read_method(paths, [baseline_key(best, **place)]))
+        measured, pairs = compare_predictions(place, methods)
+        for method in measured:
+            if method["kind"] == FINE_TUNED:
+                keys = ("seeds", "n_cases", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high")
+                row |= {key: method[key] for key in (*keys, "balanced_accuracy", "macro_f1")}
+                row["scenario"] = method["method"]
+            elif method["kind"] == BASELINE:
+                row |= {f"best_{key}": method[f"accuracy_{key}"] for key in ("low", "high")}
+                row |= {"best_baseline": method["method"], "best_accuracy": method["accuracy"]}
         for pair in pairs:
             row |= {key: pair[key] for key in ("difference", "difference_low", "difference_high", "p_value")}
             row |= {"only_vlm": pair["only_first"], "only_baseline": pair["only_second"]}
         rows.append(row)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    tested = table["p_value"].notna()
-    table["p_holm"] = table["p_holm"].astype(float)
-    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p_value"].astype(float).tolist())
-    for index in table.index[tested]:
-        row = table.loc[index]
+    tested = [row for row in rows if row["p_value"] is not None]
+    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
         better = WINS if row["only_vlm"] > row["only_baseline"] else LOSES
-        table.loc[index, "verdict"] = better if row["p_holm"] < ALPHA else EQUAL
-    return table
+        row |= {"p_holm": float(adjusted), "verdict": better if adjusted < ALPHA else EQUAL}
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"p_holm": "float"})
 
 
-def input_rows(runs: pd.DataFrame, controls: pd.DataFrame, chosen: Mapping[Any, str]) -> pd.DataFrame:
-    """Say of each scenario which of its inputs it uses.
+def read_controls(paths: Paths, done: pd.DataFrame) -> pd.DataFrame:
+    """Read the controls of the finished runs that have any."""
+    rows: list[dict[str, Any]] = []
+    for run in runs_in(done):
+        folder = Path(paths.run(run))
+        if (folder / "controls.csv").is_file():
+            rows += control_rows(
+                run, pd.read_csv(folder / "controls.csv"), read_json(folder / "metrics.json")
+            )
+    return pd.DataFrame(rows, columns=CONTROL_COLUMNS).astype(CONTROL_TYPES)
+
+
+def input_rows(runs: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
+    """State for each scenario which of its inputs it uses.
 
     Parameters
     ----------
     runs : DataFrame
-        Tidy table of finished runs.
+        Tidy table of runs.
     controls : DataFrame
-        Tidy table of their controls (`vlmtsc.reporting.controls`); empty if there are none.
-    chosen : mapping
-        Scenario by (model, protocol, dataset), as `choose_scenarios` gives it.
+        Tidy table of their controls (`vlmtsc.reporting.controls`).
 
     Returns
     -------
     DataFrame
-        Columns `INPUT_COLUMNS`. An input is empty where the scenario has not got it, or has no controls.
+        Columns `INPUT_COLUMNS`. An input is empty if the scenario lacks it or has no controls.
     """
+    chosen = choose_scenarios(runs)
+    by_scenario = dict(iter(controls.groupby([*PLACE, "scenario"], sort=False)))
     rows = []
-    of_scenario = dict(iter(controls.groupby([*PLACE, "scenario"], sort=False)))
-    for values, group in runs.groupby([*PLACE, "scenario"], sort=False):
-        place = dict(zip([*PLACE, "scenario"], values, strict=True))
-        of_run = of_scenario.get(values, controls.iloc[:0])
+    for key, group in runs[runs["status"] == DONE].groupby([*PLACE, "scenario"], sort=False):
+        model, dataset, protocol, scenario = key
+        by_control = dict(iter(by_scenario.get(key, controls.iloc[:0]).groupby("control")))
         rows.append(
-            place
-            | {
-                "chosen": chosen.get((place["model"], place["protocol"], place["dataset"]))
-                == place["scenario"]
-            }
+            dict(zip([*PLACE, "scenario"], key, strict=True))
+            | {"chosen": chosen.get((model, protocol, dataset)) == scenario}
             | {"seeds": len(group), "accuracy": group["accuracy"].mean()}
-            | {control: of_run.loc[of_run["control"] == control, "accuracy"].mean() for control in SPOILT}
-            | {name: use_of_input(of_run[of_run["control"] == control]) for name, control in INPUTS.items()}
+            | {
+                control: by_control[control]["accuracy"].mean()
+                for control in PERTURBED
+                if control in by_control
+            }
+            | {name: use_of_input(by_control.get(control)) for name, control in INPUTS.items()}
         )
     return pd.DataFrame(rows, columns=INPUT_COLUMNS)
 
 
-def use_of_input(seeds: pd.DataFrame) -> str:
-    """Say whether an input is used, from the rows of its control, one a seed; empty without any."""
+def use_of_input(seeds: pd.DataFrame | None) -> str:
+    """Return whether an input is used, from the rows of its control, one per seed; empty without any."""
+    if seeds is None:
+        return ""
     findings = [
-        NOT_USED
-        if isinstance(row["finding"], str) and row["finding"]
-        else USED
-        if row["p_value"] < LEVEL
-        else UNCLEAR
-        for row in seeds.to_dict("records")
+        NOT_USED if isinstance(finding, str) and finding else USED if p_value < LEVEL else UNCLEAR
+        for finding, p_value in zip(seeds["finding"], seeds["p_value"], strict=True)
     ]
-    counts = {finding: findings.count(finding) for finding in dict.fromkeys(findings)}
-    if len(counts) < 2:
-        return next(iter(counts), "")
+    counts = {finding: findings.count(finding) for finding in findings}
+    if len(counts) == 1:
+        return findings[0]
     return ", ".join(f"{finding} in {count} of {len(findings)} seeds" for finding, count in counts.items())
 
 
-def evidence_table(rows: pd.DataFrame) -> AccuracyTable:
-    """Write `evidence_rows` for a reader."""
-    several = [name for name in ("model",) if rows[name].nunique() > 1]
-    present = [name for name in BASELINES if rows[f"accuracy_{name}"].notna().any()]
-    cells, marks = [], []
-    for row in rows.to_dict("records"):
-        head = {name: row[name] for name in [*several, "dataset"]}
-        head |= {"test cases": "-" if pd.isna(row["n_cases"]) else f"{row['n_cases']:.0f}"}
-        head |= {"majority %": "-" if pd.isna(row["majority_rate"]) else percent(row["majority_rate"])}
-        head |= {"VLM": "not run" if pd.isna(row["accuracy"]) else accuracy_with_interval(row)}
-        head |= {"scenario": row["scenario"] or "-"}
-        for name, key in (("balanced %", "balanced_accuracy"), ("macro F1 %", "macro_f1")):
-            head[name] = "-" if pd.isna(row[key]) else percent(row[key])
-        simple = {name: row[f"accuracy_{name}"] for name in present}
-        tested = not pd.isna(row["p_value"])
-        tail = {"difference": "-", "p (Holm)": "-", "verdict": row["verdict"]}
-        if tested:
-            low, high = (f"{100 * row[f'difference_{end}']:+.1f}" for end in ("low", "high"))
-            tail["difference"] = f"{100 * row['difference']:+.1f} [{low}, {high}]"
-            tail["p (Holm)"] = p_text(row["p_holm"])
-        texts = {name: "-" if pd.isna(value) else percent(value) for name, value in simple.items()}
-        cells.append(head | texts | tail)
-        bold = dict.fromkeys([*head, *tail], False) | {name: name == row["best_baseline"] for name in present}
-        marks.append(bold)
-    table = pd.DataFrame(cells)
-    constant = [f"Model: {rows['model'].iloc[0]}."] if not several else []
-    note = " ".join([NOTE, *constant, f"Protocol: {rows['protocol'].iloc[0]}."])
-    return AccuracyTable(table, pd.DataFrame(marks)[list(table)], note)
+def evidence_table(rows: pd.DataFrame) -> ReaderTable:
+    """Return `evidence_rows` for a reader."""
+    several = varying(rows, "model")
+    baselines = [name for name in BASELINES if rows[f"accuracy_{name}"].notna().any()]
+    records = rows.to_dict("records")
+    cells = [
+        {name: row[name] for name in [*several, "dataset"]}
+        | {
+            "test cases": NONE if pd.isna(row["n_cases"]) else f"{row['n_cases']:.0f}",
+            "majority %": percent(row["majority_rate"]),
+            "VLM": "not run" if pd.isna(row["accuracy"]) else accuracy_with_interval(row),
+            "scenario": row["scenario"] or NONE,
+            "balanced %": percent(row["balanced_accuracy"]),
+            "macro F1 %": percent(row["macro_f1"]),
+        }
+        | {name: percent(row[f"accuracy_{name}"]) for name in baselines}
+        | {
+            "difference": NONE if pd.isna(row["p_value"]) else difference_text(row),
+            "p (Holm)": p_text(row["p_holm"]),
+            "verdict": row["verdict"],
+        }
+        for row in records
+    ]
+    note = with_constants(NOTE, rows, "model", "protocol")
+    return ReaderTable(pd.DataFrame(cells), note, TEXT_COLUMNS, [{row["best_baseline"]} for row in records])
 
 
-def inputs_table(rows: pd.DataFrame) -> AccuracyTable:
-    """Write `input_rows` for a reader."""
-    several = [name for name in ("model",) if rows[name].nunique() > 1]
-    spoilt = {control: name for control, name in SPOILT.items() if rows[control].notna().any()}
-    cells = pd.DataFrame(
-        [
-            {name: row[name] for name in [*several, "dataset"]}
-            | {"scenario": row["scenario"] + (" *" if row["chosen"] else "")}
-            | {"seeds": str(row["seeds"]), "accuracy %": percent(row["accuracy"])}
-            | {
-                name: "-" if pd.isna(row[control]) else percent(row[control])
-                for control, name in spoilt.items()
-            }
-            | {name: row[name] or "-" for name in INPUTS}
-            for row in rows.to_dict("records")
-        ]
-    )
-    return AccuracyTable(cells, pd.DataFrame(False, index=cells.index, columns=cells.columns), INPUTS_NOTE)
+def inputs_table(rows: pd.DataFrame) -> ReaderTable:
+    """Return `input_rows` for a reader."""
+    several = varying(rows, "model")
+    present = {control: name for control, name in PERTURBED.items() if rows[control].notna().any()}
+    cells = [
+        {name: row[name] for name in [*several, "dataset"]}
+        | {"scenario": row["scenario"] + (" *" if row["chosen"] else "")}
+        | {"seeds": str(row["seeds"]), "accuracy %": percent(row["accuracy"])}
+        | {name: percent(row[control]) for control, name in present.items()}
+        | {name: row[name] or NONE for name in INPUTS}
+        for row in rows.to_dict("records")
+    ]
+    return ReaderTable(pd.DataFrame(cells), INPUTS_NOTE, TEXT_COLUMNS)
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """What a configuration asks for, and what is there.
-
-    Attributes
-    ----------
-    seeds : tuple of int
-        That every scenario is asked for with.
-    missing : mapping of (model, dataset, scenario) to tuple of int
-        Seeds that are not there.
-    """
-
-    seeds: tuple[int, ...]
-    missing: Mapping[tuple[str, str, str], tuple[int, ...]] = field(default_factory=dict)
-
-
-def sentences(rows: pd.DataFrame, inputs: pd.DataFrame, matrix: Matrix) -> list[str]:
+def sentences(rows: pd.DataFrame, inputs: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """Count the verdicts in plain sentences.
 
     Parameters
     ----------
-    rows : DataFrame
-        `evidence_rows`.
-    inputs : DataFrame
-        `input_rows`.
-    matrix : Matrix
+    rows, inputs : DataFrame
+        `evidence_rows`, `input_rows`.
+    runs : DataFrame
+        Tidy table of the runs of the configuration, finished or not.
     """
-    said = [*verdicts(rows), *uses(inputs)]
-    if matrix.missing:
-        whole = [key for key, seeds in matrix.missing.items() if len(seeds) == len(matrix.seeds)]
-        part = {key: seeds for key, seeds in matrix.missing.items() if key not in whole}
-        asked = ", ".join(map(str, matrix.seeds))
-        said.append(
-            f"Not there of the seeds that the configuration asks for ({asked}): {missing_text(whole, part)}."
-        )
-    elif len(matrix.seeds) > 1:
-        said.append(f"Every scenario has all {len(matrix.seeds)} seeds that the configuration asks for.")
-    return said
+    return [*_verdicts(rows), *_uses(inputs), *_missing(runs)]
 
 
-def verdicts(rows: pd.DataFrame) -> list[str]:
-    """Say where the fine-tuned model wins, where a simple method does, and where neither."""
-    said = []
+def _verdicts(rows: pd.DataFrame) -> list[str]:
+    """State where the fine-tuned model wins, where a baseline does, and where neither."""
+    texts = []
     tested = rows[rows["verdict"] != UNTESTED]
+    parts = []
+    for verdict, text in (
+        (WINS, "the fine-tuned model is better on"),
+        (LOSES, "the best baseline is better on"),
+        (EQUAL, f"there is no difference at {ALPHA:.0%} on"),
+    ):
+        group = tested[tested["verdict"] == verdict]
+        names = _names(group, rows)
+        if verdict == LOSES:
+            names = [f"{name} ({best})" for name, best in zip(names, group["best_baseline"], strict=True)]
+        parts.append(f"{text} {len(group)}{_list(names)}")
     if len(tested):
-        parts = []
-        for verdict, text in (
-            (WINS, "the fine-tuned model is better on {}"),
-            (LOSES, "the best simple method is better on {}"),
-            (EQUAL, f"there is no difference at {ALPHA:.0%} on {{}}"),
-        ):
-            group = tested[tested["verdict"] == verdict]
-            names = [
-                f"{name} ({row['best_baseline']})" if verdict == LOSES else name
-                for name, row in zip(_names(group, rows), group.to_dict("records"), strict=True)
-            ]
-            parts.append(text.format(f"{len(group)}" + (f": {', '.join(names)}" if names else "")))
-        said.append(f"Of {_datasets(len(tested))}, {'; '.join(parts)}.")
-    counts = [
-        f"{name} {'/'.join(map(str, numbers))}"
-        for name in BASELINES
-        if (numbers := compared_accuracies(rows, name)) is not None
-    ]
+        texts.append(f"Of {counted(len(tested), 'dataset')}, {'; '.join(parts)}.")
+    counts = []
+    for name in BASELINES:
+        both = rows.dropna(subset=["accuracy", f"accuracy_{name}"])
+        # Rounded, since means over seeds may differ in their last bit.
+        difference = (both["accuracy"].astype(float) - both[f"accuracy_{name}"].astype(float)).round(12)
+        if len(both):
+            counts.append(
+                f"{name} {(difference > 0).sum()}/{(difference == 0).sum()}/{(difference < 0).sum()}"
+            )
     if counts:
-        said.append(
-            "By accuracy alone, without a test, the fine-tuned model is higher/equal/lower on so many datasets: "
-            f"{', '.join(counts)}."
+        texts.append(
+            "By accuracy alone, without a test, the number of datasets on which the fine-tuned model is "
+            f"higher/equal/lower: {', '.join(counts)}."
         )
-    for column, text in (("accuracy", "No finished run"), ("best_baseline", "No simple method")):
+    for column, text in (("accuracy", "No finished run"), ("best_baseline", "No baseline")):
         lacking = rows[rows[column].isna()]
         if len(lacking):
-            said.append(f"{text}: {', '.join(_names(lacking, rows))}.")
+            texts.append(f"{text}: {', '.join(_names(lacking, rows))}.")
     absent = [name for name in BASELINES if rows[f"accuracy_{name}"].isna().all()]
     if absent and len(absent) < len(BASELINES):
-        said.append(f"Simple methods that have not been fitted: {', '.join(absent)}.")
-    return said
+        texts.append(f"Baselines that have not been fitted: {', '.join(absent)}.")
+    return texts
 
 
-def compared_accuracies(rows: pd.DataFrame, baseline: str) -> tuple[int, int, int] | None:
-    """Count datasets where the chosen scenario's accuracy is higher than, equal to and lower than a baseline's."""
-    both = rows.dropna(subset=["accuracy", f"accuracy_{baseline}"])
-    if both.empty:
-        return None
-    # Rounded, since means over seeds may differ in their last bit.
-    difference = (both["accuracy"].astype(float) - both[f"accuracy_{baseline}"].astype(float)).round(12)
-    return int((difference > 0).sum()), int((difference == 0).sum()), int((difference < 0).sum())
-
-
-def uses(inputs: pd.DataFrame) -> list[str]:
-    """Say how many scenarios do not use an input that they have, and which."""
-    said = []
+def _uses(inputs: pd.DataFrame) -> list[str]:
+    """State how many scenarios do not use one of their inputs, and which."""
+    texts = []
     for name in INPUTS:
         having = inputs[inputs[name] != ""]
-        unused = having[having[name] == NOT_USED]
-        in_part = having[having[name].str.contains(f"{NOT_USED} in", regex=False)]
         if having.empty:
             continue
-        names = [
-            f"{run} on {dataset}"
-            for run, dataset in zip(unused["scenario"], _names(unused, inputs), strict=True)
-        ]
-        text = f"{name[0].upper()}{name[1:]}: of {len(having)} scenarios that have it and controls, {len(unused)} "
-        text += f"{'does' if len(unused) == 1 else 'do'} not use it" + (
-            f": {', '.join(names)}" if names else ""
-        )
-        said.append(text + (f"; {len(in_part)} more in some seeds." if len(in_part) else "."))
+        unused = having[having[name] == NOT_USED]
+        partly = having[name].str.contains(f"{NOT_USED} in", regex=False).sum()
+        places = zip(unused["scenario"], _names(unused, inputs), strict=True)
+        text = f"{name[0].upper()}{name[1:]}: of {counted(len(having), 'scenario')} with it and controls, "
+        text += f"{len(unused)} {'does' if len(unused) == 1 else 'do'} not use it"
+        text += _list([f"{scenario} on {dataset}" for scenario, dataset in places])
+        texts.append(text + (f"; {partly} more in some seeds." if partly else "."))
     without = inputs[(inputs[list(INPUTS)] == "").all(axis=1)]
     if len(without):
-        named = f": {', '.join(dict.fromkeys(without['scenario']))}" if len(said) else ""
-        said.append(f"{len(without)} of {len(inputs)} scenarios have no controls{named}.")
-    return said
+        names = list(dict.fromkeys(without["scenario"])) if texts else []
+        texts.append(f"{len(without)} of {counted(len(inputs), 'scenario')} have no controls{_list(names)}.")
+    return texts
 
 
-def missing_text(
-    whole: Sequence[tuple[str, str, str]], part: Mapping[tuple[str, str, str], tuple[int, ...]]
-) -> str:
-    """Name scenarios without any seed, and those without some; those that lack the same together."""
-    groups: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
-    for model, dataset, scenario in whole:
-        groups.setdefault((model, scenario, ()), []).append(dataset)
-    for (model, dataset, scenario), seeds in part.items():
-        groups.setdefault((model, scenario, seeds), []).append(dataset)
-    alike: dict[tuple[str, tuple[int, ...], tuple[str, ...]], list[str]] = {}
-    for (model, scenario, seeds), datasets in groups.items():
-        alike.setdefault((model, seeds, tuple(datasets)), []).append(scenario)
-    one_model = len({model for model, _, _ in alike}) == 1
-    return "; ".join(
-        ", ".join(scenarios if one_model else [f"{model}, {scenario}" for scenario in scenarios])
-        + (
-            f" without {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-            if seeds
-            else " (none)"
+def _missing(runs: pd.DataFrame) -> list[str]:
+    """Name scenarios without a finished seed and those that lack some; those that lack the same together."""
+    seeds = list(dict.fromkeys(runs["seed"]))
+    missing = runs[runs["status"] != DONE]
+    if missing.empty:
+        return [f"Every scenario has all {len(seeds)} configured seeds."] if len(seeds) > 1 else []
+    by_seeds: dict[tuple[Any, ...], list[str]] = {}
+    for (model, dataset, scenario), group in missing.groupby(["model", "dataset", "scenario"], sort=False):
+        lacking = () if len(group) == len(seeds) else tuple(group["seed"])
+        by_seeds.setdefault((model, scenario, lacking), []).append(dataset)
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    # Scenarios without any seed first.
+    for (model, scenario, lacking), datasets in sorted(by_seeds.items(), key=lambda item: bool(item[0][2])):
+        name = scenario if missing["model"].nunique() == 1 else f"{model}, {scenario}"
+        alike.setdefault((model, lacking, tuple(datasets)), []).append(name)
+    texts = []
+    for (_, lacking, datasets), scenarios in alike.items():
+        what = (
+            f"without seed{'s' * (len(lacking) > 1)} {joined(lacking, separator=', ')}"
+            if lacking
+            else "(none)"
         )
-        + f" on {', '.join(datasets)}"
-        for (model, seeds, datasets), scenarios in alike.items()
-    )
+        texts.append(f"{', '.join(scenarios)} {what} on {', '.join(datasets)}")
+    return [f"Missing of the configured seeds ({', '.join(map(str, seeds))}): {'; '.join(texts)}."]
+
+
+def _list(names: Sequence[str]) -> str:
+    return f": {', '.join(names)}" if names else ""
 
 
 def _names(rows: pd.DataFrame, among: pd.DataFrame) -> list[str]:
-    """Name datasets, with their model where there are several."""
+    """Name datasets, with the model if there are several."""
     if among["model"].nunique() < 2:
         return rows["dataset"].tolist()
     return (rows["dataset"] + " (" + rows["model"] + ")").tolist()
 
 
-def _datasets(count: int) -> str:
-    return f"{count} dataset{'s' if count != 1 else ''}"
+def evidence_files(
+    paths: Paths,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    protocol: str,
+    scenarios: Sequence[str],
+    seeds: Sequence[int],
+) -> dict[str, pd.DataFrame | str]:
+    """Return the files of both tables, made from existing results of the configuration's runs and of all baselines."""
+    runs = runs_table(
+        [read_run(paths, run) for run in list_runs(models, datasets, protocol, scenarios, seeds)]
+    )
+    rows = evidence_rows(paths, runs)
+    inputs = input_rows(runs, read_controls(paths, runs[runs["status"] == DONE]))
+    texts = sentences(rows, inputs, runs)
+    table, used = evidence_table(rows), inputs_table(inputs)
+    parts = ["\n".join(f"- {text}" for text in texts), table.to_markdown()]
+    parts += [used.to_markdown()] if len(inputs) else []
+    page = ReaderTable(table.cells, "\n".join([*texts, table.note]), table.text_columns, table.emphasised)
+    return {
+        "evidence.csv": rows,
+        "evidence.md": "\n\n".join(part.strip() for part in parts) + "\n",
+        "evidence.html": page.to_html("The fine-tuned model and baselines"),
+        "evidence_inputs.csv": inputs,
+        "evidence_inputs.html": used.to_html("Inputs that are used"),
+    }

@@ -19,8 +19,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 from seaborn.utils import relative_luminance
 
+from vlmtsc.reporting.runs import DONE, choose_scenarios
 from vlmtsc.reporting.style import SEQUENTIAL, figure_style, line_looks, wrapped
-from vlmtsc.reporting.tables import DONE, choose_scenarios, percent
+from vlmtsc.reporting.tables import percent
 
 MAJORITY = "majority class"
 PANELS_PER_ROW = 4

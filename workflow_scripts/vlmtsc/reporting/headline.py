@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from jinja2 import Environment
 
-from vlmtsc.reporting.comparisons import BASELINE
 from vlmtsc.reporting.evidence import INPUTS
-from vlmtsc.reporting.tables import DONE, accuracy_text, choose_scenarios, joined, percent
+from vlmtsc.reporting.runs import BASELINE, DONE, accuracy_text, choose_scenarios
+from vlmtsc.reporting.tables import joined, percent
 
 #: Rows on the first page; all are in the table of accuracies.
 SHOWN = 15

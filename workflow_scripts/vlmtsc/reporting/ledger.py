@@ -1,14 +1,17 @@
-"""The token-budget ledger: what each scenario of a dataset costs and keeps, before anything is trained."""
+"""The token usage table: tokens of each scenario's cases and the values kept, known before training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vlmtsc.errors import InputError
-from vlmtsc.reporting.tables import percent, short_count
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.tables import NONE, ReaderTable, percent, short_count, varying
 
 KEYS = ["model", "dataset", "protocol", "scenario"]
 PARTS = ["system prompt", "image", "numbers", "text", "label"]
@@ -24,24 +27,23 @@ COUNTS = [
     "training tokens",
 ]
 SAME = "same inputs as"
-TEXT_COLUMNS = [*KEYS, "values kept", SAME]
 COLUMNS = [*KEYS, "cases", "mean tokens", *PARTS, *COUNTS[1:], SAME, "inputs"]
 COLUMN_TYPES: dict[str, Any] = {
     name: "Int64" if name in COUNTS else "object" if name in [*KEYS, SAME, "inputs"] else "float64"
     for name in COLUMNS
 }
 NOTE = (
-    "Tokens of a case, its parts as means over train, validation and test; they add up to the mean. Label: the "
-    "answer and the end token, and a rationale where one is trained. Text: all other words. Longest case: of "
-    "all parts. Factor: values are kept for one in so many timepoints of each channel. Original cuts: cases longer "
-    "than the context with the original's factor, which is that of its first training series, where numbers are "
-    "decimals. Training tokens: of one epoch. Scenarios with the same inputs have the same questions, answers "
-    "and plots, and share one training where settings and attention kernel are equal too."
+    "Tokens per case: mean over training, validation and test sets, and its components, which add up to it. Label: "
+    "answer and end token, and a rationale where one is trained. Text: all other words. Longest case: of all sets. "
+    "Factor: one value is kept of so many timepoints of each channel. Original cuts: cases longer than the context "
+    "with the original's factor, which is that of its first training series, where numbers are decimals. Training "
+    "tokens: per epoch. Scenarios with the same inputs have the same questions, answers and plots, and share one "
+    "training if settings and attention kernel are also equal."
 )
 
 
 def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) -> dict[str, Any]:
-    """Make one row of the ledger.
+    """Return a scenario's row.
 
     Parameters
     ----------
@@ -55,23 +57,25 @@ def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) ->
     Returns
     -------
     dict
-        With the keys `COLUMNS`, but for `SAME`.
+        With the keys `COLUMNS` except `SAME`.
 
     Raises
     ------
     InputError
-        If the parts do not add up to the tokens of all cases.
+        If the components do not add up to the tokens of all cases.
     """
     cases = sum(part["cases"] for part in budget["tokens"].values())
     total = sum(part["total"] for part in budget["tokens"].values())
-    spent = {name: budget["breakdown"][name.replace(" ", "_")] for name in PARTS}
-    if sum(spent.values()) != total:
-        raise InputError(f"{'/'.join(key.values())}: parts of {sum(spent.values())} tokens; allowed: {total}")
+    tokens = {name: budget["breakdown"][name.replace(" ", "_")] for name in PARTS}
+    if sum(tokens.values()) != total:
+        raise InputError(
+            f"{'/'.join(key.values())}: parts of {sum(tokens.values())} tokens; allowed: {total}"
+        )
     original = budget["original"] or {"factor": None, "cases_cut": None}
     return dict(key) | {
         "cases": cases,
         "mean tokens": total / cases,
-        **{name: tokens / cases for name, tokens in spent.items()},
+        **{name: count / cases for name, count in tokens.items()},
         "longest case": budget["longest_case"]["tokens"],
         "context": budget["context_length"],
         "factor": budget["factor"],
@@ -84,43 +88,68 @@ def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) ->
     }
 
 
-def ledger_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Turn the rows of one model, dataset and protocol into a table that names scenarios with equal inputs."""
-    groups: dict[str, list[str]] = {}
+def read_ledger(paths: Paths, runs: Iterable[Run], plots: Mapping[str, str | None]) -> pd.DataFrame:
+    """Read the table from existing ``budget.json`` files; rows of scenarios without one are left out.
+
+    Parameters
+    ----------
+    paths : Paths
+    runs : iterable of Run
+        In the order of the rows; of several seeds one counts.
+    plots : mapping of str to str or None
+        By scenario, its kind of plots: empty without plots, None for plots of the scenario itself.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`; `SAME` names the scenarios with equal inputs.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in dict.fromkeys(Run(*(vars(run) | {"seed": 0}).values()) for run in runs):
+        budget = Path(paths.conversations(run), "budget.json")
+        if not budget.exists():
+            continue
+        plot, digest = plots[run.scenario], ""
+        if plot != "":
+            folder = paths.scenario_plots(run) if plot is None else paths.plots(run, plot)
+            digest = read_json(Path(folder, "manifest.json"))["digest"]
+        rows.append(ledger_row({name: getattr(run, name) for name in KEYS}, read_json(budget), digest))
+    alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        groups.setdefault(row["inputs"], []).append(row["scenario"])
-    named = [
-        dict(row) | {SAME: ", ".join(name for name in groups[row["inputs"]] if name != row["scenario"])}
-        for row in rows
-    ]
-    return pd.DataFrame(named, columns=COLUMNS).astype(COLUMN_TYPES)
+        alike.setdefault((row["model"], row["dataset"], row["inputs"]), []).append(row["scenario"])
+    for row in rows:
+        names = alike[row["model"], row["dataset"], row["inputs"]]
+        row[SAME] = ", ".join(name for name in names if name != row["scenario"])
+    return pd.DataFrame(rows, columns=COLUMNS).astype(COLUMN_TYPES)
 
 
-def shown_ledger(table: pd.DataFrame) -> pd.DataFrame:
-    """Prepare the ledger for readers: as text, without columns that say the same in each row."""
-    cells = pd.DataFrame(index=table.index)
-    for name in KEYS:
-        if name in ("dataset", "scenario") or table[name].nunique() > 1:
-            cells[name] = table[name]
+def ledger_table(rows: pd.DataFrame) -> ReaderTable:
+    """Return the table for a reader, without keys that have the same value in each row."""
+    cells = rows[[*varying(rows, "model"), "dataset", *varying(rows, "protocol"), "scenario"]].copy()
     for name in ["mean tokens", *PARTS]:
-        cells[name] = table[name].map("{:.1f}".format)
+        cells[name] = rows[name].map("{:.1f}".format)
     for name in ["longest case", "context", "factor"]:
-        cells[name] = table[name].map(str)
+        cells[name] = rows[name].map(str)
+    records = rows.to_dict("records")
     cells["values kept"] = [
-        f"{kept} of {length}" if kept else "-"
-        for kept, length in zip(table["values kept"], table["timepoints"], strict=True)
+        f"{row['values kept']} of {row['timepoints']}" if row["values kept"] else NONE for row in records
     ]
     cells["original cuts"] = [
-        "-" if pd.isna(cut) else f"{cut} of {cases} ({percent(cut / cases)}%)"
-        for cut, cases in zip(table["original cuts"], table["cases"], strict=True)
+        f"{row['original cuts']} of {row['cases']} ({percent(row['original cuts'] / row['cases'])}%)"
+        if not pd.isna(row["original cuts"])
+        else NONE
+        for row in records
     ]
-    cells["training tokens"] = table["training tokens"].map(short_count)
-    cells[SAME] = table[SAME].fillna("")
-    return cells
+    cells["training tokens"] = rows["training tokens"].map(short_count)
+    cells[SAME] = rows[SAME].fillna("")
+    return ReaderTable(cells, NOTE, [*KEYS, "values kept", SAME])
 
 
-def ledger_markdown(cells: pd.DataFrame) -> str:
-    """Write the shown ledger in Markdown, its note below."""
-    alignment = ["left" if name in TEXT_COLUMNS else "right" for name in cells]
-    text = cells.to_markdown(index=False, colalign=alignment, disable_numparse=True)
-    return f"{text}\n\n{NOTE}\n"
+def ledger_files(rows: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
+    """Return the files of the table."""
+    table = ledger_table(rows)
+    return {
+        "ledger.csv": rows,
+        "ledger.md": table.to_markdown(),
+        "ledger.html": table.to_html("Token usage"),
+    }

@@ -1,89 +1,30 @@
-"""The published results and ours, side by side."""
+"""Published results and ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
-from vlmtsc.errors import InputError
-from vlmtsc.reporting.tables import (
-    DONE,
-    NOT_RUN,
-    AccuracyTable,
-    accuracy_text,
-    choose_scenarios,
-    percent,
-    short_count,
-)
+from vlmtsc.reporting.runs import DONE, NOT_RUN, accuracy_text, choose_scenarios
+from vlmtsc.reporting.tables import NONE, ReaderTable, joined, percent, short_count
 
-PUBLISHED_COLUMNS = ["dataset", "scenario", "accuracy", "source"]
-NONE = "-"
-#: The published numbers say of no split which it is; the code makes the pooled one.
-PUBLISHED_NOTE = (
-    "Published: test accuracy in percent ({sources}), on the pooled split as far as the original's code tells "
-    "(inferred), and shown for protocol pooled only."
-)
-OURS_NOTE = (
-    "Ours: test accuracy in percent and its 95% Wilson interval (over several seeds: mean ± standard deviation). "
-    "Difference: ours less published, in points. Majority %: what always answering the test part's most frequent "
-    "class reaches. Tokens: those trained on; budget: those allowed."
+NOTE = (
+    "Published: test accuracy in percent ({sources}), on the pooled split according to the original's code "
+    "(inferred), and shown for protocol pooled only. Ours: test accuracy in percent and its 95% Wilson interval "
+    "(over several seeds: mean ± standard deviation). Difference: ours less published, in points. Majority %: "
+    "accuracy of always answering the test set's most frequent class. Tokens: those trained on; budget: those "
+    "allowed. Protocol: {protocol}."
 )
 BEST_NOTE = (
-    "Ours is the scenario with the highest accuracy on validation data; the test part took no part in the choice. "
-    "Published is the best of the published scenarios."
+    "Ours is the scenario with the highest accuracy on validation data; the test set played no role in the choice. "
+    "Published is the best of the published scenarios. "
 )
 
 
-@dataclass(frozen=True)
-class PaperTables:
-    """Published and ours.
-
-    Attributes
-    ----------
-    best : AccuracyTable
-        One row a dataset: the published best, and our scenario chosen on validation data.
-    scenarios : AccuracyTable
-        One row a dataset and scenario.
-    best_numbers, scenario_numbers : DataFrame
-        The same as numbers, in percent and points.
-    """
-
-    best: AccuracyTable
-    scenarios: AccuracyTable
-    best_numbers: pd.DataFrame
-    scenario_numbers: pd.DataFrame
-
-
-def read_published(path: Path) -> pd.DataFrame:
-    """Read published accuracies, in percent.
-
-    Raises
-    ------
-    InputError
-        If columns are missing, an accuracy is no percentage, or a dataset has a scenario twice.
-    """
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    if list(table) != PUBLISHED_COLUMNS:
-        raise InputError(f"{path}: columns {', '.join(table)}; allowed: {', '.join(PUBLISHED_COLUMNS)}")
-    accuracy = pd.to_numeric(table["accuracy"], errors="coerce")
-    wrong = table[~accuracy.between(0, 100)]
-    if len(wrong):
-        row = wrong.iloc[0]
-        raise InputError(
-            f"{path}: {row['dataset']}, {row['scenario']}: accuracy {row['accuracy']!r}; allowed: 0 to 100"
-        )
-    twice = table[table.duplicated(["dataset", "scenario"])]
-    if len(twice):
-        row = twice.iloc[0]
-        raise InputError(f"{path}: {row['dataset']}, {row['scenario']} stands in the table twice")
-    return table.assign(accuracy=accuracy)
-
-
-def paper_tables(
+def paper_rows(
     runs: pd.DataFrame,
     published: pd.DataFrame,
     *,
@@ -91,72 +32,65 @@ def paper_tables(
     datasets: Sequence[str],
     scenarios: Sequence[str],
     protocol: str,
-) -> PaperTables:
-    """Put published results and ours side by side, for a whole matrix of which some runs may be missing.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return published results and ours, for all combinations, of which some runs may be missing.
 
     Parameters
     ----------
     runs : DataFrame
-        Tidy table of the runs that were asked for.
+        Tidy table of runs.
     published : DataFrame
-        Content of `read_published`; used for the protocol ``pooled`` only.
+        dataset, scenario, accuracy in percent; used for the protocol ``pooled`` only.
     models, datasets, scenarios : sequence of str
-        The matrix, in the order of the rows.
+        In the order of the rows.
     protocol : str
+
+    Returns
+    -------
+    best : DataFrame
+        One row per model and dataset: the best published scenario, and ours chosen on validation data.
+    every : DataFrame
+        One row per model, dataset and scenario. Both have numbers in percent and points, and ``text``, the accuracy
+        for a reader.
     """
-    theirs = published if protocol == "pooled" else published.iloc[:0]
-    known = {(row.dataset, row.scenario): float(row.accuracy) for row in theirs.itertuples()}
-    best = theirs.sort_values("accuracy", ascending=False, kind="stable").groupby("dataset").first()
+    known = published if protocol == "pooled" else published.iloc[:0]
+    accuracies = {(row["dataset"], row["scenario"]): row["accuracy"] for row in known.to_dict("records")}
+    best = known.sort_values("accuracy", ascending=False, kind="stable").groupby("dataset").first()
     groups = dict(list(runs.groupby(["model", "dataset", "scenario"], sort=False)))
     chosen = choose_scenarios(runs)
     best_rows, rows = [], []
-    for model in models:
-        for dataset in datasets:
-            name = chosen.get((model, protocol, dataset))
-            has_published = dataset in best.index
-            # Without a result there is nothing to choose, and the row says what became of all runs.
-            of_dataset = runs[(runs["model"] == model) & (runs["dataset"] == dataset)]
-            compared = groups.get((model, dataset, name), None if of_dataset.empty else of_dataset)
-            entry = _entry(compared, best["accuracy"].get(dataset))
-            reached = None
-            if has_published and entry["difference"] is not None:
-                reached = bool(entry["difference"] >= 0)
-            head = {"model": model, "dataset": dataset}
-            best_rows.append(
-                head
-                | {"published scenario": best["scenario"].get(dataset), "scenario": name}
-                | entry
-                | {"reached": reached}
-            )
-            for scenario in scenarios:
-                group = groups.get((model, dataset, scenario))
-                entry = _entry(group, known.get((dataset, scenario)))
-                rows.append(head | {"scenario": scenario} | entry | {"chosen": scenario == name})
-    sources = ", ".join(dict.fromkeys(theirs["source"])) or "none for this protocol"
-    note = f"{PUBLISHED_NOTE.format(sources=sources)} {OURS_NOTE} Protocol: {protocol}."
-    return PaperTables(
-        _shown(best_rows, ["model", "dataset"], f"{BEST_NOTE} {note}", best=True),
-        _shown(rows, ["model", "dataset", "scenario"], f"Bold: chosen on validation data. {note}"),
-        pd.DataFrame(best_rows).drop(columns="text"),
-        pd.DataFrame(rows).drop(columns="text"),
-    )
+    for model, dataset in product(models, datasets):
+        head = {"model": model, "dataset": dataset}
+        name = chosen.get((model, protocol, dataset))
+        # Without a result, the row states the status of all runs.
+        of_dataset = runs[(runs["model"] == model) & (runs["dataset"] == dataset)]
+        entry = _entry(groups.get((model, dataset, name), of_dataset), best["accuracy"].get(dataset))
+        reached = None if entry["difference"] is None else bool(entry["difference"] >= 0)
+        names = {"published scenario": best["scenario"].get(dataset), "scenario": name}
+        best_rows.append(head | names | entry | {"reached": reached})
+        for scenario in scenarios:
+            group = groups.get((model, dataset, scenario), runs.iloc[:0])
+            entry = _entry(group, accuracies.get((dataset, scenario)))
+            rows.append(head | {"scenario": scenario} | entry | {"chosen": scenario == name})
+    return pd.DataFrame(best_rows), pd.DataFrame(rows)
 
 
-def _entry(runs: pd.DataFrame | None, published: float | None) -> dict[str, Any]:
-    """Return what is known of one scenario of a dataset, numbers in percent; `text` is what a cell shows."""
-    done = runs[runs["status"] == DONE] if runs is not None else None
-    entry: dict[str, Any] = {"published": published}
-    if runs is None or done is None or done.empty:
-        status = NOT_RUN if runs is None else ", ".join(dict.fromkeys(runs["status"]))
+def _entry(runs: pd.DataFrame, published: float | None) -> dict[str, Any]:
+    """Return the numbers of one scenario of a dataset."""
+    done = runs[runs["status"] == DONE]
+    if done.empty:
+        status = NOT_RUN if runs.empty else joined(runs["status"], separator=", ")
         empty = dict.fromkeys(["ours", "low", "high", "difference", "majority", "tokens", "token budget"])
-        return entry | empty | {"seeds": 0, "status": status, "text": status}
+        return {"published": published, **empty, "seeds": 0, "status": status, "text": status}
     ours = 100 * float(done["accuracy"].mean())
-    single = done.iloc[0] if len(runs) == 1 else None
+    bounds = done.iloc[0][["accuracy_low", "accuracy_high"]] if len(runs) == 1 else [None, None]
+    low, high = (None if bound is None else 100 * float(bound) for bound in bounds)
     budget = done["token_budget"].iloc[0]
-    return entry | {
+    return {
+        "published": published,
         "ours": ours,
-        "low": None if single is None else 100 * float(single["accuracy_low"]),
-        "high": None if single is None else 100 * float(single["accuracy_high"]),
+        "low": low,
+        "high": high,
         "difference": None if published is None else ours - published,
         "majority": 100 * float(done["majority_rate"].iloc[0]),
         "tokens": float(done["train_tokens"].mean()),
@@ -167,30 +101,59 @@ def _entry(runs: pd.DataFrame | None, published: float | None) -> dict[str, Any]
     }
 
 
-def _shown(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], note: str, *, best: bool = False
-) -> AccuracyTable:
-    """Write rows as text; in the table of all scenarios the chosen one is marked."""
-    cells, marks = [], []
-    for row in rows:
-        done = row["ours"] is not None
-        published = NONE if row["published"] is None else f"{row['published']:g}"
-        ours = row["text"]
-        if best and row["published"] is not None:
-            published = f"{published} ({row['published scenario']})"
-        if best and done:
-            ours = f"{ours} ({row['scenario']})"
-        limit = "none" if row["token budget"] is None else short_count(row["token budget"])
-        cell = {key: row[key] for key in keys} | {
-            "published %": published,
-            "ours %": ours,
-            "difference": NONE if row["difference"] is None else f"{row['difference']:+.1f}",
-            "majority %": percent(row["majority"] / 100) if done else NONE,
-            "tokens": short_count(row["tokens"]) if done else NONE,
-            "budget": limit if done else NONE,
-        }
-        if best:
-            cell["reached"] = {True: "yes", False: "no", None: NONE}[row["reached"]]
-        cells.append(cell)
-        marks.append({name: name == "ours %" and bool(row.get("chosen")) for name in cell})
-    return AccuracyTable(pd.DataFrame(cells), pd.DataFrame(marks), note)
+def paper_tables(
+    best: pd.DataFrame, every: pd.DataFrame, published: pd.DataFrame, protocol: str
+) -> tuple[ReaderTable, ReaderTable]:
+    """Return `paper_rows` for a reader; in the table of all scenarios the chosen ones are emphasised."""
+    sources = published["source"] if protocol == "pooled" else []
+    note = NOTE.format(sources=joined(sources, separator=", ").replace(NONE, "none"), protocol=protocol)
+    best_cells = [
+        {"model": row["model"], "dataset": row["dataset"]}
+        | _cells(row, f" ({row['published scenario']})", f" ({row['scenario']})")
+        | {"reached": {True: "yes", False: "no"}.get(row["reached"], NONE)}
+        for row in best.to_dict("records")
+    ]
+    rows = every.to_dict("records")
+    cells = [{name: row[name] for name in ("model", "dataset", "scenario")} | _cells(row) for row in rows]
+    chosen = [{"ours %"} if row["chosen"] else set() for row in rows]
+    return (
+        ReaderTable(pd.DataFrame(best_cells), BEST_NOTE + note),
+        ReaderTable(pd.DataFrame(cells), f"Bold: chosen on validation data. {note}", emphasised=chosen),
+    )
+
+
+def _cells(row: Mapping[str, Any], published_scenario: str = "", scenario: str = "") -> dict[str, str]:
+    done = row["status"] == DONE
+    limit = "none" if pd.isna(row["token budget"]) else short_count(row["token budget"])
+    return {
+        "published %": NONE if pd.isna(row["published"]) else f"{row['published']:g}{published_scenario}",
+        "ours %": row["text"] + scenario * done,
+        "difference": NONE if pd.isna(row["difference"]) else f"{row['difference']:+.1f}",
+        "majority %": percent(row["majority"] / 100) if done else NONE,
+        "tokens": short_count(row["tokens"]) if done else NONE,
+        "budget": limit if done else NONE,
+    }
+
+
+def paper_files(
+    runs: pd.DataFrame,
+    published: pd.DataFrame,
+    *,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    scenarios: Sequence[str],
+    protocol: str,
+) -> dict[str, pd.DataFrame | str]:
+    """Return the files of both tables; parameters as for `paper_rows`. Markdown and LaTeX contain both tables."""
+    best, every = paper_rows(
+        runs, published, models=models, datasets=datasets, scenarios=scenarios, protocol=protocol
+    )
+    best_table, table = paper_tables(best, every, published, protocol)
+    return {
+        "paper.csv": every.drop(columns="text"),
+        "paper_best.csv": best.drop(columns="text"),
+        "paper.md": f"{best_table.to_markdown()}\n{table.to_markdown()}",
+        "paper.tex": f"{best_table.to_latex('best')}\n{table.to_latex('paper')}",
+        "paper.html": table.to_html("Published and ours"),
+        "paper_best.html": best_table.to_html("The published best and ours"),
+    }

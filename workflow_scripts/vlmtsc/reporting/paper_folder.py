@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlmtsc.files import atomic_path
-from vlmtsc.reporting import comparisons, controls
-from vlmtsc.reporting.tables import AccuracyTable, read_tables, to_latex
 
 DOCUMENT = r"""% All tables and figures of this folder: pdflatex paper
 % In your own paper: \input{{tables/accuracy}}, \includegraphics{{figures/controls}}; packages booktabs and graphicx.
@@ -44,17 +42,13 @@ def collect_paper(results: Path, parts: Sequence[str], output: Path) -> None:
     parts : sequence of str
         Files below it: ``tables/...`` (.csv, .tex), ``figures/...`` (.pdf), ``methods/...`` (.md, .bib).
     output : Path
-        Folder to replace. Tables and figures keep their paths. A table without LaTeX gets it.
+        Folder to replace. Tables and figures keep their paths.
     """
     with atomic_path(output) as folder:
         for part in parts:
             place = folder / part.removeprefix("methods/")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(results / part, place)
-        for name, to_text in LATEX.items():
-            source = folder / f"tables/{name}.csv"
-            if source.is_file() and (text := to_text(source)):
-                source.with_suffix(".tex").write_text(text, encoding="utf-8")
         tables = sorted(path.stem for path in folder.glob("tables/*.tex"))
         figures = [
             FIGURE.format(name=path.relative_to(folder).with_suffix("").as_posix())
@@ -66,42 +60,3 @@ def collect_paper(results: Path, parts: Sequence[str], output: Path) -> None:
             tables="\n".join(rf"\input{{tables/{name}}}" for name in tables), figures="\n".join(figures)
         )
         (folder / "paper.tex").write_text(text, encoding="utf-8")
-
-
-def controls_latex(path: Path) -> str:
-    """Write the table of controls in LaTeX."""
-    table = controls.controls_table(read_tables([path], controls.CONTROL_TYPES))
-    return to_latex(table, controls.TEXT_COLUMNS, "tab:controls")
-
-
-def methods_latex(path: Path) -> str:
-    """Write the table of all methods in LaTeX."""
-    rows = read_tables([path], {"method": "str", "dataset": "str"})
-    return to_latex(comparisons.methods_table(rows), comparisons.TEXT_COLUMNS, "tab:methods")
-
-
-def comparisons_latex(path: Path) -> str:
-    """Write the paired tests in LaTeX; empty without pairs."""
-    rows = read_tables([path], {"first": "str", "second": "str", "dataset": "str"})
-    rows["p_holm"] = rows["p_holm"].astype(float)
-    if rows.empty:
-        return ""
-    return to_latex(comparisons.pairs_table(rows), comparisons.TEXT_COLUMNS, "tab:comparisons")
-
-
-def rankings_latex(path: Path) -> str:
-    """Write the comparison over datasets in LaTeX; empty if there are too few datasets or methods."""
-    rows = read_tables([path.with_name("methods.csv")], {"method": "str", "dataset": "str"})
-    _, table = comparisons.ranking_table(comparisons.accuracies_by_dataset(rows))
-    if not isinstance(table, AccuracyTable):
-        return ""
-    return to_latex(table, comparisons.TEXT_COLUMNS, "tab:rankings")
-
-
-#: Tables whose rules write no LaTeX.
-LATEX: dict[str, Callable[[Path], str]] = {
-    "controls": controls_latex,
-    "methods": methods_latex,
-    "comparisons": comparisons_latex,
-    "rankings": rankings_latex,
-}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from vlmtsc.reporting.tables import DONE, OVER_SEEDS
+from vlmtsc.reporting.runs import DONE, OVER_SEEDS
 
 PLACE = ["model", "protocol", "dataset"]
 

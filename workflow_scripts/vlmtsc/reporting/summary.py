@@ -1,0 +1,112 @@
+"""Summary of one model on one dataset and protocol: tidy tables of its runs, and comparisons with baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.statistics import bootstrap_accuracies, interval
+from vlmtsc.files import read_json
+from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, reliability_rows
+from vlmtsc.reporting.comparisons import (
+    COMPARISON_COLUMNS,
+    COMPARISON_TYPES,
+    METHOD_COLUMNS,
+    METHOD_TYPES,
+    PLACE,
+    compare_predictions,
+    read_method,
+    read_predicted,
+)
+from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, control_rows
+from vlmtsc.reporting.costs import adapter_flops, job_seconds, run_costs
+from vlmtsc.reporting.runs import (
+    COLUMN_TYPES,
+    CONFUSION_COLUMNS,
+    OVER_SEEDS,
+    RUN_KEYS,
+    confusion_rows,
+    list_runs,
+    run_row,
+    runs_table,
+)
+from vlmtsc.reporting.tables import read_tables
+from vlmtsc.table_files import read_csv
+
+
+def summarise(
+    paths: Paths, runs: Sequence[Run], baselines: Sequence[BaselineKey], controls: bool
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of the finished runs of one model, dataset and protocol, by file name without suffix.
+
+    Parameters
+    ----------
+    paths : Paths
+    runs : sequence of Run
+        In the order of the rows; seeds of a scenario follow each other.
+    baselines : sequence of BaselineKey
+    controls : bool
+        Whether the runs have controls.
+    """
+    rows, logs, confusion, reliability, controlled = [], [], [], [], []
+    scenarios = [list(group) for _, group in groupby(runs, key=lambda run: run.scenario)]
+    for seeds in scenarios:
+        bounds = (
+            dict(zip(OVER_SEEDS, interval_over_seeds(paths, seeds), strict=True)) if len(seeds) > 1 else {}
+        )
+        for run in seeds:
+            folder = Path(paths.run(run))
+            metrics, record = read_json(folder / "metrics.json"), read_json(folder / "run_record.json")
+            # Adapters and benchmarks are no inputs of the rule: they may be removed to save space.
+            seconds = job_seconds(Path(paths.benchmark("evaluate_model", str(run))))
+            costs = run_costs(record, adapter_flops(folder / "adapter"), seconds)
+            rows.append(run_row(run, metrics, record) | costs | bounds)
+            logs.append(read_csv(folder / "training_log.csv").assign(**vars(run)))
+            confusion.extend(confusion_rows(run, metrics))
+            reliability.extend(reliability_rows(run, folder / "predictions.csv", metrics))
+            if controls:
+                controlled.extend(control_rows(run, read_csv(folder / "controls.csv"), metrics))
+    steps = pd.concat(logs, ignore_index=True)
+    methods = [read_method(paths, seeds) for seeds in scenarios]
+    methods += [read_method(paths, [key]) for key in baselines]
+    measured, pairs = compare_predictions({name: getattr(runs[0], name) for name in PLACE}, methods)
+    tables = {
+        "runs": runs_table(rows),
+        "training": steps[RUN_KEYS + [name for name in steps if name not in RUN_KEYS]],
+        "confusion": pd.DataFrame(confusion, columns=CONFUSION_COLUMNS),
+        "reliability": pd.DataFrame(reliability, columns=RELIABILITY_COLUMNS),
+        "methods": pd.DataFrame(measured, columns=METHOD_COLUMNS),
+        "comparisons": pd.DataFrame(pairs, columns=COMPARISON_COLUMNS),
+    }
+    if controls:
+        tables["controls"] = pd.DataFrame(controlled, columns=CONTROL_COLUMNS).astype(CONTROL_TYPES)
+    return tables
+
+
+def read_summaries(
+    paths: Paths, models: Sequence[str], datasets: Sequence[str], protocol: str, controls: bool
+) -> dict[str, pd.DataFrame]:
+    """Read and join the tables of `summarise` that tables over all datasets are made from."""
+    types = {"runs": COLUMN_TYPES, "methods": METHOD_TYPES, "comparisons": COMPARISON_TYPES}
+    types |= {"controls": CONTROL_TYPES} if controls else {}
+    folders = [paths.summary(run) for run in list_runs(models, datasets, protocol, [""], [0])]
+    return {name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in types}
+
+
+def interval_over_seeds(paths: Paths, seeds: Sequence[Run]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the mean accuracy, over seeds and over cases within each class."""
+    correct = []
+    for run in seeds:
+        table = read_predicted(Path(paths.run(run), "predictions.csv")).sort_values(["id", "true"])
+        correct.append((table["true"] == table["predicted"]).set_axis([table["id"], table["true"]]))
+    if any(not one.index.equals(correct[0].index) for one in correct):
+        raise InputError("seeds of one scenario were scored on different cases; allowed: the same test set")
+    labels = pd.factorize(correct[0].index.get_level_values(1))[0]
+    [accuracies] = bootstrap_accuracies([np.stack([one.to_numpy() for one in correct])], labels)
+    return interval(accuracies)
