@@ -17,6 +17,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.calibration import BINS
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.paths import Run
 from vlmtsc.reporting import calibration_figures
 from vlmtsc.reporting.ablation_figures import (
     by_modality,
@@ -37,7 +38,7 @@ from vlmtsc.reporting.comparisons import METHOD_COLUMNS
 from vlmtsc.reporting.cost_figures import cost_points, draw_accuracy_by_cost
 from vlmtsc.reporting.ledger import COLUMNS as LEDGER_COLUMNS
 from vlmtsc.reporting.points import pareto_frontier, scenario_points
-from vlmtsc.reporting.runs import RUN_COLUMNS, RUN_KEYS, accuracy_text, runs_table
+from vlmtsc.reporting.runs import RUN_COLUMNS, accuracy_text, runs_table
 
 PLACE = {"model": "m", "protocol": "pooled", "dataset": "Italy"}
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -222,7 +223,7 @@ def test_where_an_evaluation_has_no_time_no_point_has_one(runs: pd.DataFrame) ->
     assert label.startswith("GPU or CPU seconds,")
 
 
-KEY = dict(zip(RUN_KEYS, ["m", "Italy", "pooled", "plot", 0], strict=True))
+RUN = Run("m", "Italy", "pooled", "plot", 0)
 #: Four cases answered with 90% confidence, three of them right; two with 60%, one of them right.
 CONFIDENCES, RIGHT = [0.9, 0.9, 0.9, 0.9, 0.6, 0.6], [True, True, True, False, True, False]
 #: 4/6 of 15 points and 2/6 of 10.
@@ -246,7 +247,7 @@ def write_predictions(folder: Path, **more: float) -> tuple[Path, dict[str, Any]
 
 def test_the_reliability_curve_and_its_error_by_hand(tmp_path: Path) -> None:
     file, metrics = write_predictions(tmp_path)
-    low, high = reliability_rows(KEY, file, metrics)
+    low, high = reliability_rows(RUN, file, metrics)
     assert list(low) == RELIABILITY_COLUMNS
     # 60% is the upper edge of the ninth bin of fifteen or just above it, 90% is in the fourteenth.
     assert low["bin"] in (8, 9)
@@ -256,13 +257,13 @@ def test_the_reliability_curve_and_its_error_by_hand(tmp_path: Path) -> None:
     assert metrics["expected_calibration_error"] == pytest.approx(ERROR)
     whole = file.read_text()
     file.write_text(whole[: whole.rindex(",") + 1])
-    with pytest.raises(InputError, match=r"predictions.csv: not whole .*; remove it to have it made anew"):
-        reliability_rows(KEY, file, metrics)
+    with pytest.raises(InputError, match=r"predictions.csv: damaged .*; remove it to have it rebuilt"):
+        reliability_rows(RUN, file, metrics)
     file.write_text(whole)
     with pytest.raises(
         InputError, match=r"predictions.csv: calibration error 0.133333 as scored; allowed: 0.5"
     ):
-        reliability_rows(KEY, file, metrics | {"expected_calibration_error": 0.5})
+        reliability_rows(RUN, file, metrics | {"expected_calibration_error": 0.5})
 
 
 def test_the_diagram_shows_both_curves_their_cases_and_their_errors(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_the_diagram_shows_both_curves_their_cases_and_their_errors(tmp_path: Pa
     file, metrics = write_predictions(
         tmp_path, temperature=0.5, expected_calibration_error_at_temperature=at_temperature
     )
-    table = pd.DataFrame(reliability_rows(KEY, file, metrics), columns=RELIABILITY_COLUMNS)
+    table = pd.DataFrame(reliability_rows(RUN, file, metrics), columns=RELIABILITY_COLUMNS)
     values = {ERRORS[name]: metrics[ERRORS[name]] for name in ERRORS} | {"temperature": 0.5}
     figure = draw_calibration(runs_table([run("plot", 4 / 6, **values)]), table)
     above, below = figure.axes
@@ -289,7 +290,7 @@ def test_the_diagram_shows_both_curves_their_cases_and_their_errors(tmp_path: Pa
 
 
 def test_seeds_are_pooled_by_their_cases() -> None:
-    row = KEY | {"scores": AS_SCORED, "bin": 9, "confidence": 0.62, "accuracy": 1.0, "cases": 1}
+    row = vars(RUN) | {"scores": AS_SCORED, "bin": 9, "confidence": 0.62, "accuracy": 1.0, "cases": 1}
     other = row | {"seed": 1, "confidence": 0.66, "accuracy": 0.0, "cases": 3}
     alone = row | {"bin": 3, "confidence": 0.2}
     pooled = pool_seeds(pd.DataFrame([row, other, alone])).to_dict("records")
@@ -302,7 +303,7 @@ def test_the_script_writes_each_figure_twice_with_the_same_bytes(
     runs: pd.DataFrame, ledger: pd.DataFrame, tmp_path: Path
 ) -> None:
     file, metrics = write_predictions(tmp_path)
-    curve = pd.DataFrame(reliability_rows(KEY, file, metrics), columns=RELIABILITY_COLUMNS)
+    curve = pd.DataFrame(reliability_rows(RUN, file, metrics), columns=RELIABILITY_COLUMNS)
     names = ("runs", "ledger", "methods", "reliability")
     for name, table in zip(names, (runs, ledger, methods(), curve), strict=True):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
