@@ -285,15 +285,18 @@ def load_yaml(path: Path) -> Any:
         If the file is missing or is not YAML; the message names the file and the line.
     """
     try:
-        # The loader written in C, since the workflow reads its configuration at every start.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not a YAML file ({getattr(error, 'problem', error)})") from error
+
+
+def _loader() -> type:
+    """Return the loader written in C if there is one: the workflow reads its configuration at every start."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_table(path: Path, model: type[Model]) -> dict[str, Model]:
