@@ -53,7 +53,8 @@ class ChatServer:
             def do_POST(self) -> None:
                 outer.times.append(time.monotonic())
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.received.append((self.path, dict(self.headers), body))
+                headers = {name.title(): value for name, value in self.headers.items()}
+                outer.received.append((self.path, headers, body))
                 reply = outer.script.pop(0) if outer.script else Reply()
                 time.sleep(reply.delay)
                 content = reply.body

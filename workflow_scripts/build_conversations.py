@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.data.splits import SETS
-from vlmtsc.describe.files import read_descriptions
+from vlmtsc.describe.descriptions import read_descriptions
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.model.files import read_checked_processor

@@ -128,8 +128,7 @@ def _requested(
     limits: RequestLimits,
 ) -> list[str]:
     """Have new series described by a hosted model, asked as it was about the training series."""
-    from vlmtsc.describe.chat_request import request_body
-    from vlmtsc.describe.client import DescriberClient, Endpoint
+    from vlmtsc.describe.client import DescriberClient, Endpoint, request_body
 
     if not descriptions.is_file():
         raise InputError(

@@ -20,7 +20,7 @@ from vlmtsc.configuration import load_configuration_files
 from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.data.splits import SETS
-from vlmtsc.describe.files import read_descriptions
+from vlmtsc.describe.descriptions import read_descriptions
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.settings import (

@@ -1,8 +1,12 @@
-"""A client of chat-completions endpoints: cached on disk, rate-limited, capped. Touches the network and the disk."""
+"""Descriptions by a hosted model: a client of chat-completions endpoints with a cache, a rate limit and a cap."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import re
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,64 +14,94 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
+import httpx2
+import numpy as np
+import openai
+from diskcache import Cache
 from filelock import FileLock
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
 
-from vlmtsc.describe.chat_request import as_paragraph, request_digest
 from vlmtsc.errors import InputError
-from vlmtsc.files import read_json, write_json
 from vlmtsc.progress import Progress
-from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, RequestLimits
+from vlmtsc.representation.downsampling import uniform_downsample
+from vlmtsc.representation.numbers import format_decimals
+from vlmtsc.settings import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    DescriptionKind,
+    EndpointSettings,
+    RequestLimits,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before the second attempt where the endpoint names none; doubled each time.
-FIRST_WAIT = 1.0
-#: A longer wait than this is the user's decision.
-LONGEST_WAIT = 600.0
-#: Statuses that may go away by themselves.
-TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+#: Text that a tokenizer may read as a special token: ``<image>``, ``</s>``, ``<|im_end|>``.
+_SPECIAL = re.compile(r"<[^<>\s]{1,40}>")
+_RESUME = "Earlier answers are cached; the same command resumes from there"
 
 
-class TransientError(Exception):
-    """An attempt failed in a way that another may not.
+def request_body(
+    values: np.ndarray,
+    kind: DescriptionKind,
+    dataset: str,
+    settings: EndpointSettings,
+    *,
+    leaked_label: str | None = None,
+) -> dict[str, Any]:
+    """Return the body of a chat-completions request for a description of one series.
 
-    Attributes
+    Parameters
     ----------
-    wait : float or None
-        Seconds to wait that the endpoint asked for.
+    values : ndarray of float64, shape (n_channels, n_timepoints)
+    kind : {"signal_analysis", "rationale"}
+    dataset : str
+        Name of the dataset, part of the prompt as in the paper.
+    settings : EndpointSettings
+    leaked_label : str, optional
+        The class to name in the prompt, as the paper's request for a rationale did. Only to measure the effect of
+        that fault: without it, nothing in the request depends on the class.
     """
+    n_channels, n_timepoints = values.shape
+    kept = uniform_downsample(values, -(-n_timepoints // settings.max_timepoints))
+    rows = [format_decimals(row, settings.round_to) for row in kept]
+    numbers = rows[0] if n_channels == 1 else "\n".join(f"Dimension {i}: {row}" for i, row in enumerate(rows))
+    if kind == "signal_analysis":
+        task = "Describe its patterns and how it goes, segment by segment: trend, level shifts, peaks, periodicity."
+    elif leaked_label is None:
+        task = (
+            "Say which traits of this series a classifier should rely on, and why. "
+            "You do not know its class: name none."
+        )
+    else:
+        task = f"Its class is {leaked_label}. Say why this class is the right one."
+    content = f"This is a time series of the dataset {dataset}:\n\n{numbers}\n\n{task}\nAnswer in a single paragraph."
+    return {
+        "model": settings.model,
+        "messages": [{"role": "user", "content": content}],
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+    }
 
-    def __init__(self, message: str, wait: float | None = None):
-        super().__init__(message)
-        self.wait = wait
+
+def request_digest(body: dict[str, Any]) -> str:
+    """Return the SHA-256 (hex) of a request: model, prompt and parameters, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-class _KeyInHeader(requests.auth.AuthBase):
-    """Puts the key into the request's header, and keeps requests from taking another one from ~/.netrc."""
-
-    def __init__(self, key: str):
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
+def as_paragraph(text: str) -> str:
+    """Return a text as one paragraph: white space becomes single blanks, special tokens are removed."""
+    return " ".join(_SPECIAL.sub(" ", text).split())
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go.
+    """An OpenAI-compatible endpoint.
 
     Attributes
     ----------
     url : str
         Address up to and without ``/chat/completions``.
     key : str
-        Sent with each request, and shown nowhere; empty for an endpoint that wants none.
+        API key, never shown; empty for an endpoint that needs none.
     """
 
     url: str
@@ -80,7 +114,7 @@ class Endpoint:
         Raises
         ------
         InputError
-            If no address is set, it is not one, or the key cannot stand in a header. Neither is shown.
+            If there is no address, it is invalid, or the key is invalid in a header. Neither is shown.
         """
         url = environment.get(URL_VARIABLE, "").strip().rstrip("/")
         if not url:
@@ -90,18 +124,18 @@ class Endpoint:
             )
         try:
             parts = urlsplit(url)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
         except ValueError:
-            good = False
-        if not good or parts.username is not None or parts.query or parts.fragment:
+            valid = False
+        if not valid or parts.username is not None or parts.query or parts.fragment:
             raise InputError(
                 f"{URL_VARIABLE}: not an address of an endpoint; allowed: http(s)://HOST[:PORT][/PATH], without a "
-                f"user, a password or a query (the key stands in {KEY_VARIABLE})"
+                f"user, a password or a query (the key belongs into {KEY_VARIABLE})"
             )
         key = environment.get(KEY_VARIABLE, "").strip()
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise InputError(
-                f"{KEY_VARIABLE}: a blank or an unprintable sign in the key; allowed: ASCII signs"
+                f"{KEY_VARIABLE}: a blank or unprintable character in the key; allowed: printable ASCII"
             )
         return cls(url.removesuffix("/chat/completions"), key)
 
@@ -113,16 +147,16 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Answers:
-    """What an endpoint said.
+    """Answers of an endpoint.
 
     Attributes
     ----------
     texts : list of str
-        A paragraph for each request, in order.
+        One paragraph for each request, in order.
     models : list of str
-        Names of the models that say they answered, sorted.
+        Names under which models answered, sorted.
     cut : int
-        Texts that ended at the limit of tokens.
+        Number of texts that end at the token limit.
     """
 
     texts: list[str]
@@ -131,241 +165,185 @@ class Answers:
 
 
 class DescriberClient:
-    """Asks an endpoint, one request after the other.
+    """Sends requests to an endpoint, one after the other.
 
-    Each answer is stored at once in a file named by the digest of its request, so nothing that was paid for is
-    asked again: not after an interruption, by another dataset or by another run.
+    Each answer is cached at once under the digest of its request, so that no request is paid for twice: not after an
+    interruption, nor by another dataset or run.
 
     Parameters
     ----------
     endpoint : Endpoint
     limits : RequestLimits
     cache : Path
-        Folder of answers. Processes that share it take turns, so that they share the rate limit.
+        Folder of cached answers. Processes that share it take turns, and thereby share the rate limit.
     """
 
     def __init__(self, endpoint: Endpoint, limits: RequestLimits, cache: Path):
-        self._endpoint = endpoint
-        self._limits = limits
-        self._cache = cache
+        self._endpoint, self._limits, self._cache = endpoint, limits, cache
+        self._name, self._left, self._missing = (
+            "",
+            0,
+            0,
+        )  # of the current call: attempts and texts that are left
+        self._attempt, self._failure = 0, ""  # of the current text
         self._next_start = 0.0
 
     def ask(self, bodies: Sequence[dict[str, Any]], name: str) -> Answers:
-        """Return the answers to all requests; those in the cache cost nothing.
+        """Return the answers to all requests; only those that are not cached are sent.
 
         Parameters
         ----------
         bodies : sequence of dict
             Bodies of `request_body`.
         name : str
-            What is described, for messages.
+            Subject of the descriptions, for messages.
 
         Raises
         ------
         InputError
-            If the cap is reached, or the endpoint cannot or will not answer. What was answered is in the cache.
+            If the cap is reached, the endpoint does not answer, or the cache is damaged. Earlier answers are cached.
         """
         wanted = {request_digest(body): body for body in bodies}
-        found = {digest: self._cached(digest) for digest in wanted}
-        if None in found.values():
-            self._cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._cache / ".lock"), requests.Session() as session:
-                # Another process may have asked the same while this one waited.
-                found = {digest: answer or self._cached(digest) for digest, answer in found.items()}
-                self._ask_missing(session, wanted, found, name)
-        answers = [entry for digest in map(request_digest, bodies) if (entry := found[digest]) is not None]
-        unique = [entry for entry in found.values() if entry is not None]
+        try:
+            # Answers are never evicted. The rollback journal, unlike diskcache's default, works on network folders.
+            with Cache(
+                self._cache, eviction_policy="none", sqlite_journal_mode="delete", sqlite_mmap_size=0
+            ) as cache:
+                if not all(digest in cache for digest in wanted):
+                    with FileLock(self._cache / ".lock"), self._connect() as client:
+                        self._send_missing(client, wanted, cache, name)
+                found = {digest: json.loads(cache[digest])["answer"] for digest in wanted}
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{self._cache}: a damaged cache ({error}); remove it to ask again") from error
+        answers = [found[request_digest(body)] for body in bodies]
         return Answers(
-            texts=[str(answer["text"]) for answer in answers],
-            models=sorted({str(answer["answered_by"]) for answer in unique}),
+            texts=[answer["text"] for answer in answers],
+            models=sorted({answer["answered_by"] for answer in found.values()}),
             cut=sum(answer["finish_reason"] == "length" for answer in answers),
         )
 
-    def _path(self, digest: str) -> Path:
-        return self._cache / digest[:2] / f"{digest}.json"
+    def _connect(self) -> openai.OpenAI:
+        hooks: dict[str, list[Any]] = {"request": [self._before_attempt], "response": [self._check_response]}
+        return openai.OpenAI(
+            base_url=self._endpoint.url,
+            api_key=self._endpoint.key or "none",
+            max_retries=self._limits.attempts - 1,
+            timeout=self._limits.timeout_s,
+            # A redirect could send the series elsewhere.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, event_hooks=hooks),
+        )
 
-    def _cached(self, digest: str) -> dict[str, Any] | None:
-        path = self._path(digest)
-        if not path.is_file():
-            return None
-        entry = read_json(path)
-        if not isinstance(entry, dict) or not isinstance(entry.get("answer"), dict):
-            raise InputError(f"{path}: not an answer of an endpoint; remove the file to ask again")
-        answer: dict[str, Any] = entry["answer"]
-        return answer
-
-    def _ask_missing(
-        self,
-        session: requests.Session,
-        wanted: Mapping[str, dict[str, Any]],
-        found: dict[str, dict[str, Any] | None],
-        name: str,
+    def _send_missing(
+        self, client: openai.OpenAI, wanted: Mapping[str, dict[str, Any]], cache: Cache, name: str
     ) -> None:
-        """Send the requests that have no answer yet, as many as the cap allows."""
-        missing = [digest for digest, answer in found.items() if answer is None]
-        left = self._limits.max_requests - (len(wanted) - len(missing))
+        """Send the requests whose answers are not cached, as many as the cap allows."""
+        missing = [digest for digest in wanted if digest not in cache]
+        cached = len(wanted) - len(missing)
+        self._name, self._left = name, self._limits.max_requests - cached
         logger.info(
             "%s: %d requests, %d answered before; asking %s, %g requests a minute at most",
-            name, len(wanted), len(wanted) - len(missing), self._endpoint.host, self._limits.requests_per_minute,
+            name, len(wanted), cached, self._endpoint.host, self._limits.requests_per_minute,
         )  # fmt: skip
         progress = Progress(logger, name, len(missing), "answers")
         for done, digest in enumerate(missing):
-            allowance = _Allowance(left, len(missing) - done, self._limits.max_requests, name)
-            answer = self._ask_one(session, wanted[digest], allowance, name)
-            left = allowance.left
-            # The request beside the answer, so that the cache can be read, checked and moved.
-            write_json(self._path(digest), {"request": wanted[digest], "answer": answer})
-            found[digest] = answer
+            self._missing, self._attempt = len(missing) - done, 0
+            answer = self._send(client, wanted[digest])
+            # With its request, so that the cache can be read and checked.
+            cache[digest] = json.dumps({"request": wanted[digest], "answer": answer}, ensure_ascii=False)
             progress.tell(done + 1)
         logger.info("%s: %d answers in %.0f s", name, len(missing), progress.seconds)
 
-    def _ask_one(
-        self, session: requests.Session, body: dict[str, Any], allowance: _Allowance, name: str
-    ) -> dict[str, Any]:
-        """Send one request until it is answered, or has failed too often."""
-
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.wait if isinstance(error, TransientError) else None
-            return FIRST_WAIT * 2.0 ** (state.attempt_number - 1) if asked is None else asked
-
-        def tell(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            pause = state.next_action.sleep if state.next_action else 0.0
-            logger.warning("%s: %s; again in %.0f s", name, error, pause)
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(TransientError),
-            stop=stop_after_attempt(self._limits.attempts),
-            wait=wait,
-            before_sleep=tell,
-            reraise=True,
-        )
+    def _send(self, client: openai.OpenAI, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one request."""
+        # The package would take the first two from other environment variables.
+        names = ["OpenAI-Organization", "OpenAI-Project", *([] if self._endpoint.key else ["Authorization"])]
+        omitted: Any = dict.fromkeys(names, openai.Omit())
         try:
-            return retrying(self._attempt, session, body, allowance)
-        except TransientError as error:
-            # `from None` here and below: what the library says may hold the address or the header.
-            raise InputError(
-                f"describer endpoint {self._endpoint.host}: {error}, after {self._limits.attempts} attempts. "
-                "What was answered is kept; the same command goes on from there"
-            ) from None
+            raw = client.chat.completions.with_raw_response.create(**body, extra_headers=omitted)
+            return self._read_answer(raw.http_response)
+        except openai.APIStatusError as error:
+            status = error.status_code
+            if status in (401, 403):
+                state = "was refused" if self._endpoint.key else "is not set"
+                reason = f"status {status}; the key in {KEY_VARIABLE} {state}"
+            elif status < 500 and status not in (408, 409, 429):
+                reason = f"{self._failure}; allowed: 200 (check {URL_VARIABLE} and describe.model)"
+            else:
+                reason = f"{self._failure}, after {self._attempt} attempts. {_RESUME}"
+        except openai.APIConnectionError as error:
+            if isinstance(error, openai.APITimeoutError):
+                self._failure = f"no answer within {self._limits.timeout_s:g} s"
+            failure = self._failure or f"no connection ({type(error.__cause__).__name__})"
+            reason = f"{failure}, after {self._attempt} attempts. {_RESUME}"
+        # Outside of `except`: the package's errors may contain the address or the header.
+        raise InputError(f"describer endpoint {self._endpoint.host}: {reason}")
 
-    def _attempt(
-        self, session: requests.Session, body: dict[str, Any], allowance: _Allowance
-    ) -> dict[str, Any]:
-        allowance.spend()
-        pause = self._next_start - time.monotonic()
-        if pause > 0:
+    def _before_attempt(self, request: httpx2.Request) -> None:
+        """Apply cap and rate limit to an attempt, one of the package's retries included."""
+        if self._left <= 0:
+            cap = self._limits.max_requests
+            raise InputError(
+                f"{self._name}: describe.max_requests={cap} are used up; missing texts: {self._missing}; "
+                f"to ask for them: --config 'describe={{max_requests: {cap + self._missing}}}'. {_RESUME}"
+            )
+        self._left -= 1
+        self._attempt += 1
+        if self._attempt > 1:
+            failure = self._failure or "no answer"
+            logger.warning(
+                "%s: %s; attempt %d of %d", self._name, failure, self._attempt, self._limits.attempts
+            )
+        self._failure = ""
+        if (pause := self._next_start - time.monotonic()) > 0:
             time.sleep(pause)
         self._next_start = time.monotonic() + 60.0 / self._limits.requests_per_minute
+
+    def _check_response(self, response: httpx2.Response) -> None:
+        """Note why a response is no answer. One without a text fails like a lost connection, which is retried."""
+        response.read()
+        if not response.is_success:
+            self._failure = f"status {response.status_code}{self._shown(response)}"
+            return
         try:
-            response = session.post(
-                f"{self._endpoint.url}/chat/completions",
-                json=body,
-                auth=_KeyInHeader(self._endpoint.key),
-                timeout=self._limits.timeout_s,
-                allow_redirects=False,  # a redirect could carry the series elsewhere
-            )
-        except requests.Timeout:
-            raise TransientError(f"no answer within {self._limits.timeout_s:g} s") from None
-        except requests.RequestException as error:
-            raise TransientError(f"no connection ({type(error).__name__})") from None
-        if response.status_code != 200:
-            raise self._refusal(response)
-        return self._read_answer(response)
+            self._read_answer(response)
+        except (ValueError, LookupError, TypeError):
+            self._failure = "an answer that is empty or not a chat completion in JSON"
+            raise httpx2.RequestError(self._failure) from None
 
-    def _refusal(self, response: requests.Response) -> Exception:
-        """Say why a request was not answered: whether to try again, and what a user can do."""
-        status = response.status_code
-        where = f"describer endpoint {self._endpoint.host}"
-        if status in (401, 403):
-            state = "was refused" if self._endpoint.key else "is not set"
-            return InputError(f"{where}: status {status}; the key in {KEY_VARIABLE} {state}")
-        said = self._shown(response)
-        if status not in TRANSIENT:
-            return InputError(
-                f"{where}: status {status}{said}; allowed: 200 (check {URL_VARIABLE} and describe.model)"
-            )
-        wait = _retry_after(response)
-        if wait is not None and wait > LONGEST_WAIT:
-            return InputError(
-                f"{where}: status {status}{said}, and asks to wait {wait:.0f} s. What was answered is kept; "
-                "the same command goes on from there"
-            )
-        return TransientError(f"status {status}{said}", wait)
+    def _shown(self, response: httpx2.Response) -> str:
+        """Return the endpoint's own message, if there is one, and how long it asks to wait."""
+        try:
+            message = str(response.json()["error"]["message"])
+        except (ValueError, LookupError, TypeError):
+            message = ""
+        shown = f" ({as_paragraph(self._redacted(message))[:200]})" if message else ""
+        wait = self._redacted(response.headers.get("Retry-After", ""))
+        return f"{shown}, Retry-After: {wait[:40]}" if wait else shown
 
-    def _read_answer(self, response: requests.Response) -> dict[str, Any]:
-        """Take the text out of a response.
+    def _read_answer(self, response: httpx2.Response) -> dict[str, Any]:
+        """Return text, model, reason of the end and token counts.
 
         Raises
         ------
-        TransientError
-            If there is none: a proxy's page, an answer that was cut off, or an empty one.
+        ValueError, LookupError, TypeError
+            If the response has no text.
         """
-        try:
-            content = response.json()
-            choice = content["choices"][0]
-            said = choice["message"]["content"]
-        except (ValueError, LookupError, TypeError):
-            said = None
-        if not isinstance(said, str):
-            raise TransientError("an answer that is not a chat completion in JSON")
-        text = as_paragraph(self._without_key(said))
+        content = response.json()
+        choice = content["choices"][0]
+        text = as_paragraph(self._redacted(choice["message"]["content"]))
         if not text:
-            raise TransientError("an empty answer")
+            raise ValueError("empty")
+        usage = content.get("usage")
+        counts = usage.items() if isinstance(usage, dict) else ()
         return {
             "text": text,
-            "answered_by": self._without_key(str(content.get("model", ""))),
-            "finish_reason": self._without_key(str(choice.get("finish_reason", ""))),
-            "usage": _counts(content.get("usage")),
+            "answered_by": self._redacted(str(content.get("model", ""))),
+            "finish_reason": self._redacted(str(choice.get("finish_reason", ""))),
+            "usage": {str(key): value for key, value in counts if type(value) is int},
         }
 
-    def _shown(self, response: requests.Response) -> str:
-        """Return the endpoint's own message, if it sent one, in a line and without the key."""
-        try:
-            message = response.json()["error"]["message"]
-        except (ValueError, LookupError, TypeError):
-            return ""
-        return f" ({as_paragraph(self._without_key(str(message)))[:200]})"
-
-    def _without_key(self, text: str) -> str:
-        # A shorter one is no secret but a placeholder ("EMPTY", "none"), and may be a word of the text.
-        secret = len(self._endpoint.key) >= 8
-        return text.replace(self._endpoint.key, "***") if secret else text
-
-
-@dataclass
-class _Allowance:
-    """Attempts that may still be sent."""
-
-    left: int
-    missing: int
-    cap: int
-    name: str
-
-    def spend(self) -> None:
-        if self.left <= 0:
-            enough = self.cap + self.missing
-            raise InputError(
-                f"{self.name}: describe.max_requests={self.cap} are used up; missing texts: {self.missing}; "
-                f"to ask for them: --config 'describe={{max_requests: {enough}}}'. What was answered is kept"
-            )
-        self.left -= 1
-
-
-def _counts(usage: object) -> dict[str, int]:
-    """Return the counts of tokens that an endpoint reports."""
-    if not isinstance(usage, dict):
-        return {}
-    return {str(key): value for key, value in usage.items() if type(value) is int}
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    """Return the seconds of a Retry-After header, given as a number or as a date."""
-    header = response.headers.get("Retry-After")
-    if header is None:
-        return None
-    try:
-        return Retry().parse_retry_after(header)
-    except InvalidHeader:
-        return None
+    def _redacted(self, text: str) -> str:
+        """Return a text without the key; one of fewer than 8 characters is a placeholder ("EMPTY"), not a secret."""
+        if not isinstance(text, str):
+            raise TypeError("no text")
+        return text.replace(self._endpoint.key, "***") if len(self._endpoint.key) >= 8 else text
