@@ -40,6 +40,9 @@ CONFIGURATION = configured(
 )
 RESULTS = CONFIGURATION.results
 PATHS = Paths(RESULTS)
+# Patterns of folders and of a job's name, with wildcards.
+DATASET, SPLIT, CONVERSATIONS = PATHS.dataset(RUN), PATHS.split(RUN), PATHS.conversations(RUN)
+SCENARIO = "{model}/{dataset}/{protocol}/{scenario}"
 RUNS = CONFIGURATION.runs()
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()

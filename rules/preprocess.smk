@@ -1,20 +1,19 @@
-# From a dataset as its source gives it to clean series, and to train, validation and test cases.
+# Clean series, and their train, validation and test sets.
 
 
 rule preprocess_dataset:
     input:
-        archive=f"{RESULTS}/datasets/{{dataset}}/archive.npz",
+        archive=f"{DATASET}/archive.npz",
     output:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
-        facts=f"{RESULTS}/datasets/{{dataset}}/facts.json",
+        series=f"{DATASET}/series.npz",
+        facts=f"{DATASET}/facts.json",
     log:
-        f"{RESULTS}/logs/preprocess_dataset/{{dataset}}.log",
+        PATHS.log("preprocess_dataset", "{dataset}"),
     benchmark:
-        f"{RESULTS}/benchmarks/preprocess_dataset/{{dataset}}.tsv"
+        PATHS.benchmark("preprocess_dataset", "{dataset}")
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=10,
@@ -29,18 +28,17 @@ rule preprocess_dataset:
 
 rule split_dataset:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
+        series=f"{DATASET}/series.npz",
     output:
-        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
-        facts=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/facts.json",
+        split=f"{SPLIT}/split.npz",
+        facts=f"{SPLIT}/facts.json",
     log:
-        f"{RESULTS}/logs/split_dataset/{{dataset}}/{{protocol}}.log",
+        PATHS.log("split_dataset", "{dataset}/{protocol}"),
     benchmark:
-        f"{RESULTS}/benchmarks/split_dataset/{{dataset}}/{{protocol}}.tsv"
+        PATHS.benchmark("split_dataset", "{dataset}/{protocol}")
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=10,

@@ -1,17 +1,17 @@
-# A plot of each case: once per dataset and plot, shared by every scenario that shows it. A PNG file each, or one archive
-# of all (key `plots.store`). That is a resource and not a parameter, so that a profile can say it
-# (`set-resources: {render_plots: {plot_store: archive}}`), and so that a change draws nothing again: either is read.
+# A plot of each case, drawn once per dataset and plot, for every scenario that shows it: a PNG file each, or one archive of
+# all (key `plots.store`). The store is a resource, which a profile can set (`set-resources: {render_plots: {plot_store:
+# archive}}`), and whose change draws nothing again, since both are read.
 
 
 rule render_plots:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
+        series=f"{DATASET}/series.npz",
     output:
-        plots=directory(f"{RESULTS}/plots/{{dataset}}/{{plot}}"),
+        plots=directory(PATHS.plots(RUN, "{plot}")),
     log:
-        f"{RESULTS}/logs/render_plots/{{dataset}}/{{plot}}.log",
+        PATHS.log("render_plots", "{dataset}/{plot}"),
     benchmark:
-        f"{RESULTS}/benchmarks/render_plots/{{dataset}}/{{plot}}.tsv"
+        PATHS.benchmark("render_plots", "{dataset}/{plot}")
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
@@ -21,37 +21,26 @@ rule render_plots:
         runtime=30,
         plot_store=CONFIGURATION.plots.store,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.plot_table[wildcards.plot]),
+        drawn_as=lambda wildcards: option("settings", as_argument(CONFIGURATION.plot_table[wildcards.plot])),
         script=path_of("render_plots"),
         code=code_of("render_plots"),
     shell:
-        "python {params.script} --series {input.series:q} --settings {params.settings:q} "
+        "python {params.script} --series {input.series:q} {params.drawn_as} "
         "--output {output.plots:q} --store {resources.plot_store:q} --threads {threads} --log {log:q}"
 
 
-# Plots of downsampled series belong to a scenario: what it keeps of a series depends on its text and the model's
-# tokenizer.
-rule render_scenario_plots:
+# Plots of downsampled series belong to a scenario: the values kept depend on its text and the model's tokenizer.
+use rule render_plots as render_scenario_plots with:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
-        representation=f"{RESULTS}/conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/representation.json",
+        series=f"{DATASET}/series.npz",
+        representation=f"{CONVERSATIONS}/representation.json",
     output:
-        plots=directory(f"{RESULTS}/conversations/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/plots"),
+        plots=directory(PATHS.scenario_plots(RUN)),
     log:
-        f"{RESULTS}/logs/render_scenario_plots/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.log",
+        PATHS.log("render_scenario_plots", SCENARIO),
     benchmark:
-        f"{RESULTS}/benchmarks/render_scenario_plots/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}.tsv"
-    priority: BEFORE_TRAINING
-    conda:
-        "../envs/environment.yaml"
-    threads: 4
-    resources:
-        mem_mb=growing(2000),
-        runtime=30,
-        plot_store=CONFIGURATION.plots.store,
+        PATHS.benchmark("render_scenario_plots", SCENARIO)
     params:
+        drawn_as=option_of("representation"),
         script=path_of("render_plots"),
         code=code_of("render_plots"),
-    shell:
-        "python {params.script} --series {input.series:q} --representation {input.representation:q} "
-        "--output {output.plots:q} --store {resources.plot_store:q} --threads {threads} --log {log:q}"
