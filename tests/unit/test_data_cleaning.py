@@ -1,14 +1,21 @@
-"""Labels, missing values, unequal lengths, normalisation."""
+"""Cleaning and splits, and what their scripts write."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
+from preprocess_dataset import preprocess_dataset
+from split_dataset import split_dataset
 from vlmtsc.data.cleaning import clean_series, fill_missing, index_labels, resample_case, z_normalize
-from vlmtsc.data.series import LabelledSeries, canonical_label
+from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label
+from vlmtsc.data.splits import split_cases
 from vlmtsc.errors import InputError
-from vlmtsc.settings import CleaningSettings
+from vlmtsc.files import read_json
+from vlmtsc.settings import CleaningSettings, SplitSettings
 
 NAN = np.nan
 
@@ -149,3 +156,121 @@ def test_single_class_is_refused():
 def test_nothing_left_is_refused():
     with pytest.raises(InputError, match="0 TRAIN cases"):
         clean_series(labelled([[1, NAN, 2]] * 3, ["a", "b", "a"]), "Tiny", CleaningSettings(missing="drop"))
+
+
+POOLED, OFFICIAL = SplitSettings(protocol="pooled"), SplitSettings(protocol="official")
+
+
+@pytest.mark.parametrize("n_cases", [3, 10, 200, 1096])
+def test_pooled_split_is_that_of_the_paper(n_cases):
+    rest, test = train_test_split(range(n_cases), test_size=0.2, random_state=42)
+    train, validation = train_test_split(rest, test_size=0.25, random_state=21)
+    parts = split_cases(np.arange(n_cases) % 2, n_cases // 2, POOLED)
+    assert [parts[name].tolist() for name in ("train", "validation", "test")] == [train, validation, test]
+
+
+def test_pooled_split_of_italy_power_demand():
+    parts = split_cases(np.zeros(1096, dtype=int), 67, POOLED)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 657, "validation": 219, "test": 220}
+
+
+@given(st.integers(1, 5), st.integers(4, 30), st.integers(1, 30))
+def test_official_split_is_stratified_and_keeps_test(n_classes, per_class, n_test):
+    n_train = n_classes * per_class
+    label_index = np.concatenate([np.arange(n_train) % n_classes, np.zeros(n_test, dtype=int)])
+    parts = split_cases(label_index, n_train, OFFICIAL)
+    assert parts["test"].tolist() == list(range(n_train, n_train + n_test))
+    assert sorted(np.concatenate([parts["train"], parts["validation"]]).tolist()) == list(range(n_train))
+    for name in ("train", "validation"):
+        counts = np.bincount(label_index[parts[name]], minlength=n_classes)
+        assert counts.min() >= 1
+        assert counts.max() - counts.min() <= 1
+    assert all(part.dtype == np.int64 for part in parts.values())
+
+
+def test_official_split_is_the_same_every_time():
+    label_index = np.arange(60) % 3
+    one, two = (
+        split_cases(label_index, 40, SplitSettings(protocol="official", validation_share=0.2))
+        for _ in range(2)
+    )
+    assert one["validation"].tolist() == two["validation"].tolist()
+    assert len(one["validation"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("label_index", "n_train", "settings", "message"),
+    [
+        ([0, 1], 1, POOLED, "2 cases; needed are at least 3"),
+        ([0, 0, 0, 1, 0, 1], 4, OFFICIAL, "the class with index 1 has one TRAIN case"),
+        ([0, 0, 1, 1], 4, OFFICIAL, "no TEST cases"),
+        ([0, 0, 1, 1, 0], 4, OFFICIAL, "leaves 3 and takes 1; needed is a case of each of the 2 classes"),
+    ],
+)
+def test_impossible_splits_say_why(label_index, n_train, settings, message):
+    with pytest.raises(InputError, match=message):
+        split_cases(np.array(label_index), n_train, settings)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    generator = np.random.default_rng(0)
+    train, test = (
+        [generator.normal(size=(2, 5)) for _ in range(8)],
+        [generator.normal(size=(2, 4)) for _ in range(4)],
+    )
+    train[0][0, 1] = np.nan
+    labels = ["walk", "-1"] * 6
+    series = LabelledSeries.from_parts((train, labels[:8]), (test, labels[8:]))
+    series.save(tmp_path / "archive.npz")
+    return tmp_path / "archive.npz"
+
+
+def test_facts_and_series(archive, tmp_path):
+    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
+    clean = CleanSeries.load(tmp_path / "series.npz")
+    assert clean.values.shape == (12, 2, 5)
+    assert clean.classes.tolist() == ["-1", "walk"]
+    facts = read_json(tmp_path / "facts.json")
+    assert facts["digest"] == LabelledSeries.load(archive).digest()
+    assert facts["archive"] == {
+        "train_size": 8,
+        "test_size": 4,
+        "channels": 2,
+        "length_min": 4,
+        "length_max": 5,
+        "missing_values": 1,
+    }
+    assert facts["label_map"] == {"-1": 0, "walk": 1}
+    assert facts["class_balance"] == {"-1": 6, "walk": 6}
+    assert (facts["n_cases"], facts["n_train"], facts["n_test"]) == (12, 8, 4)
+    assert (facts["values_interpolated"], facts["cases_resampled"]) == (1, 4)
+
+
+@pytest.mark.parametrize(("protocol", "counts"), [("pooled", (6, 3, 3)), ("official", (6, 2, 4))])
+def test_split_and_its_facts(archive, tmp_path, protocol, counts):
+    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
+    split_dataset(
+        tmp_path / "series.npz",
+        SplitSettings(protocol=protocol),
+        tmp_path / "split.npz",
+        tmp_path / "split.json",
+    )
+    with np.load(tmp_path / "split.npz", allow_pickle=False) as split:
+        assert tuple(len(split[name]) for name in ("train", "validation", "test")) == counts
+        assert sorted(np.concatenate([split[name] for name in split.files]).tolist()) == list(range(12))
+    facts = read_json(tmp_path / "split.json")
+    assert tuple(facts["n_cases"].values()) == counts
+    assert sum(facts["class_balance"]["test"].values()) == counts[2]
+
+
+def test_an_impossible_split_names_the_file(archive, tmp_path):
+    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
+    with pytest.raises(InputError, match=r"series\.npz: official split: validation_share"):
+        split_dataset(
+            tmp_path / "series.npz",
+            SplitSettings(protocol="official", validation_share=0.99),
+            tmp_path / "split.npz",
+            tmp_path / "split.json",
+        )
+    assert not (tmp_path / "split.npz").exists()

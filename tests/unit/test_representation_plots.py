@@ -1,20 +1,43 @@
-"""The plotter's pixels are those of the obvious way, and the script writes each once."""
+"""Plots and images: pixels, limits, PNG files, and their storage."""
+
+from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tiny_llava import TinyTask, make_task, recipe
 
+import render_plots
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
+from vlmtsc.examples import image_paths
 from vlmtsc.files import digest_of_files
+from vlmtsc.model.vision_features import load_pixels
 from vlmtsc.representation import plots
-from vlmtsc.representation.plot_files import fit_limits
+from vlmtsc.representation.images import (
+    TILE_IMAGES,
+    TilePlotter,
+    gramian_field,
+    grid,
+    power,
+    recurrence,
+    scale,
+    shorten,
+)
+from vlmtsc.representation.plot_files import ARCHIVE, fit_limits, plots_in
 from vlmtsc.representation.plots import LinePlotter, encode_png, make_plotter
+from vlmtsc.representation.tokens import load_processor
 from vlmtsc.settings import PlotSettings
+from vlmtsc.training.sharing import training_digest
 
 matplotlib.use("agg")
 
@@ -195,3 +218,194 @@ def test_png_holds_the_pixels(shape: tuple[int, int]) -> None:
     with Image.open(io.BytesIO(encode_png(pixels))) as image:
         assert (image.format, image.mode) == ("PNG", "RGB")
         np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+SERIES = {
+    "univariate": RANDOM.normal(size=(1, 150)).cumsum(axis=1),
+    "six channels": RANDOM.normal(size=(6, 100)),
+    "long": RANDOM.normal(size=(1, 3000)).cumsum(axis=1),
+    "constant": np.full((2, 40), 0.1),
+    "one point": np.array([[3.0]]),
+    "two points": np.array([[3.0, 4.0]]),
+    "eight points": np.array([[0.0, 1, 3, 2, -1, 0, 1, 5]]),
+    "huge": np.array([[1e308, -1e308, 0.0, 1.0]]),
+    "tiny": np.array([[5e-324, 0.0, 5e-324]]),
+}
+
+
+@pytest.mark.parametrize("style", sorted(TILE_IMAGES))
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", SERIES)
+@pytest.mark.filterwarnings("error")
+def test_every_series_has_a_picture(style: str, shared: bool, name: str) -> None:
+    values = SERIES[name]
+    limits = (values.min(axis=1), values.max(axis=1)) if shared else None
+    plotter = TilePlotter(style, 308, 310, len(values), limits)
+    pixels = plotter.render(values)
+    assert pixels.shape == (308, 310, 3)
+    assert pixels.dtype == np.uint8
+    plotter.render(3 - values / 2)
+    np.testing.assert_array_equal(plotter.render(values), pixels)
+    if values.shape[1] == 1 or name == "constant":
+        first = pixels[:100, :100].reshape(-1, 3)
+        assert (first == first[0]).all()
+
+
+def test_formulas_are_those_of_pyts() -> None:
+    """In a process of its own, where numba compiles nothing: importing pyts takes half a minute otherwise."""
+    code = (
+        "import numpy as np; from pyts.image import GramianAngularField, RecurrencePlot;"
+        "x = np.linspace(0, 1, 12)[None] ** 2;"
+        "print(GramianAngularField(sample_range=None).transform(2 * x - 1)[0].tolist());"
+        "print(RecurrencePlot(threshold=None).transform(x)[0].tolist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    field, distances = (np.array(eval(line)) for line in done.stdout.splitlines())
+    x = np.linspace(0, 1, 12) ** 2
+    np.testing.assert_allclose(2 * gramian_field(x, 99, False) - 1, field, atol=1e-12)
+    np.testing.assert_allclose(1 - recurrence(x, 99, False), distances, atol=1e-12)
+
+
+def test_spectrogram_shows_a_frequency_where_it_is() -> None:
+    time = np.arange(1024)
+    wave = np.where(time < 512, np.sin(2 * np.pi * time / 32), np.sin(2 * np.pi * time / 4)) / 2 + 0.5
+    image = power(wave, 310, False)
+    n_frequencies, n_windows = image.shape
+    early, late = image[:, n_windows // 4].argmax(), image[:, 3 * n_windows // 4].argmax()
+    assert early / (n_frequencies - 1) == pytest.approx(2 / 32, abs=0.02)
+    assert late / (n_frequencies - 1) == pytest.approx(2 / 4, abs=0.02)
+    assert image.max() == 1
+
+
+def test_shared_scale_shows_amplitude() -> None:
+    wave = np.sin(np.arange(200) / 3)
+    for style in TILE_IMAGES:
+        one = TilePlotter(style, 60, 60, 1).render(wave[None])
+        np.testing.assert_array_equal(one, TilePlotter(style, 60, 60, 1).render(8 * wave[None]))
+        shared = TilePlotter(style, 60, 60, 1, (np.array([-8.0]), np.array([8.0])))
+        assert (shared.render(wave[None]) != shared.render(8 * wave[None])).any()
+
+
+def test_channels_have_tiles_of_their_own() -> None:
+    values = np.random.default_rng(1).normal(size=(6, 50))
+    plotter = TilePlotter("recurrence", 308, 310, 6)
+    before = plotter.render(values)
+    values[4] = np.linspace(0, 1, 50)
+    changed = (before != plotter.render(values)).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert (rows[0] >= 154) & (columns[0] >= 103) & (columns[-1] < 207)
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "tiles", "panels"),
+    [
+        (1, (1, 1), (1, 1)),
+        (2, (1, 2), (2, 1)),
+        (6, (2, 3), (3, 2)),
+        (12, (3, 4), (6, 2)),
+        (100, (10, 10), (20, 5)),
+    ],
+)
+def test_grid(n_channels: int, tiles: tuple[int, int], panels: tuple[int, int]) -> None:
+    assert grid(n_channels, 1) == tiles
+    assert grid(n_channels, 4) == panels
+
+
+def test_many_channels_fit() -> None:
+    values = np.random.default_rng(1).normal(size=(963, 20))
+    assert TilePlotter("gaf", 308, 310, 963).render(values).shape == (308, 310, 3)
+
+
+def test_values_are_scaled_clipped_and_shortened() -> None:
+    assert scale(np.array([-1.0, 0, 1, 9]), 0, 2).tolist() == [0, 0, 0.5, 1]
+    assert scale(np.array([3.0]), 3, 3).tolist() == [0.5]
+    assert len(shorten(np.zeros(1000), 310)) == 250
+    assert len(shorten(np.zeros(310), 310)) == 310
+
+
+def test_figures_of_the_documentation_are_drawn_small(tmp_path) -> None:
+    from draw_representations import draw_representations
+
+    draw_representations(tmp_path)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sorted(sizes) == ["downsampling.png", "pictures.png"]
+    assert sum(sizes.values()) < 200_000
+
+
+@pytest.fixture(scope="module")
+def task(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyTask:
+    return make_task(tiny_checkpoint, tmp_path_factory.mktemp("plots"), modality="plot")
+
+
+@pytest.fixture(scope="module")
+def stores(task: TinyTask, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Give the plots of one dataset in either store; the archive is drawn by two processes."""
+    folder = tmp_path_factory.mktemp("stores")
+    task.series.save(folder / "series.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "CHUNK", 6)
+        for store, threads in (("files", 1), ("archive", 2), ("again", 1)):
+            render_plots.render_plots(
+                folder / "series.npz",
+                folder / store,
+                PlotSettings(inches=1.0, dpi=40),
+                store="files" if store == "files" else "archive",
+                threads=threads,
+            )
+    return {store: folder / store for store in ("files", "archive", "again")}
+
+
+def test_an_archive_is_two_files_whatever_the_number_of_cases(stores: dict[str, Path]) -> None:
+    assert sorted(path.name for path in stores["archive"].iterdir()) == ["manifest.json", ARCHIVE]
+    assert len(list(stores["files"].glob("*.png"))) == 20
+    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in stores.values()]
+    assert manifests[0] == manifests[1] == manifests[2]
+    # However many processes drew it.
+    assert (stores["archive"] / ARCHIVE).read_bytes() == (stores["again"] / ARCHIVE).read_bytes()
+
+
+def test_plots_are_read_in_place(stores: dict[str, Path], tiny_checkpoint: Path) -> None:
+    processor = load_processor(tiny_checkpoint)
+    names = [f"case-{case:05d}.png" for case in (19, 0, 7, 7)]
+    pixels = {
+        store: load_pixels([plots_in(folder) / name for name in names], processor)
+        for store, folder in stores.items()
+    }
+    assert pixels["files"].shape[0] == 4
+    assert not torch.equal(pixels["files"][0], pixels["files"][1])
+    assert torch.equal(pixels["files"], pixels["archive"])
+    assert [path.name for path in stores["archive"].iterdir() if path.suffix == ".png"] == []
+
+
+def test_a_training_is_the_same_with_either_store(
+    stores: dict[str, Path], task: TinyTask, tiny_checkpoint: Path
+) -> None:
+    parts = {part: task.records[part] for part in ("train", "validation")}
+    digests = {
+        training_digest(
+            tiny_checkpoint, parts, task.representation, recipe(), plots=folder, threads=1, code="x"
+        )
+        for folder in stores.values()
+    }
+    assert len(digests) == 1
+    assert image_paths([[]], stores["archive"]) == []
+
+
+def test_a_damaged_archive_is_named(stores: dict[str, Path], tiny_checkpoint: Path, tmp_path: Path) -> None:
+    processor = load_processor(tiny_checkpoint)
+    with pytest.raises(InputError, match=r"plots\.zip/case-00099\.png: not a readable image"):
+        load_pixels([plots_in(stores["archive"]) / "case-00099.png"], processor)
+    content = (stores["archive"] / ARCHIVE).read_bytes()
+    place = content.index(b"IDAT") + 20
+    (tmp_path / ARCHIVE).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(InputError, match=r"case-00000\.png: not a readable image \(.*CRC"):
+        load_pixels([plots_in(tmp_path) / "case-00000.png"], processor)
+    (tmp_path / ARCHIVE).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"plots\.zip: not a readable archive .*remove its folder"):
+        plots_in(tmp_path)
