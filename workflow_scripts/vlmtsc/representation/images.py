@@ -110,8 +110,7 @@ def scale(channel: np.ndarray, low: float, high: float) -> np.ndarray:
 def gramian_field(channel: np.ndarray, pixels: int, shared: bool) -> np.ndarray:
     """Return the Gramian angular summation field [1]_, ``cos(phi_i + phi_j)`` where ``cos(phi)`` is the value.
 
-    A cosine of 0 becomes 1/2. Equal to pyts' ``GramianAngularField(sample_range=None)``, which takes half a minute to
-    import.
+    A cosine of 0 becomes 1/2. Equal to ``GramianAngularField(sample_range=None)`` of pyts.
     """
     cosine = 2 * shorten(channel, pixels) - 1
     sine = np.sqrt(np.clip(1 - cosine**2, 0, None))
@@ -121,7 +120,7 @@ def gramian_field(channel: np.ndarray, pixels: int, shared: bool) -> np.ndarray:
 def recurrence(channel: np.ndarray, pixels: int, shared: bool) -> np.ndarray:
     """Return the similarity of the values at any two timepoints: a recurrence plot [2]_ without threshold.
 
-    1 where they are equal, 0 where they differ by the whole scale: 1 minus pyts' ``RecurrencePlot(threshold=None)``.
+    1 where they are equal, 0 where they differ by the whole scale: 1 minus ``RecurrencePlot(threshold=None)`` of pyts.
     """
     channel = shorten(channel, pixels)
     return 1 - np.abs(channel[:, None] - channel[None, :])
