@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SnakemakeRunner
+from conftest import ROOT, SnakemakeRunner, copy_project
 
 from vlmtsc.configuration import load_configuration_files
 
@@ -246,9 +246,10 @@ def test_rule_graph_needs_no_system_package(project: Path, snakemake: SnakemakeR
     assert "finetune_model" in done.stdout
 
 
-@pytest.fixture
-def finished(project: Path, snakemake: SnakemakeRunner) -> Path:
-    """Give a project whose outputs all exist, empty, with Snakemake's record of how they were made."""
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory: pytest.TempPathFactory, snakemake: SnakemakeRunner) -> Path:
+    """Return a project whose outputs all exist, empty, with Snakemake's record of how they were made."""
+    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
     listed = snakemake(project, "--summary", "--config", *ONE)
     for line in listed.stdout.splitlines()[1:]:
         output = project / line.split("\t")[0]
@@ -260,6 +261,12 @@ def finished(project: Path, snakemake: SnakemakeRunner) -> Path:
     done = snakemake(project, "--touch", "--no-hooks", "--cores", "1", "--config", *ONE)
     assert done.returncode == 0, done.stderr
     return project
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of it that a test may change."""
+    return Path(shutil.copytree(finished_once, tmp_path / "project"))
 
 
 #: Steps before the tables.
