@@ -26,7 +26,7 @@ from vlmtsc.examples import image_paths, index_images, make_examples
 from vlmtsc.files import read_json
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+from vlmtsc.model.vision import VisionFeatures, load_pixels
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import FinetuneSettings, MemorySettings
 

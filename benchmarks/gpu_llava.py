@@ -32,9 +32,8 @@ from transformers import (
 )
 
 from vlmtsc.examples import Example, ExampleSet
-from vlmtsc.model.checkpoint import autocast, compute_device, store
-from vlmtsc.model.projection import project_in_forward
-from vlmtsc.model.vision_features import encode_pixels
+from vlmtsc.model.checkpoint import autocast, compute_device, convert_weights, project_in_forward
+from vlmtsc.model.vision import encode_pixels
 from vlmtsc.reporting.costs import peak_rate, training_flops
 from vlmtsc.settings import FinetuneSettings
 
@@ -123,7 +122,7 @@ class RandomTask(Task):
 
     def load(self, precision: str) -> Any:
         base = build(self.config, self.device)
-        store(base, precision, self.device)
+        convert_weights(base, precision, self.device)
         project_in_forward(base)
         return base
 

@@ -36,12 +36,12 @@ rule download_dataset:
 
 rule download_model_parts:
     output:
-        language_model=f"{RESULTS}/model_parts/{{model}}/language_model.gguf",
-        vision_tower=f"{RESULTS}/model_parts/{{model}}/vision_tower.pth",
+        language_model=f"{PATHS.model_parts('{model}')}/language_model.gguf",
+        vision_tower=f"{PATHS.model_parts('{model}')}/vision_tower.pth",
     log:
-        f"{RESULTS}/logs/download_model_parts/{{model}}.log",
+        PATHS.log("download_model_parts", "{model}"),
     benchmark:
-        f"{RESULTS}/benchmarks/download_model_parts/{{model}}.tsv"
+        PATHS.benchmark("download_model_parts", "{model}")
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models_from("assemble")),
     priority: BEFORE_TRAINING
@@ -49,7 +49,6 @@ rule download_model_parts:
     localrule: True
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
@@ -67,11 +66,11 @@ rule download_model_parts:
 
 rule download_model:
     output:
-        checkpoint=directory(f"{RESULTS}/models/{{model}}"),
+        checkpoint=directory(PATHS.model("{model}")),
     log:
-        f"{RESULTS}/logs/download_model/{{model}}.log",
+        PATHS.log("download_model", "{model}"),
     benchmark:
-        f"{RESULTS}/benchmarks/download_model/{{model}}.tsv"
+        PATHS.benchmark("download_model", "{model}")
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models_from("hub")),
     priority: BEFORE_TRAINING
@@ -79,7 +78,6 @@ rule download_model:
     localrule: True
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=240,
@@ -89,3 +87,31 @@ rule download_model:
         code=code_of("download_model"),
     shell:
         "python {params.script} --settings {params.settings:q} --output {output.checkpoint:q} --log {log:q}"
+
+
+rule assemble_model:
+    input:
+        language_model=f"{PATHS.model_parts('{model}')}/language_model.gguf",
+        vision_tower=f"{PATHS.model_parts('{model}')}/vision_tower.pth",
+    output:
+        checkpoint=directory(PATHS.model("{model}")),
+    log:
+        PATHS.log("assemble_model", "{model}"),
+    benchmark:
+        PATHS.benchmark("assemble_model", "{model}")
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models_from("assemble")),
+    priority: BEFORE_TRAINING
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        settings=lambda wildcards: as_argument(CONFIGURATION.model_table[wildcards.model].source.assembly),
+        script=path_of("assemble_model"),
+        code=code_of("assemble_model"),
+    shell:
+        "python {params.script} --language_model {input.language_model:q} "
+        "--vision_tower {input.vision_tower:q} --settings {params.settings:q} --output {output.checkpoint:q} "
+        "--log {log:q}"

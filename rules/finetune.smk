@@ -1,13 +1,13 @@
-# LoRA fine-tuning: the step that costs.
-RUN_FOLDER = f"{RESULTS}/runs/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}"
+# LoRA fine-tuning: the expensive step.
+RUN_FOLDER = PATHS.run(RUN)
 
 
 rule finetune_model:
     input:
         model=checkpoint_of_model(),
-        train=f"{CONVERSATIONS}/train.json",
-        validation=f"{CONVERSATIONS}/validation.json",
-        representation=f"{CONVERSATIONS}/representation.json",
+        train=f"{PATHS.conversations(RUN)}/train.json",
+        validation=f"{PATHS.conversations(RUN)}/validation.json",
+        representation=f"{PATHS.conversations(RUN)}/representation.json",
         plots=plots_of_scenario,
     output:
         adapter=directory(f"{RUN_FOLDER}/adapter"),
@@ -15,9 +15,9 @@ rule finetune_model:
         training_log=f"{RUN_FOLDER}/training_log.csv",
         run_record=f"{RUN_FOLDER}/run_record.json",
     log:
-        f"{RESULTS}/logs/finetune_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
+        PATHS.log("finetune_model", str(RUN)),
     benchmark:
-        f"{RESULTS}/benchmarks/finetune_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+        PATHS.benchmark("finetune_model", str(RUN))
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models),
     conda:
@@ -29,7 +29,7 @@ rule finetune_model:
         gpu=model_resource("gpu"),
         nodes=model_resource("nodes"),
         tasks_per_gpu=model_resource("tasks_per_gpu"),
-        # What a job may hold in memory, and where it is followed: as resources, which make nothing run again.
+        # Limits of memory and trackers do not change the result: as resources, whose changes rerun nothing.
         evaluation_batch_size=model_resource("evaluation_batch_size"),
         vision_cache_mb=model_resource("vision_cache_mb"),
         activation_checkpointing=model_resource("activation_checkpointing"),
@@ -39,8 +39,8 @@ rule finetune_model:
         settings=settings_of_run,
         plots=option_of("plots"),
         checkpoints=PATHS.checkpoints(RUN),
-        shared=f"{RESULTS}/shared_runs",
-        tracking=f"{RESULTS}/tracking",
+        shared=PATHS.shared_runs,
+        tracking=PATHS.tracking,
         launch=launch_option,
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
@@ -52,6 +52,5 @@ rule finetune_model:
         "--run_record {output.run_record:q} --shared {params.shared:q} --threads {threads} --gpus {resources.gpu} "
         "--memory.evaluation_batch_size {resources.evaluation_batch_size} "
         "--memory.vision_cache_mb {resources.vision_cache_mb} "
-        "--memory.activation_checkpointing {resources.activation_checkpointing:q} "
-        "--trackers {resources.trackers:q} --tracking {params.tracking:q} "
-        "{params.launch} --log {log:q}"
+        "--memory.activation_checkpointing {resources.activation_checkpointing} "
+        "--trackers {resources.trackers:q} --tracking {params.tracking:q} {params.launch} --log {log:q}"

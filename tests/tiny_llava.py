@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,12 +21,16 @@ from transformers import (
 )
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.paths import plot_file_name
+from vlmtsc.files import write_json
+from vlmtsc.paths import Run, plot_file_name
 from vlmtsc.representation.conversations import make_conversations
 from vlmtsc.representation.plots import LinePlotter, write_png
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import TextTokens, count_image_tokens, load_processor
 from vlmtsc.settings import FinetuneSettings, PlotSettings, ScenarioSettings, Switch
+
+if TYPE_CHECKING:
+    from vlmtsc.training.finetune import TrainingJob
 
 #: What the tokenizers learn their few merges from.
 CORPUS = [
@@ -35,6 +39,7 @@ CORPUS = [
     "Dimension scale centre values from to",
 ]
 IMAGE_TOKENS = 4
+RUN = Run("tiny", "Waves", "pooled", "mine", 0)
 
 
 def byte_level_tokenizer() -> PreTrainedTokenizerFast:
@@ -152,6 +157,34 @@ class TinyTask:
     representation: Representation
     plots: Path | None
     series: CleanSeries
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write the conversations and their representation as a run of the workflow reads them."""
+        files = {name: folder / f"{name}.json" for name in ("train", "validation", "test", "representation")}
+        for name, records in self.records.items():
+            write_json(files[name], records)
+        self.representation.save(files["representation"])
+        return files
+
+    def job(self, checkpoint: Path, folder: Path, run: Run = RUN, **options: Any) -> TrainingJob:
+        """Write the inputs of a training into a folder; options are fields of the job, or of the recipe."""
+        from vlmtsc.training.finetune import TrainingJob  # seconds of imports
+
+        others = {key: options.pop(key) for key in ("memory", "tracking", "threads") if key in options}
+        files = self.write(folder)
+        return TrainingJob(
+            run=run,
+            model=checkpoint,
+            train=files["train"],
+            validation=files["validation"],
+            representation=files["representation"],
+            settings=options.pop("settings", None) or recipe(**options),
+            checkpoints=folder / "checkpoints",
+            adapter=folder / "adapter",
+            training_log=folder / "training_log.csv",
+            plots=self.plots,
+            **others,
+        )
 
 
 def make_task(

@@ -15,12 +15,11 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_multi_gpu_env
-from tiny_llava import TinyTask, recipe
+from tiny_llava import TinyTask
 
 from vlmtsc.settings import LaunchSettings, MemorySettings
 from vlmtsc.training.finetune import finetune
-from vlmtsc.training.launch import LAUNCHER, launch_command
-from vlmtsc.training.processes import trained_state
+from vlmtsc.training.processes import LAUNCHER, launch_command, trained_state
 from vlmtsc.training.progress import TrainingLog
 
 ROOT = Path(__file__).parents[1]
@@ -43,12 +42,12 @@ class Interruption(Exception):
 
 @dataclass(frozen=True)
 class Training:
-    """One fine-tuning: what of, how, and where its states are; a step at which it is interrupted."""
+    """One fine-tuning: its inputs, changes of the recipe and folder; and the step at which it is interrupted."""
 
     checkpoint: Path
     task: TinyTask
     changes: dict[str, Any]
-    states: Path
+    folder: Path
     interrupted_at: int | None = None
     checkpointed: bool = False
 
@@ -63,17 +62,8 @@ class Training:
 
         TrainingLog.on_log = interrupted  # type: ignore[method-assign]
         try:
-            done = finetune(
-                self.checkpoint,
-                self.task.records["train"],
-                self.task.records["validation"],
-                self.task.representation,
-                recipe(**self.changes),
-                plots=self.task.plots,
-                checkpoints=self.states,
-                name="tiny",
-                memory=MemorySettings(evaluation_batch_size=2, activation_checkpointing=self.checkpointed),
-            )
+            memory = MemorySettings(evaluation_batch_size=2, activation_checkpointing=self.checkpointed)
+            done = finetune(self.task.job(self.checkpoint, self.folder, memory=memory, **self.changes))
         except Interruption:
             return None
         finally:

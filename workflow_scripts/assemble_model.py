@@ -1,4 +1,4 @@
-"""Build the checkpoint folder of an assembled model."""
+"""Assemble a checkpoint from a language model and a vision tower."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def assemble_model(
     output: Path,
     log: Path | None = None,
 ) -> None:
-    """Build a LLaVA checkpoint folder from a language model and a vision tower.
+    """Assemble a LLaVA checkpoint from a language model and a vision tower.
 
     Parameters
     ----------
     language_model : Path
         GGUF file.
     vision_tower : Path
-        State dictionary of EfficientNet-Lite0.
+        State dictionary of EfficientNet-Lite.
     settings : AssemblySettings
-        How to put them together.
+        Layers, strides and seed.
     output : Path
         Checkpoint folder to write.
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.model.assembly import assemble_checkpoint  # seconds of imports that a wrong argument saves
+    from vlmtsc.model.assembly import assemble_checkpoint  # imports PyTorch
 
     with atomic_path(output) as folder:
         model = assemble_checkpoint(language_model, vision_tower, settings, folder)

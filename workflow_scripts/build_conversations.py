@@ -10,7 +10,7 @@ from vlmtsc.data.splits import SETS
 from vlmtsc.describe.descriptions import read_descriptions
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
-from vlmtsc.model.files import read_checked_processor
+from vlmtsc.model.files import load_checked_processor
 from vlmtsc.representation.conversations import input_digest, make_conversations, token_breakdown
 from vlmtsc.representation.tokens import TextTokens, count_image_tokens
 from vlmtsc.script import run_script
@@ -65,7 +65,7 @@ def build_conversations(
         Log file.
     """
     sets = load_arrays(split, SETS)
-    processor = read_checked_processor(model)
+    processor = load_checked_processor(model)
     trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
     try:
         tokens = TextTokens(processor.tokenizer)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
-from vlmtsc.model.hub import describe, fetch_checkpoint
+from vlmtsc.model.download import fetch_checkpoint
 from vlmtsc.script import run_script
 from vlmtsc.settings import HubSettings
 
-logger = logging.getLogger("vlmtsc.download_model")
-
 
 def download_model(settings: HubSettings, output: Path, log: Path | None = None) -> None:
-    """Download a checkpoint at a pinned revision, unless the machine's cache of the hub has it.
+    """Download a checkpoint at a pinned revision, unless the user's cache of the hub has it.
 
     Parameters
     ----------
@@ -25,7 +22,6 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
         File for messages.
     """
     fetch_checkpoint(settings, output)
-    logger.info("%s: %s", output, describe(settings))
 
 
 if __name__ == "__main__":

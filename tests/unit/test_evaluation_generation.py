@@ -25,7 +25,7 @@ from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.examples import answer_tokens
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.vision_features import load_pixels
+from vlmtsc.model.vision import load_pixels
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import prefill
 

@@ -16,12 +16,13 @@ from tiny_llava import TinyTask, make_task, recipe
 
 from evaluate_controls import evaluate_controls
 from evaluate_model import evaluate_model
-from finetune_model import RunName, finetune_model
+from finetune_model import finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import IMAGE_CONTROLS, NUMBER_CONTROLS
 from vlmtsc.evaluation.predictions import prediction_table, read_predictions, visible
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json, write_json
+from vlmtsc.paths import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         write_json(folder / f"{part}.json", records)
     task.representation.save(folder / "representation.json")
     finetune_model(
-        run=RunName("tiny", "Waves", "pooled", "both", 3),
+        run=Run("tiny", "Waves", "pooled", "both", 3),
         model=checkpoint,
         train=folder / "train.json",
         validation=folder / "validation.json",

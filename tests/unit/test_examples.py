@@ -17,6 +17,7 @@ from vlmtsc.examples import (
     Collator,
     answer_tokens,
     expand_placeholder,
+    image_paths,
     make_examples,
     make_questions,
 )
@@ -178,3 +179,9 @@ def test_the_placeholder_is_repeated_in_place(before: list[int], after: list[int
     expanded = expand_placeholder([*before, 9, *after], 9, image_tokens)
     assert expanded == before + [9] * image_tokens + after
     assert expand_placeholder(before, 9, 0) == before
+
+
+def test_images_without_a_folder_of_plots(task: TinyTask, tokenizer) -> None:
+    examples = make_examples(task.records["train"], task.representation, tokenizer)
+    with pytest.raises(InputError, match=r"case-00000\.png.*no folder of plots was given"):
+        image_paths([examples], None)

@@ -1,4 +1,4 @@
-"""Which parameters train, and that a saved adapter comes back whole or not at all."""
+"""LoRA, DoRA and the projector: which parameters train, and that a saved adapter loads whole or not at all; dropout."""
 
 from __future__ import annotations
 
@@ -12,26 +12,34 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from scipy.stats import binomtest
 from tiny_llava import TinyTask, make_task, recipe
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.examples import make_examples
-from vlmtsc.model.adapter import add_adapter, load_adapter, parameter_groups, save_adapter
-from vlmtsc.model.checkpoint import choose_attention, count_parameters, inner_model, load_checkpoint
-from vlmtsc.model.vision_features import load_pixels
+from vlmtsc.model.adapter import MaskedDropout, add_adapter, load_adapter, parameter_groups, save_adapter
+from vlmtsc.model.checkpoint import count_parameters, inner_model, load_checkpoint
+from vlmtsc.model.vision import load_pixels
 from vlmtsc.representation.tokens import load_processor
+from vlmtsc.training.finetune import finetune
 
 LINEARS = [f"self_attn.{name}_proj" for name in "qkvo"] + [
     f"mlp.{name}_proj" for name in ("gate", "up", "down")
 ]
+
+
 BASE = "base_model.model.model"
+
+
 LORA = {
     f"{BASE}.language_model.layers.{layer}.{linear}.lora_{matrix}.default.weight"
     for layer in range(2)
     for linear in LINEARS
     for matrix in "AB"
 }
+
+
 PROJECTOR = {
     f"{BASE}.multi_modal_projector.modules_to_save.default.linear_{number}.{kind}"
     for number in (1, 2)
@@ -204,52 +212,94 @@ def test_what_is_no_adapter(tiny_checkpoint: Path, tmp_path: Path, saved: tuple[
         load_adapter(load(tiny_checkpoint), saved[1])
 
 
-@pytest.mark.parametrize("change", [rename, remove, add, reshape])
-def test_a_checkpoint_that_does_not_fit_is_refused(tiny_checkpoint: Path, tmp_path: Path, change) -> None:
-    copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
-    state = load_file(copy / "model.safetensors")
-    [name] = [name for name in state if name.endswith("layers.0.mlp.gate_proj.weight")]
-    change(state, name)
-    save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="weights do not fit the model"):
-        load(copy)
+TARGETS = {
+    "all": set(LINEARS),
+    "attention": {name for name in LINEARS if name.startswith("self_attn")},
+    "mlp": {name for name in LINEARS if name.startswith("mlp")},
+    "query_value": {"self_attn.q_proj", "self_attn.v_proj"},
+}
 
 
-def test_a_checkpoint_without_readable_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
-    (copy / "model.safetensors").write_bytes(b"cut")
-    with pytest.raises(InputError, match="copy: not a readable checkpoint"):
-        load(copy)
-    (copy / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"copy: no weights; allowed: model\.safetensors"):
-        load(copy)
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_lora_is_on_the_chosen_layers_alone(tiny_checkpoint: Path, targets: str, precision: str) -> None:
+    model = add_adapter(load(tiny_checkpoint, precision), recipe(lora_targets=targets))
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    expected = {name for name in LORA if any(f".{linear}." in name for linear in TARGETS[targets])}
+    assert trainable == expected | PROJECTOR
+    assert len(expected) == 2 * 2 * len(TARGETS[targets])
 
 
-def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no config\.json; allowed: a checkpoint folder"):
-        load(tmp_path)
+@pytest.mark.parametrize(("use_rslora", "factor"), [(False, 2.0), (True, 4.0)])
+def test_the_scale_of_the_update(tiny_checkpoint: Path, use_rslora: bool, factor: float) -> None:
+    model = add_adapter(load(tiny_checkpoint), recipe(lora_r=4, lora_alpha=8, use_rslora=use_rslora))
+    layer = inner_model(model).model.language_model.layers[0].mlp.up_proj
+    assert layer.scaling == {"default": factor}
 
 
-def test_a_checkpoint_of_another_architecture(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config["text_config"]))
-    with pytest.raises(InputError, match=r"copy/config\.json: model_type 'llama'; allowed: 'llava'"):
-        load(copy)
+def test_dora_trains_a_length_for_each_row(tiny_checkpoint: Path) -> None:
+    model = add_adapter(load(tiny_checkpoint, "bf16"), recipe(use_dora=True, weight_decay=0.1))
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    lengths = trainable.keys() - LORA - PROJECTOR
+    assert len(lengths) == 2 * len(LINEARS)
+    assert all("lora_magnitude_vector" in name and trainable[name].ndim == 1 for name in lengths)
+    assert {parameter.dtype for parameter in trainable.values()} == {torch.float32}
+    undecayed = [
+        id(p) for g in parameter_groups(model, recipe()) for p in g["params"] if not g["weight_decay"]
+    ]
+    assert {id(trainable[name]) for name in lengths} <= set(undecayed)
 
 
-def test_bf16_stores_only_the_language_models_matrices(tiny_checkpoint: Path) -> None:
-    model = load(tiny_checkpoint, "bf16")
-    kept = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
-    assert kept == {
-        "lm_head.weight",
-        *(f"model.language_model.layers.{layer}.{linear}.weight" for layer in range(2) for linear in LINEARS),
-    }
-    assert not any(parameter.requires_grad for parameter in model.parameters())
+@pytest.mark.parametrize(
+    "changes", [{"use_dora": True}, {"use_rslora": True}, {"lora_targets": "query_value"}]
+)
+def test_a_trained_adapter_comes_back_and_merges(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, changes: dict
+) -> None:
+    done = finetune(task.job(tiny_checkpoint, tmp_path, **changes))
+    expected = logits(done.model.eval(), task, tiny_checkpoint)
+    assert not torch.allclose(expected, logits(load(tiny_checkpoint), task, tiny_checkpoint), atol=0.01)
+    save_adapter(done.model, tmp_path / "adapter", "tiny")
+    again = load_adapter(load(tiny_checkpoint), tmp_path / "adapter")
+    assert torch.equal(logits(again, task, tiny_checkpoint), expected)
+    merged = again.merge_and_unload()
+    torch.testing.assert_close(logits(merged, task, tiny_checkpoint), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_attention_is_chosen_by_device_and_length() -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert choose_attention("auto", cpu, 512) == "eager"
-    assert choose_attention("auto", cpu, 513) == choose_attention("auto", gpu, 100) == "sdpa"
-    assert choose_attention("sdpa", cpu, 100) == "sdpa"
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_values_are_dropped_at_the_rate_and_the_rest_is_scaled(dtype: torch.dtype, p: float) -> None:
+    torch.manual_seed(0)
+    values = torch.ones((37, 1001), dtype=dtype)
+    dropped = MaskedDropout(p).train()(values)
+    rate = round(256 * p) / 256
+    zeros = int((dropped == 0).sum())
+    assert binomtest(zeros, values.numel(), rate).pvalue > 1e-4
+    assert dropped.unique().tolist() == [0.0, pytest.approx(1 / (1 - rate), rel=0.01)]
+    # No stripes: each column loses about its share.
+    assert (dropped == 0).float().mean(0).std() < 3 * (rate * (1 - rate) / 37) ** 0.5
+
+
+def test_the_gradient_passes_where_the_value_did() -> None:
+    torch.manual_seed(0)
+    values = torch.randn((5, 7, 3), requires_grad=True)
+    dropped = MaskedDropout(0.3).train()(values)
+    dropped.sum().backward()
+    scale = 256 / (256 - round(256 * 0.3))
+    torch.testing.assert_close(values.grad, (dropped != 0).float() * scale)
+    torch.testing.assert_close(dropped, values * values.grad)
+
+
+def test_one_seed_gives_one_mask_and_the_next_draw_another() -> None:
+    values, dropout = torch.ones(1000), MaskedDropout(0.5).train()
+    torch.manual_seed(3)
+    first, second = dropout(values), dropout(values)
+    torch.manual_seed(3)
+    assert torch.equal(first, dropout(values))
+    assert not torch.equal(first, second)
+
+
+def test_nothing_is_dropped_in_evaluation_or_at_rate_zero() -> None:
+    values = torch.randn(100)
+    assert MaskedDropout(0.5).eval()(values) is values
+    assert MaskedDropout(0.0).train()(values) is values

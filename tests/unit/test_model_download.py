@@ -22,7 +22,7 @@ from model_parts import LANGUAGE_MODEL, VISION_TOWER, WHEEL, make_wheel
 from download_model import download_model
 from download_model_parts import download_model_parts
 from vlmtsc.errors import InputError
-from vlmtsc.model.hub import PATTERNS
+from vlmtsc.model.download import PATTERNS
 from vlmtsc.settings import HubSettings, PartsSettings
 
 SETTINGS = HubSettings(repository="someone/llava", revision="a" * 40)

@@ -10,9 +10,8 @@ from tiny_llava import IMAGE_TOKENS, TinyTask, make_task
 from transformers import AutoModel, LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.projection import project
-from vlmtsc.model.vision_features import VisionFeatures, encode_pixels, load_pixels
+from vlmtsc.model.checkpoint import load_checkpoint, project
+from vlmtsc.model.vision import VisionFeatures, encode_pixels, load_pixels
 from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlmtsc.representation.tokens import load_processor
 
@@ -66,7 +65,7 @@ def test_the_cache_stays_within_its_limit(model, paths, tiny_checkpoint, monkeyp
         encoded.append(len(pixels))
         return encode_pixels(model, pixels)
 
-    monkeypatch.setattr("vlmtsc.model.vision_features.encode_pixels", counted)
+    monkeypatch.setattr("vlmtsc.model.vision.encode_pixels", counted)
     order = [5, 2, 2, 0, 7, 1, 3, 4, 6]
     first = vision(order)
     assert encoded == [3, 3, 2]
@@ -76,9 +75,11 @@ def test_the_cache_stays_within_its_limit(model, paths, tiny_checkpoint, monkeyp
     assert first.shape == (9, IMAGE_TOKENS, 16)
     assert torch.equal(first[1], first[2])
     assert not first.requires_grad
-    assert sum(f.numel() * f.element_size() for f in vision._kept.values()) <= kept * FEATURES + FEATURES // 2
+    assert (
+        sum(f.numel() * f.element_size() for f in vision._cache.values()) <= kept * FEATURES + FEATURES // 2
+    )
     # What is kept is a copy: not a view that holds a whole batch in memory.
-    assert all(f.untyped_storage().nbytes() == FEATURES for f in vision._kept.values())
+    assert all(f.untyped_storage().nbytes() == FEATURES for f in vision._cache.values())
 
 
 def test_features_kept_in_validation_serve_training(model, paths, tiny_checkpoint) -> None:

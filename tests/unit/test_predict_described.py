@@ -13,11 +13,12 @@ from tiny_llava import recipe
 
 from build_conversations import build_conversations
 from describe_series import describe_series
-from finetune_model import RunName, finetune_model
+from finetune_model import finetune_model
 from predict_series import predict_series
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
+from vlmtsc.paths import Run
 from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits, ScenarioSettings
 
 SCENARIO = ScenarioSettings(
@@ -56,7 +57,7 @@ def results(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     run = folder / "runs/tiny/Toy/pooled/described/seed-0"
     finetune_model(
-        RunName("tiny", "Toy", "pooled", "described", 0),
+        Run("tiny", "Toy", "pooled", "described", 0),
         tiny_checkpoint,
         made["train"],
         made["validation"],

@@ -14,7 +14,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.examples import make_questions
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision_features import encode_pixels, load_pixels
+from vlmtsc.model.vision import encode_pixels, load_pixels
 from vlmtsc.paths import plot_file_name
 
 

@@ -18,7 +18,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.examples import image_paths
 from vlmtsc.files import digest_of_files
-from vlmtsc.model.vision_features import load_pixels
+from vlmtsc.model.vision import load_pixels
 from vlmtsc.representation import plots
 from vlmtsc.representation.images import (
     TILE_IMAGES,

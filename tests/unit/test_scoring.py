@@ -19,7 +19,7 @@ from vlmtsc import scoring
 from vlmtsc.examples import answer_tokens, distinguishing_tokens, make_examples
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.vision_features import VisionFeatures, load_pixels
+from vlmtsc.model.vision import VisionFeatures, load_pixels
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import AnswerTree, left_padded, make_trees, score_examples, shared_prefix
 

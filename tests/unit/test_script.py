@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
 from vlmtsc import script
 
@@ -65,3 +68,26 @@ def test_a_log_without_room_is_no_traceback(
     # Another error of logging is told as ever.
     handler.emit(logging.LogRecord("vlmtsc", logging.ERROR, "file", 1, "%d", ("no number",), None))
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "absent"),
+    [
+        ("build_conversations", ["torch", "pandas", "scipy", "sklearn", "matplotlib"]),
+        ("render_plots", ["torch", "transformers", "pandas", "scipy", "sklearn"]),
+        ("preprocess_dataset", ["torch", "transformers", "pandas", "scipy", "sklearn", "matplotlib"]),
+        ("collect_runs", ["torch", "transformers", "scipy", "sklearn", "matplotlib"]),
+        ("write_tables", ["torch", "transformers", "scipy", "sklearn"]),
+    ],
+)
+def test_scripts_import_only_what_they_need(script: str, absent: list[str]) -> None:
+    drawing = "vlmtsc.representation.plots" if script == "render_plots" else "vlmtsc.script"
+    code = f"import sys, {script}, {drawing}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "workflow_scripts",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,28 +1,36 @@
-"""A training in two processes is the training in one: same batches, same losses, same adapter."""
+"""A training in two processes is the same as in one; and how its processes start and end."""
 
 from __future__ import annotations
 
-import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
 from test_model_adapter import PROJECTOR
-from tiny_llava import TinyTask, make_task, recipe
+from tiny_llava import TinyTask, make_task
 from torch.utils.data import SequentialSampler
 from two_processes import Training, run_together
 
-from finetune_model import RunName, finetune_model
+from vlmtsc.configuration import load_configuration_files, load_yaml
 from vlmtsc.errors import InputError
 from vlmtsc.examples import PADDING
 from vlmtsc.files import read_json
-from vlmtsc.settings import LaunchSettings, MemorySettings
-from vlmtsc.training.processes import PaddedSampler, Processes, divide_work
+from vlmtsc.settings import LaunchSettings, MemorySettings, ModelSettings
+from vlmtsc.training.processes import PaddedSampler, divide_work, launch_command, run_command
+from vlmtsc.training.sharing import train_or_reuse
 
 ROOT = Path(__file__).parents[2]
 #: 13 cases in batches of 4, as 2 x 2 x 1: the last batch of an epoch has one case, and one process has none of it.
@@ -59,7 +67,7 @@ def alone(
 ) -> Callable[[str], Any]:
     """Give what one process finds."""
     found = {
-        name: Training(tiny_checkpoint, task, RECIPE, tmp_path_factory.mktemp("states")).run()
+        name: Training(tiny_checkpoint, task, RECIPE, tmp_path_factory.mktemp("run")).run()
         for name, task in tasks.items()
     }
     return lambda name: found[name]
@@ -79,13 +87,13 @@ def together(
         for name, task in tasks.items()
     }
     dropped = replace(
-        trainings["numbers"], changes={**RECIPE, "lora_dropout": 0.1}, states=folder / "dropped"
+        trainings["numbers"], changes={**RECIPE, "lora_dropout": 0.1}, folder=folder / "dropped"
     )
     trainings["dropped"] = dropped
-    trainings["interrupted"] = replace(dropped, states=folder / "interrupted", interrupted_at=6)
+    trainings["interrupted"] = replace(dropped, folder=folder / "interrupted", interrupted_at=6)
     trainings["resumed"] = replace(trainings["interrupted"], interrupted_at=None)
     trainings["bf16"] = replace(
-        trainings["both"], changes={**RECIPE, "precision": "bf16"}, states=folder / "bf16"
+        trainings["both"], changes={**RECIPE, "precision": "bf16"}, folder=folder / "bf16"
     )
     return dict(zip(trainings, run_together(request.param, list(trainings.values()), folder), strict=True))
 
@@ -143,27 +151,16 @@ def test_two_processes_compute_in_bfloat16(together: dict[str, Any], alone: Call
 
 def run(
     folder: Path, checkpoint: Path, task: TinyTask, launch: LaunchSettings | None, **changes: Any
-) -> None:
-    """Run the workflow's step."""
-    folder.mkdir()
-    for part in ("train", "validation"):
-        (folder / f"{part}.json").write_text(json.dumps(task.records[part]))
-    task.representation.save(folder / "representation.json")
-    finetune_model(
-        run=RunName("tiny", "Waves", "pooled", "both", 0),
-        model=checkpoint,
-        train=folder / "train.json",
-        validation=folder / "validation.json",
-        representation=folder / "representation.json",
-        settings=recipe(**RECIPE | changes),
-        checkpoints=folder / "states",
-        adapter=folder / "adapter",
-        parameters=folder / "parameters.json",
-        training_log=folder / "training_log.csv",
-        run_record=folder / "run_record.json",
-        plots=task.plots,
+) -> dict[str, Any]:
+    """Run the workflow's step in a folder, and return the record."""
+    memory = MemorySettings(evaluation_batch_size=2)
+    return train_or_reuse(
+        task.job(checkpoint, folder, memory=memory, **RECIPE | changes),
+        folder / "parameters.json",
+        folder / "run_record.json",
+        code="0",
+        worker=ROOT / "workflow_scripts/train_adapter.py",
         launch=launch,
-        memory=MemorySettings(evaluation_batch_size=2),
     )
 
 
@@ -172,19 +169,19 @@ def test_the_step_launches_processes(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     launch = LaunchSettings(strategy="ddp", processes=2, configurations=str(ROOT / "config/accelerate"))
-    run(tmp_path / "two", tiny_checkpoint, tasks["both"], launch)
-    run(tmp_path / "one", tiny_checkpoint, tasks["both"], None)
+    records = [run(tmp_path / "two", tiny_checkpoint, tasks["both"], launch)]
+    records += [run(tmp_path / "one", tiny_checkpoint, tasks["both"], None)]
     two, one = (load_file(tmp_path / name / "adapter/adapter_model.safetensors") for name in ("two", "one"))
     torch.testing.assert_close(two, one, atol=1e-5, rtol=1e-4)
     files = [{path.name for path in (tmp_path / name / "adapter").iterdir()} for name in ("two", "one")]
     assert files[0] == files[1]
     logs = [pd.read_csv(tmp_path / name / "training_log.csv") for name in ("two", "one")]
     assert_same_logs(*logs)
-    records = [read_json(tmp_path / name / "run_record.json") for name in ("two", "one")]
+    assert records[0] == read_json(tmp_path / "two/run_record.json")
     assert {key for key in records[1] if records[0][key] != records[1][key]} <= {*OWN, "training_digest"}
     assert records[0]["training_digest"] != records[1]["training_digest"]
     assert [record["processes"] for record in records] == [2, 1]
-    assert not (tmp_path / "two/states").exists()
+    assert not (tmp_path / "two/checkpoints").exists()
 
 
 def test_what_a_process_finds_wrong_is_the_step_s_message(
@@ -206,7 +203,7 @@ def test_an_epoch_is_filled_up(cases: int, filled: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_work_is_divided_evenly(cases: int, count: int) -> None:
     sizes = [(case * 7) % 5 for case in range(cases)]
-    shares = divide_work(sizes, Processes(count))
+    shares = divide_work(sizes, count)
     assert len(shares) == count
     assert len({len(share) for share in shares}) == 1
     assert {case for share in shares for case in share} == set(range(cases))
@@ -215,3 +212,118 @@ def test_work_is_divided_evenly(cases: int, count: int) -> None:
         assert max(turn) < cases
     if count == 1:
         assert sorted(shares[0]) == list(range(cases))
+
+
+WORKER = ["train_adapter.py", "--job", "it's a $(job)"]
+MODEL = load_configuration_files([], ROOT).model_table["embedded"]
+
+
+def row(gpu: int, launch: dict[str, Any] | None = None) -> ModelSettings:
+    """Return a row of the table of models."""
+    resources = {"threads": 16, "mem_mb": 64000, "runtime": 60, "gpu": gpu}
+    return MODEL.changed(resources=resources, launch=launch)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "strategy", "configuration", "processes"),
+    [
+        (1, "ddp", "single_gpu", ("1", "--num_machines", "1", "--num_cpu_threads_per_process", "16")),
+        (4, "ddp", "ddp", ("4", "--num_machines", "1", "--num_cpu_threads_per_process", "4")),
+        (4, "fsdp", "fsdp", ("4", "--num_machines", "1", "--num_cpu_threads_per_process", "4")),
+    ],
+)
+def test_the_command_of_a_launch(
+    gpu: int, strategy: str, configuration: str, processes: tuple[str, ...]
+) -> None:
+    settings = row(gpu, {"strategy": strategy}).launched()
+    assert settings is not None
+    assert launch_command(settings, WORKER, threads=16) == [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", f"config/accelerate/{configuration}.yaml", "--num_processes", *processes),
+        *(("--main_process_port", "0") if gpu > 1 else ()),
+        *WORKER,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "launch", "expected"),
+    [
+        (1, None, "--mem 64000 --ntasks-per-gpu=1 --cpus-per-task=16 --gpus=1"),
+        (4, {"strategy": "ddp"}, "--mem 64000 --nodes=1 --cpus-per-task=16 --gpus=4"),
+        (0, {"strategy": "ddp", "processes": 2}, "--mem 64000 --nodes=1 --ntasks=1 --cpus-per-task=16"),
+    ],
+)
+def test_what_sbatch_is_asked_for(gpu: int, launch: dict[str, Any] | None, expected: str) -> None:
+    """By the plugin, from the rule's resources; Snakemake leaves out those that are None."""
+    asked = row(gpu, launch).job_resources()
+    needs = {k: v for k, v in asked.items() if v is not None and k not in MemorySettings.model_fields}
+    job = SimpleNamespace(threads=needs.pop("threads"), resources=Resources(needs))
+    texts = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    call = get_submit_command(job, dict.fromkeys(texts, "")) + set_gres_string(job)
+    assert " ".join(call.partition("-t 60 ")[2].split()) == expected
+
+
+class Resources(dict[str, Any]):
+    """As the plugin reads them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "launch", "recipe", "message"),
+    [
+        (2, None, (8, 4), r"resources\.gpu=2 without launch; allowed: 1, or a launch"),
+        (2, {"strategy": "ddp", "processes": 4}, (8, 1), r"launch\.processes=4 for 2 GPUs; allowed: up to 2"),
+        (
+            4,
+            {"strategy": "ddp"},
+            (8, 4),
+            "micro_batch_size=4 in 4 processes; allowed: a divisor of batch_size=8",
+        ),
+    ],
+)
+def test_a_launch_that_does_not_fit(
+    gpu: int, launch: dict[str, Any] | None, recipe: tuple[int, int], message: str
+) -> None:
+    batch, micro = recipe
+    with pytest.raises(InputError, match=message):
+        row(gpu, launch).check_launch(MODEL.recipe.changed(batch_size=batch, micro_batch_size=micro))
+
+
+def test_shipped_configurations_leave_precision_to_the_recipe() -> None:
+    found = {path.stem: load_yaml(path) for path in (ROOT / "config/accelerate").glob("*.yaml")}
+    kinds = {name: content["distributed_type"] for name, content in found.items()}
+    assert kinds == {"single_gpu": "NO", "ddp": "MULTI_GPU", "fsdp": "FSDP"}
+    assert {content["mixed_precision"] for content in found.values()} == {"no"}
+    # transformers knows the layer's class by this name.
+    assert found["fsdp"]["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"] == "LlamaDecoderLayer"
+
+
+def test_output_and_status_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    status = run_command([sys.executable, "-c", "print('a line'); raise SystemExit(3)"])
+    assert status == 3
+    assert capfd.readouterr().err == "a line\n"
+
+
+def test_processes_end_with_the_one_that_waits_for_them(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    child = f"import os, time; open({str(marker)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    text = f"""\
+        import sys
+        sys.path.insert(0, {str(ROOT / "workflow_scripts")!r})
+        from vlmtsc.training.processes import run_command
+        run_command([sys.executable, "-c", {child!r}])
+    """
+    waiting = subprocess.Popen([sys.executable, "-c", textwrap.dedent(text)])
+    while not (marker.exists() and marker.read_text()):
+        time.sleep(0.05)
+        assert waiting.poll() is None
+    process = Path("/proc") / marker.read_text()
+    waiting.send_signal(signal.SIGKILL)
+    waiting.wait()
+    for _ in range(600):
+        if not process.exists() or " Z " in (process / "stat").read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("still running")

@@ -1,4 +1,4 @@
-"""Runs with the same inputs and settings train once."""
+"""Runs with the same inputs, settings and code train once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import torch
 from safetensors.torch import save_file
 from tiny_llava import TinyTask, make_task, recipe
 
-from finetune_model import RunName, finetune_model
 from vlmtsc.files import read_json, write_json
+from vlmtsc.paths import Run
 from vlmtsc.training import finetune as module
 from vlmtsc.training import sharing
-from vlmtsc.training.sharing import SharedRuns, training_digest
-
-RECIPE = recipe(epochs=1, token_budget=500)
+from vlmtsc.training.finetune import TrainingJob
+from vlmtsc.training.sharing import SharedRuns, train_or_reuse, training_digest
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +30,18 @@ def task(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Tin
 def trained(
     tiny_checkpoint: Path, task: TinyTask, tmp_path_factory: pytest.TempPathFactory
 ) -> module.Finetuned:
-    """Give a training's result: one stands for all, since what is tested is who trains."""
-    return module.finetune(
-        tiny_checkpoint,
-        task.records["train"],
-        task.records["validation"],
-        task.representation,
-        RECIPE,
-        plots=task.plots,
-        checkpoints=tmp_path_factory.mktemp("states"),
-        name="tiny",
-    )
+    """Return the result of a training: one stands for all, since the tests are about who trains."""
+    job = task.job(tiny_checkpoint, tmp_path_factory.mktemp("run"), epochs=1, token_budget=500)
+    return module.finetune(job)
 
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch, trained: module.Finetuned) -> list[str]:
-    """Give the names of the runs that train."""
+    """Return the names of the runs that train."""
     names: list[str] = []
 
-    def counted(*arguments: Any, **keywords: Any) -> module.Finetuned:
-        names.append(keywords["name"])
+    def counted(job: TrainingJob) -> module.Finetuned:
+        names.append(str(job.run))
         return trained
 
     monkeypatch.setattr(module, "finetune", counted)
@@ -60,37 +51,32 @@ def trainings(monkeypatch: pytest.MonkeyPatch, trained: module.Finetuned) -> lis
 def run(
     folder: Path, checkpoint: Path, task: TinyTask, scenario: str, changes: dict[str, Any] | None = None
 ) -> Path:
-    """Fine-tune as the rule does, the scenario renamed and given other settings that no prompt shows."""
+    """Fine-tune as the rule does, with the scenario renamed and with other settings that no prompt shows."""
     place = folder / scenario
     renamed = task.representation.scenario.changed(name=scenario, **changes or {})
-    for part in ("train", "validation"):
-        write_json(place / f"{part}.json", task.records[part])
-    dataclasses.replace(task.representation, scenario=renamed).save(place / "representation.json")
-    finetune_model(
-        RunName("tiny", "Waves", "pooled", scenario, 0),
-        checkpoint,
-        place / "train.json",
-        place / "validation.json",
-        place / "representation.json",
-        RECIPE,
-        place / "states",
-        place / "run/adapter",
+    task = dataclasses.replace(
+        task, representation=dataclasses.replace(task.representation, scenario=renamed)
+    )
+    job = task.job(checkpoint, place, Run("tiny", "Waves", "pooled", scenario, 0), epochs=1, token_budget=500)
+    outputs = {"adapter": place / "run/adapter", "training_log": place / "run/training_log.csv"}
+    train_or_reuse(
+        job.changed(**outputs),
         place / "run/parameters.json",
-        place / "run/training_log.csv",
         place / "run/run_record.json",
-        plots=task.plots,
+        code="0",
+        worker=Path("train_adapter.py"),
         shared=folder / "shared",
     )
     return place / "run"
 
 
-def test_the_second_run_takes_the_outputs_of_the_first(
+def test_the_second_run_reuses_the_outputs_of_the_first(
     tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, trainings: list[str]
 ) -> None:
     first = run(tmp_path, tiny_checkpoint, task, "first")
     second = run(tmp_path, tiny_checkpoint, task, "second", {"context_length": 2048, "downsampling": "lttb"})
     third = run(tmp_path, tiny_checkpoint, task, "third")
-    assert trainings == ["tiny/Waves/first/seed-0"]
+    assert trainings == ["tiny/Waves/pooled/first/seed-0"]
     records = [read_json(folder / "run_record.json") for folder in (first, second, third)]
     assert [record["scenario"] for record in records] == ["first", "second", "third"]
     name = "tiny/Waves/pooled/first/seed-0"
@@ -101,19 +87,19 @@ def test_the_second_run_takes_the_outputs_of_the_first(
     weights = [folder / "adapter/adapter_model.safetensors" for folder in (first, second)]
     assert weights[0].samefile(weights[1])
     assert (first / "training_log.csv").read_text() == (second / "training_log.csv").read_text()
-    assert not (tmp_path / "second/states").exists()
+    assert not (tmp_path / "second/checkpoints").exists()
 
 
-def test_only_a_complete_run_is_taken(
+def test_only_a_complete_run_is_reused(
     tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, trainings: list[str]
 ) -> None:
     first = run(tmp_path, tiny_checkpoint, task, "first")
-    (first / "training_log.csv").unlink()  # as Snakemake does before the run is made again
+    (first / "training_log.csv").unlink()  # as Snakemake does before it reruns the job
     run(tmp_path, tiny_checkpoint, task, "second")
     run(tmp_path, tiny_checkpoint, task, "first")
-    assert trainings == ["tiny/Waves/first/seed-0", "tiny/Waves/second/seed-0"]
+    assert trainings == ["tiny/Waves/pooled/first/seed-0", "tiny/Waves/pooled/second/seed-0"]
     assert read_json(first / "run_record.json")["shared_with"] == "tiny/Waves/pooled/second/seed-0"
-    # A run never takes what it has itself: whoever runs its command again wants it trained.
+    # A run never reuses its own outputs: whoever reruns its command wants it trained.
     for path in (tmp_path / "second/run").glob("*.json"):
         path.unlink()
     run(tmp_path / "alone", tiny_checkpoint, task, "first")
@@ -130,8 +116,8 @@ def test_two_at_once_train_once(
 ) -> None:
     waits, trainings = threading.Event(), []
 
-    def slow(*arguments: Any, **keywords: Any) -> module.Finetuned:
-        trainings.append(keywords["name"])
+    def slow(job: TrainingJob) -> module.Finetuned:
+        trainings.append(str(job.run))
         assert waits.wait(timeout=60)  # until the other one has come, and has to wait
         return trained
 

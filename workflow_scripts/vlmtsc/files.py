@@ -151,6 +151,15 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where the file system has no such links."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        logger.info("%s: copied, since it cannot be linked (%s)", Path(target).name, error.strerror)
+        shutil.copyfile(source, target)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically, refusing NaN and infinity."""
     with atomic_path(path) as temporary:

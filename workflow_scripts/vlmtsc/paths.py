@@ -111,6 +111,16 @@ class Paths:
         """Folder of a run's checkpoints: outside the outputs, which Snakemake removes when a job fails."""
         return self.run(key).replace(f"{self.results}/", f"{self.results}/checkpoints/", 1)
 
+    @property
+    def shared_runs(self) -> str:
+        """Folder of the index of trainings that runs share."""
+        return f"{self.results}/shared_runs"
+
+    @property
+    def tracking(self) -> str:
+        """Folder of the files of TensorBoard and Weights & Biases."""
+        return f"{self.results}/tracking"
+
     def baseline(self, key: Any) -> str:
         """Folder of a baseline's or, if the key names a model, of a probe's results."""
         place = f"probes/{key.model}" if getattr(key, "model", "") else "baselines"

@@ -22,9 +22,8 @@ from torch.nn.functional import log_softmax
 from transformers import Cache
 
 from vlmtsc.examples import Example
-from vlmtsc.model.answer_rows import last_positions, only_rows
-from vlmtsc.model.checkpoint import autocast, inner_model
-from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.model.checkpoint import autocast, inner_model, last_positions, only_rows
+from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.progress import Progress
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.examples import make_questions
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation

@@ -16,7 +16,7 @@ from vlmtsc.examples import Example, image_paths, index_images, make_questions, 
 from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.representation.plot_files import PlotPath
 from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled, score_examples

@@ -1,8 +1,7 @@
-"""Building an ordinary LLaVA checkpoint out of a language model and a vision tower.
+"""Assembling a LLaVA checkpoint from a language model and a vision tower.
 
-Each part is pretrained by itself; only the two-layer projector between them is new, as before the first training
-stage of LLaVA [1]_. The result is saved in the standard layout, so that every later step loads it exactly as it
-loads a published checkpoint.
+Both are pretrained; only the two-layer projector between them is new, as before LLaVA's first training stage [1]_. The
+result is an ordinary LLaVA checkpoint.
 
 References
 ----------
@@ -41,7 +40,7 @@ from vlmtsc.representation.plots import LinePlotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.settings import AssemblySettings, PlotSettings
 
-#: LLaVA v1's conversation, as Jinja; `vlmtsc.representation.prompts.chat_text` writes the same text.
+#: LLaVA v1's conversation as a Jinja template; `vlmtsc.representation.prompts.chat_text` writes the same text.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ message['content'] }} {% endif %}"
@@ -54,7 +53,7 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
 )
 
-#: Plain text of the domain, for the output's scale alone.
+#: Text of the domain, used only to calibrate the output's scale.
 CALIBRATION_TEXT = (
     "The power demand of a household follows the hours of the day: it rises in the morning, falls after noon, "
     "and rises again in the evening. USER: Which class is the following signal from? 3 5 7 9 11 13 15 17 19 "
@@ -65,14 +64,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    """Load a language model from a GGUF file and keep its first layers.
-
-    Parameters
-    ----------
-    gguf : Path
-        File in GGUF format; its quantised weights become float32.
-    layers : int
-        Layers to keep.
+    """Load a language model from a GGUF file, dequantised to float32, and keep its first layers.
 
     Raises
     ------
@@ -88,31 +80,17 @@ def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreT
     model.model.layers = model.model.layers[:layers]
     model.config.num_hidden_layers = layers
     del model.config.quantization_config
-    factor = calibrate_output(model, tokenizer, whole=layers == total)
+    factor = calibrate_output(model, tokenizer) if layers < total else 1.0
     logger.info("%s: %d of %d layers, output scaled by %.2f", gguf.name, layers, total, factor)
     return model, tokenizer
 
 
-def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, whole: bool) -> float:
-    """Scale the last norm of a shortened model so that its predictions are as likely as they can be.
+def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> float:
+    """Scale the last norm of a shortened model to maximise the likelihood of `CALIBRATION_TEXT`; return the factor.
 
-    The first layers' hidden states were never meant for the output layer: its logits are large and wrong, and
-    fine-tuning would begin with a loss of 18 on the mere form of an answer. One factor halves that.
-
-    Parameters
-    ----------
-    model : LlamaForCausalLM
-    tokenizer : PreTrainedTokenizerBase
-    whole : bool
-        Whether the model has all its layers, and nothing is to be done.
-
-    Returns
-    -------
-    float
-        The factor.
+    The output layer was not trained on these layers' hidden states, so its logits are large and wrong: fine-tuning
+    would begin with a loss of 18, which one factor halves.
     """
-    if whole:
-        return 1.0
     tokens = tokenizer(CALIBRATION_TEXT, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[0, :-1]
@@ -131,7 +109,7 @@ def load_vision_tower(weights: Path, strides: Sequence[int] = (32,)) -> Efficien
     Raises
     ------
     InputError
-        If anything but the classifier is missing or left over.
+        If anything but the classifier is missing or unexpected.
     """
     config = EfficientNetLiteConfig(strides=list(strides), hidden_size=token_width(strides))
     tower = EfficientNetLiteModel(config)
@@ -166,12 +144,7 @@ def make_processor(tokenizer: PreTrainedTokenizerBase, tower: EfficientNetLiteCo
 
 
 def random_plots(count: int, seed: int) -> list[np.ndarray]:
-    """Draw line plots of random walks, the typical image that the tower will see.
-
-    Returns
-    -------
-    list of ndarray of uint8, shape (height, width, 3)
-    """
+    """Draw line plots of random walks, as typical images: uint8, shape (height, width, 3)."""
     generator = np.random.default_rng(seed)
     plotter = LinePlotter(PlotSettings(), n_channels=1)
     return [plotter.render(generator.standard_normal((1, 100)).cumsum(axis=1)) for _ in range(count)]
@@ -180,11 +153,11 @@ def random_plots(count: int, seed: int) -> list[np.ndarray]:
 def initialise_projector(
     projector: nn.Module, features: torch.Tensor, embedding_scale: float, seed: int
 ) -> None:
-    """Set the projector's weights so that its outputs look like token embeddings from the first step.
+    """Initialise the projector so that its outputs have the scale of token embeddings from the first step.
 
-    The tower's features are sparse and far from zero mean, and the language model's embeddings are small. A
-    projector with the usual initialisation spends its first hundred steps on scale alone. Here the first
-    layer standardises each feature [2]_, and the second gives outputs the embeddings' root mean square.
+    The tower's features are sparse and far from zero mean, and the language model's embeddings are small: with the
+    usual initialisation, a projector needs its first hundred steps for scale alone. Here the first layer standardises
+    each feature [2]_, and the second gives outputs the embeddings' root mean square.
 
     Parameters
     ----------
@@ -197,7 +170,7 @@ def initialise_projector(
     """
     generator = torch.Generator().manual_seed(seed)
     mean, deviation = features.mean(0), features.std(0)
-    spread = deviation + 0.05 * deviation.max()  # features that hardly vary must not be blown up
+    spread = deviation + 0.05 * deviation.max()  # does not amplify features of little variance
     first, second = projector.linear_1, projector.linear_2
     with torch.no_grad():
         first.weight.normal_(0, 1 / math.sqrt(first.in_features), generator=generator).div_(spread)
@@ -210,7 +183,7 @@ def initialise_projector(
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Compute with one thread: sums over several are rounded otherwise, and two machines would get different models."""
+    """Compute with one thread: the order of sums, and with it their rounding, depends on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -223,7 +196,7 @@ def single_thread() -> Iterator[None]:
 def assemble_checkpoint(
     gguf: Path, tower_weights: Path, settings: AssemblySettings, output: Path
 ) -> LlavaForConditionalGeneration:
-    """Build a LLaVA checkpoint folder from its parts, the same whatever number of processors there is.
+    """Write a LLaVA checkpoint, independent of the number of CPUs, and return its float32 model.
 
     Parameters
     ----------
@@ -234,19 +207,14 @@ def assemble_checkpoint(
     settings : AssemblySettings
     output : Path
         Folder to write: model (safetensors), tokenizer, processor and chat template.
-
-    Returns
-    -------
-    LlavaForConditionalGeneration
-        The model that was saved, in float32.
     """
     language_model, tokenizer = load_language_model(gguf, settings.layers)
     tower = load_vision_tower(tower_weights, settings.vision_strides)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
-    tokenizer.pad_token = tokenizer.unk_token  # not the end token, which training has to see
+    tokenizer.pad_token = tokenizer.unk_token  # not the end token, which has to be trained
     known = min(language_model.config.vocab_size, len(tokenizer) - 1)
     language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    # The row of <image> is never read, and those of other tokens that loading the tokenizer may add were never trained.
+    # Rows of <image>, which is never looked up, and of other new tokens, which were never trained.
     with torch.no_grad():
         embeddings = language_model.get_input_embeddings().weight
         embeddings[known:] = embeddings[:known].mean(0)
@@ -272,7 +240,7 @@ def assemble_checkpoint(
     initialise_projector(
         model.model.multi_modal_projector, features.flatten(0, 1).clone(), scale, settings.seed
     )
-    # A shared folder's path means nothing on another machine.
+    # A path would be wrong on other machines.
     model.config.text_config._name_or_path = ""
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id

@@ -1,4 +1,4 @@
-"""Which GPUs a job may use: its own, and no other job's."""
+"""Exclusive GPUs for concurrent jobs on one machine."""
 
 from __future__ import annotations
 
@@ -23,40 +23,39 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def list_gpus() -> list[str]:
-    """Name the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` does; empty without a driver."""
+    """List the GPUs visible to this process, named as in ``CUDA_VISIBLE_DEVICES``; empty without a driver."""
     if VISIBLE in os.environ:
         return [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
-    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return []
-    return found.stdout.split()
+    return _query("--query-gpu=uuid").split()
 
 
 def name_gpu() -> str:
-    """Return the product name of the first GPU that this process may use.
+    """Return the product name of the first visible GPU, without initialising CUDA (see `claim_gpus`)."""
+    return _query("--query-gpu=name", f"--id={list_gpus()[0]}").strip() or "GPU"
 
-    The driver's tool is asked and not PyTorch, which would take hold of a GPU: `claim_gpus` comes later.
-    """
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={list_gpus()[0]}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "GPU"
+
+def _query(*options: str) -> str:
+    """Return the answer of the driver's tool; empty if it fails or is missing."""
+    command = ["nvidia-smi", options[0], "--format=csv,noheader", *options[1:]]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return ""
 
 
 @contextmanager
 def claim_gpus(count: int, locks: Path | None = None) -> Iterator[None]:
-    """Take free GPUs of this machine, and hide all others from this process and its children.
+    """Reserve free GPUs of this machine, and hide all others from this process and its children.
 
-    Has to come before CUDA is first used. Nothing is done for no GPU; under SLURM, which has chosen already; and
-    on a machine without any, where the job runs on the processor.
+    Has to precede the first use of CUDA. Does nothing if `count` is 0; under SLURM, which has allocated GPUs already;
+    and on a machine without GPUs, where the job runs on the CPU.
 
     Parameters
     ----------
     count : int
-        GPUs to take. Waits until so many are free.
+        GPUs to reserve. Waits until so many are free.
     locks : Path, optional
-        Folder of lock files; by default one for each user in the machine's own folder of temporary files.
+        Folder of lock files; by default one for each user in the machine's own temporary folder.
 
     Raises
     ------
@@ -68,14 +67,14 @@ def claim_gpus(count: int, locks: Path | None = None) -> Iterator[None]:
         return
     gpus = list_gpus()
     if not gpus:
-        logger.warning("gpu=%d was asked for and no GPU is here: running on the processor", count)
+        logger.warning("gpu=%d requested, but this machine has no GPU: running on the CPU", count)
         yield
         return
     if len(gpus) < count:
         raise InputError(f"gpu={count}; allowed on this machine: up to {len(gpus)} ({', '.join(gpus)})")
     folder = locks or Path(tempfile.gettempdir()) / f"vlmtsc-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _hold(gpus, count, folder) as mine:
+    with _lock(gpus, count, folder) as mine:
         before = os.environ.get(VISIBLE)
         os.environ[VISIBLE] = ",".join(mine)
         logger.info("uses GPU %s of %d", ", ".join(mine), len(gpus))
@@ -89,15 +88,15 @@ def claim_gpus(count: int, locks: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _hold(gpus: list[str], count: int, folder: Path) -> Iterator[list[str]]:
-    """Lock `count` of the GPUs, all or none at a time, so that two jobs never wait for each other's."""
+def _lock(gpus: list[str], count: int, folder: Path) -> Iterator[list[str]]:
+    """Lock `count` of the GPUs, all at once or none, so that two jobs cannot deadlock."""
     waiting = False
     while True:
         with ExitStack() as held:
             mine = []
             for gpu in gpus:
                 with contextlib.suppress(Timeout):
-                    # The kernel lets go of it when the process ends, whatever ended it.
+                    # The kernel releases it when the process ends, however it ends.
                     held.enter_context(FileLock(folder / f"{gpu}.lock", timeout=0))
                     mine.append(gpu)
                 if len(mine) == count:

@@ -1,4 +1,4 @@
-"""What a LLaVA checkpoint folder has to hold, checked before anything is loaded from it."""
+"""Checks of a LLaVA checkpoint folder, before anything expensive."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
-from vlmtsc.model.stored_processor import read_stored_config, read_stored_processor
 
-#: Tokens that a tower puts before its patches. Towers that are not listed are not checked for it.
+#: Class tokens that a vision tower puts before its patches; other towers are not checked.
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
 
 
@@ -19,12 +18,12 @@ def check_files(folder: Path) -> None:
     Raises
     ------
     InputError
-        If the model is of another kind, or a file is missing; with what to do about it.
+        If the model is of another kind or a file is missing.
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a LLaVA model")
     kind = read_json(folder / "config.json").get("model_type")
-    if kind != "llava":  # transformers would build LLaVA's default of 7 billion parameters
+    if kind != "llava":  # transformers would build a default LLaVA of 7 billion parameters
         raise InputError(f"{folder}/config.json: model_type {kind!r}; allowed: 'llava'")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -45,17 +44,17 @@ def check_files(folder: Path) -> None:
 
 
 def check_processor_files(folder: Path) -> None:
-    """Check that a checkpoint folder holds its processor, tokenizer included.
+    """Check that a checkpoint folder has its processor and tokenizer.
 
     Raises
     ------
     InputError
-        If it does not, with what to do about it.
+        If a file is missing.
     """
     if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         raise InputError(
             f"{folder}: no processor_config.json and no preprocessor_config.json; allowed: a checkpoint with its "
-            "processor, as the repositories llava-hf/* hold it (LLaVA's own repositories have none)"
+            "processor, as in the repositories llava-hf/* (LLaVA's own repositories have none)"
         )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         raise InputError(
@@ -64,57 +63,48 @@ def check_processor_files(folder: Path) -> None:
 
 
 def check_processor(folder: Path, processor: Any, config: Any) -> None:
-    """Check that a processor prepares what its model takes.
+    """Check that a processor matches its model.
 
-    A mismatch would end in a crash in the first step at best, and in a shifted image at worst. On which side a
-    tokenizer pads does not matter: batches are padded here, and positions are counted from each text's start.
+    A mismatch would crash the first step at best, and shift the image at worst. The tokenizer's padding side does not
+    matter: batches are padded by this project's own code.
 
     Parameters
     ----------
     folder : Path
         The checkpoint folder, for messages.
-    processor : LlavaProcessor or StoredProcessor
-    config : LlavaConfig or SimpleNamespace
-        The model's configuration.
+    processor : LlavaProcessor
+    config : LlavaConfig
 
     Raises
     ------
     InputError
-        With the setting, and what the processor and the model each say.
+        With each setting that differs, in the processor and in the model.
     """
     vision, text = config.vision_config, config.text_config
     images = processor.image_processor
     size = images.crop_size if images.do_center_crop else images.size
-    # Some checkpoints name it in one of the two configurations only.
-    padding = next(
-        (c.pad_token_id for c in (config, text) if getattr(c, "pad_token_id", None) is not None), None
-    )
-    pairs = [
-        ("patch_size", processor.patch_size, vision.patch_size),
-        (
-            "vision_feature_select_strategy",
+    pairs = {
+        "patch_size": (processor.patch_size, vision.patch_size),
+        "vision_feature_select_strategy": (
             processor.vision_feature_select_strategy,
             config.vision_feature_select_strategy,
         ),
-        ("image height", getattr(size, "height", None), vision.image_size),
-        ("image width", getattr(size, "width", None), vision.image_size),
-        ("index of the image token", processor.image_token_id, config.image_token_id),
-    ]
+        "image height": (getattr(size, "height", None), vision.image_size),
+        "image width": (getattr(size, "width", None), vision.image_size),
+        "index of the image token": (processor.image_token_id, config.image_token_id),
+    }
     if vision.model_type in CLASS_TOKENS:
-        pairs.append(
-            (
-                "num_additional_image_tokens",
-                processor.num_additional_image_tokens,
-                CLASS_TOKENS[vision.model_type],
-            )
-        )
-    if padding is not None:
-        pairs.append(("pad_token_id", processor.tokenizer.pad_token_id, padding))
+        expected = CLASS_TOKENS[vision.model_type]
+        pairs["num_additional_image_tokens"] = (processor.num_additional_image_tokens, expected)
+    # Some checkpoints have it in one of the two configurations only.
+    padding = [c.pad_token_id for c in (config, text) if getattr(c, "pad_token_id", None) is not None]
+    if padding:
+        pairs["pad_token_id"] = (processor.tokenizer.pad_token_id, padding[0])
     elif processor.tokenizer.pad_token_id is None:
         raise InputError(f"{folder}: a tokenizer without a padding token; allowed: one that has it")
     wrong = [
         f"{name} is {found} in the processor and {expected} in the model"
-        for name, found, expected in pairs
+        for name, (found, expected) in pairs.items()
         if found != expected
     ]
     if len(processor.tokenizer) > text.vocab_size:
@@ -126,17 +116,17 @@ def check_processor(folder: Path, processor: Any, config: Any) -> None:
 
 
 def load_checked_processor(folder: Path) -> Any:
-    """Load a checkpoint's processor, and check that it fits its model.
+    """Load a checkpoint's processor and check that it matches the model.
 
     Raises
     ------
     InputError
         See `check_processor_files` and `check_processor`.
     """
-    # Here, since PyTorch comes with them.
+    # Imported here because they import PyTorch.
     from transformers import LlavaConfig
 
-    import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded default's tower
+    import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded model's tower
     from vlmtsc.representation.tokens import load_processor
 
     check_processor_files(folder)
@@ -145,20 +135,4 @@ def load_checked_processor(folder: Path) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: its processor or tokenizer cannot be read ({error})") from error
     check_processor(folder, processor, LlavaConfig.from_pretrained(folder, local_files_only=True))
-    return processor
-
-
-def read_checked_processor(folder: Path) -> Any:
-    """Return what conversations need of a checkpoint's processor, checked: without PyTorch where possible.
-
-    Raises
-    ------
-    InputError
-        As `load_checked_processor`.
-    """
-    check_processor_files(folder)
-    processor, config = read_stored_processor(folder), read_stored_config(folder)
-    if processor is None or config is None:
-        return load_checked_processor(folder)
-    check_processor(folder, processor, config)
     return processor

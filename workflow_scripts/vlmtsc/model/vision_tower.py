@@ -1,7 +1,4 @@
-"""EfficientNet-Lite as a vision tower that `transformers` can build, save and load.
-
-LLaVA takes any vision model that ``AutoModel.from_config`` knows and that returns ``hidden_states``. Importing
-this module registers EfficientNet-Lite under the model type ``efficientnet_lite``.
+"""EfficientNet-Lite [1]_ as a vision tower of transformers; importing this module registers ``efficientnet_lite``.
 
 References
 ----------
@@ -24,7 +21,7 @@ CHANNELS = {8: 40, 16: 112, 32: 1280}
 
 
 def token_width(strides: Sequence[int], patch_size: int = 32) -> int:
-    """Return the features of an image token that is made of the feature maps at `strides`."""
+    """Return the number of features of an image token made of the feature maps at `strides`."""
     return sum(CHANNELS[stride] * (patch_size // stride) ** 2 for stride in strides)
 
 
@@ -34,9 +31,9 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     Attributes
     ----------
     strides : list of int
-        Pixels from one cell to the next of the feature maps that make an image token: 8, 16 or 32.
+        Strides in pixels of the feature maps that make an image token: 8, 16 or 32.
     hidden_size : int
-        Features of a token, `token_width` of the strides.
+        Features of a token: `token_width` of the strides.
     """
 
     model_type = "efficientnet_lite"
@@ -52,10 +49,8 @@ class EfficientNetLiteConfig(PreTrainedConfig):
 class EfficientNetLiteModel(PreTrainedModel):
     """EfficientNet-Lite without its classifier; an image token is a cell of its last feature map.
 
-    Cells of finer maps that lie in it are put beside it (space to depth), so that details of a line are told
-    without more tokens.
-
-    The tower is used frozen: batch normalisation always uses the stored statistics.
+    Cells of finer maps inside it are concatenated (space to depth), which shows details of a line without more tokens.
+    The tower is frozen: batch normalisation always uses the stored statistics.
     """
 
     config_class = EfficientNetLiteConfig
@@ -70,10 +65,10 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.train(False)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep what the network's own constructor drew; a checkpoint overwrites it."""
+        """Keep the weights from the network's own constructor; a checkpoint overwrites them."""
 
     def train(self, mode: bool = True) -> EfficientNetLiteModel:
-        """Stay in evaluation mode, whatever `mode` the trainer asks for."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
@@ -96,11 +91,11 @@ class EfficientNetLiteModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
     def _feature_maps(self, pixel_values: torch.Tensor) -> dict[int, torch.Tensor]:
-        """Return the last feature map at each stride; at the last one that of the network's head."""
+        """Return the last feature map at each stride; at the last stride the head's."""
         network = self.network
         maps = {}
         features = network._swish(network._bn0(network._conv_stem(pixel_values)))
-        for block in network._blocks:  # in evaluation mode: without stochastic depth
+        for block in network._blocks:  # without stochastic depth, as in evaluation mode
             features = block(features)
             maps[pixel_values.shape[-1] // features.shape[-1]] = features
         maps[self.config.patch_size] = network._swish(network._bn1(network._conv_head(features)))

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.errors import InputError
 from vlmtsc.examples import Example, image_paths, index_images, make_examples, scored_tokens
-from vlmtsc.files import read_json, write_json
-from vlmtsc.model.adapter import add_adapter
+from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.model.adapter import add_adapter, save_adapter
 from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.model.vision import VisionFeatures
+from vlmtsc.paths import Run
 from vlmtsc.representation.representation import Representation
-from vlmtsc.settings import FinetuneSettings, MemorySettings
-from vlmtsc.training.averaging import AveragingTrainer
-from vlmtsc.training.compilation import compile_layers, set_activation_checkpointing
-from vlmtsc.training.processes import Processes, join_processes
-from vlmtsc.training.progress import TrainingLog
+from vlmtsc.settings import FinetuneSettings, LaunchSettings, MemorySettings, Settings, TrackingSettings
+from vlmtsc.training.checkpoints import CheckpointFiles, agreed_checkpoint
+from vlmtsc.training.processes import (
+    Processes,
+    join_processes,
+    launch_command,
+    run_command,
+    trained_state,
+)
+from vlmtsc.training.progress import TrainingLog, discard_later_events, tracked
 from vlmtsc.training.record import (
     git_revision,
     hardware,
@@ -34,35 +39,67 @@ from vlmtsc.training.record import (
     peak_gpu_memory_mb,
     peak_memory_mb,
 )
-from vlmtsc.training.schedule import Schedule, plan_schedule
-from vlmtsc.training.state_files import StateSums, Stopwatch
-from vlmtsc.training.states import agreed_state, fault_of_file
-from vlmtsc.training.stopping import PatientEarlyStopping, chance_loss, patience_in_epochs
-from vlmtsc.training.trainer import AnswerTrainer, training_arguments
+from vlmtsc.training.schedule import (
+    PatientEarlyStopping,
+    Schedule,
+    chance_loss,
+    patience_in_epochs,
+    plan_schedule,
+)
+from vlmtsc.training.trainer import (
+    AnswerTrainer,
+    compile_layers,
+    set_activation_checkpointing,
+    training_arguments,
+)
 
 logger = logging.getLogger(__name__)
 
-#: What to do where the GPU's memory is too small.
+#: What helps where the GPU's memory is too small.
 HINT = (
     "activation_checkpointing: true, a smaller micro_batch_size, a shorter context, quantization=nf4 or a smaller "
     "vision_cache_mb may help"
 )
 
 
+class TrainingJob(Settings):
+    """Inputs and outputs of one training."""
+
+    run: Run
+    model: Path
+    """Checkpoint folder."""
+    train: Path
+    """Conversations of the train set."""
+    validation: Path
+    """Conversations of the validation set."""
+    representation: Path
+    settings: FinetuneSettings
+    checkpoints: Path
+    """Folder of a checkpoint after each epoch, from which an interrupted run resumes."""
+    adapter: Path
+    """Folder to write."""
+    training_log: Path
+    """File to write."""
+    plots: Path | None = None
+    """Folder of plots, if the scenario has an image."""
+    threads: int = 1
+    """Threads of each tensor operation, of all processes together."""
+    memory: MemorySettings = MemorySettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+
 @dataclass(frozen=True)
 class Finetuned:
-    """A finished run.
+    """A finished fine-tuning.
 
     Attributes
     ----------
     model : PeftModel
         With its adapter.
     log : TrainingLog
-        A row for each log of the Trainer.
     record : dict
         Counts, costs and provenance.
     processes : Processes
-        Those that trained.
     """
 
     model: PeftModel
@@ -71,80 +108,100 @@ class Finetuned:
     processes: Processes
 
 
-def padded_images(train: Sequence[Example], representation: Representation) -> range:
-    """Return which images of `image_paths` are padded to squares: none.
+def train(job: TrainingJob) -> dict[str, Any]:
+    """Fine-tune, write adapter and log, and return the record; of several processes the main one writes."""
+    result = finetune(job)
+    state = trained_state(result.model)
+    if result.processes.is_main:
+        save_adapter(result.model, job.adapter, base=job.run.model, state=state)
+        with atomic_path(job.training_log) as path:
+            result.log.write_csv(path)
+    return result.record
 
-    With the switch `padding_in_training_only`, those of the training part, which come first.
-    """
-    if not representation.scenario.restores("padding_in_training_only"):
-        return range(0)
-    return range(sum(example.image is not None for example in train))
 
-
-def finetune(
-    checkpoint: Path,
-    train: Sequence[Mapping[str, Any]],
-    validation: Sequence[Mapping[str, Any]],
-    representation: Representation,
-    settings: FinetuneSettings,
-    *,
-    plots: Path | None,
-    checkpoints: Path,
-    name: str,
-    threads: int = 1,
-    memory: MemorySettings = MemorySettings(),  # noqa: B008 (frozen)
-    trackers: Sequence[TrainerCallback] = (),
-) -> Finetuned:
-    """Fine-tune a model on the answers of conversations.
-
-    Under `accelerate launch`, every process calls this and gets the same; only the main one (`is_main`) writes.
+def train_in_processes(job: TrainingJob, launch: LaunchSettings, worker: Path) -> dict[str, Any]:
+    """Fine-tune in several processes, and return the record.
 
     Parameters
     ----------
-    checkpoint : Path
-        LLaVA checkpoint folder.
-    train, validation : sequence of mapping
-        Conversations.
-    representation : Representation
-        The one stored beside them.
-    settings : FinetuneSettings
-    plots : Path or None
-        Folder of plots, if the scenario has an image.
-    checkpoints : Path
-        Folder for the state after each epoch. If it holds a state of the same run, the run goes on from it.
-    name : str
-        Name of the run in messages.
-    threads : int
-        Threads of each tensor operation, in each process.
-    memory : MemorySettings
-        Changes nothing of the result.
-    trackers : sequence of TrainerCallback
-        Where losses and rates also go.
+    job : TrainingJob
+    launch : LaunchSettings
+    worker : Path
+        Script that every process runs: it passes its argument ``--job`` to `train_as_worker`.
 
     Raises
     ------
     InputError
-        If checkpoint, conversations and plots do not fit each other, the machine lacks what the recipe needs, a
-        batch does not fit its memory, or the loss is no longer finite.
+        With the message of a process that found a fault of the input.
+    RuntimeError
+        If a process failed otherwise.
     """
-    stopwatch = Stopwatch()
+    file, record, failure = _worker_files(job)
+    failure.unlink(missing_ok=True)
+    threads = max(1, job.threads // launch.processes)
+    write_json(file, job.changed(threads=threads).model_dump(mode="json"))
+    command = launch_command(launch, [str(worker), "--job", str(file)], threads=job.threads)
+    logger.info("%s: %d processes, %s", job.run, launch.processes, launch.configuration)
+    status = run_command(command)
+    if status and failure.is_file():
+        raise InputError(read_json(failure)["message"])
+    if status:
+        raise RuntimeError(f"{job.run}: a process of the training failed, status {status}; see above")
+    return read_json(record)
+
+
+def train_as_worker(file: Path, is_main: bool) -> None:
+    """Fine-tune in one of the processes that `train_in_processes` starts, with the job in `file`."""
+    job = TrainingJob(**read_json(file))
+    _, record, failure = _worker_files(job)
+    try:
+        content = train(job)
+    except InputError as error:
+        write_json(failure, {"message": str(error)})
+        raise
+    if is_main:
+        write_json(record, content)
+
+
+def _worker_files(job: TrainingJob) -> list[Path]:
+    """Return the files by which processes communicate: job, record and failure."""
+    return [job.checkpoints / name for name in ("job.json", "record.json", "failure.json")]
+
+
+def finetune(job: TrainingJob) -> Finetuned:
+    """Fine-tune a model on the answers of conversations; under `accelerate launch`, in every process.
+
+    Raises
+    ------
+    InputError
+        If checkpoint, conversations and plots do not fit together, the machine does not support the recipe, a batch
+        does not fit the memory, or the loss is not finite.
+    """
+    settings, memory, name = job.settings, job.memory, str(job.run)
+    files = CheckpointFiles()
     processes = join_processes()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(job.threads)
     set_seed(settings.seed)
-    processor = load_checked_processor(checkpoint)
-    examples = [make_examples(part, representation, processor.tokenizer) for part in (train, validation)]
-    answers = scored_tokens(processor.tokenizer, representation)
-    schedule = plan_schedule([example.tokens for example in examples[0]], settings, processes.count)
+    representation = Representation.load(job.representation)
+    processor = load_checked_processor(job.model)
+    tokenizer = processor.tokenizer
+    examples = [
+        make_examples(read_json(path), representation, tokenizer) for path in (job.train, job.validation)
+    ]
+    answers = scored_tokens(tokenizer, representation)
+    tokens = [example.tokens for example in examples[0]]
+    schedule = plan_schedule(tokens, settings, processes.count)
     base = load_checkpoint(
-        checkpoint,
+        job.model,
         precision=settings.precision,
         attention=settings.attention,
         context_length=representation.scenario.context_length,
         quantization=settings.quantization,
     )
-    paths = image_paths(examples, plots)
-    vision = (
-        VisionFeatures(
+    paths = image_paths(examples, job.plots)
+    vision = None
+    if paths:
+        vision = VisionFeatures(
             base,
             processor,
             paths,
@@ -152,53 +209,55 @@ def finetune(
             cache_mb=memory.vision_cache_mb,
             padded=padded_images(examples[0], representation),
         )
-        if paths
-        else None
-    )
-    parts = index_images(examples)
+    train_set, validation_set = index_images(examples)
     model = add_adapter(base, settings)
     if settings.torch_compile:
         compile_layers(model)
-    per_step = sum(example.tokens for example in examples[0]) / schedule.steps_per_epoch
     log = TrainingLog(
         name,
-        per_step,
-        len(examples[0]) / schedule.steps_per_epoch,
+        sum(tokens) / schedule.steps_per_epoch,
+        len(tokens) / schedule.steps_per_epoch,
         vocabulary=base.config.text_config.vocab_size,
     )
-    trainer = (AveragingTrainer if settings.ema_decay else AnswerTrainer)(
-        model,
-        training_arguments(settings, schedule, base.device, checkpoints, has_images=vision is not None),
-        train_dataset=parts[0],
-        eval_dataset=parts[1],
-        callbacks=[
-            log,
-            stopwatch,
-            StateSums(),
-            *_early_stopping(settings, examples[1], schedule.steps_per_epoch),
-            *trackers,
-        ],
-        settings=settings,
-        answers=answers,
-        vision=vision,
-        pad_token_id=processor.tokenizer.pad_token_id,
-        evaluation_batch_size=memory.evaluation_batch_size,
-        processes=processes,
-    )
-    set_activation_checkpointing(model, memory.activation_checkpointing)
-    if processes.count > 1:
-        torch.manual_seed(settings.seed + processes.rank)  # so that the dropout of each process is its own
-    try:
-        _run(trainer, log, stopwatch, checkpoints)
-    except torch.OutOfMemoryError as error:
-        raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
-    record = _record(trainer, log, schedule, settings, len(examples[0]), per_step, stopwatch.seconds)
-    details = {
+    stopping = _early_stopping(settings, examples[1], schedule.steps_per_epoch)
+    has_images = vision is not None
+    with tracked(job.tracking, settings.model_dump() | asdict(job.run)):
+        trainer = AnswerTrainer(
+            model,
+            training_arguments(settings, schedule, base.device, job.checkpoints, has_images, job.tracking),
+            train_dataset=train_set,
+            eval_dataset=validation_set,
+            callbacks=[log, files, *stopping],
+            settings=settings,
+            answers=answers,
+            vision=vision,
+            pad_token_id=tokenizer.pad_token_id,
+            evaluation_batch_size=memory.evaluation_batch_size,
+            processes=processes,
+        )
+        set_activation_checkpointing(model, memory.activation_checkpointing)
+        if processes.count > 1:
+            torch.manual_seed(settings.seed + processes.rank)  # each process has its own dropout
+        try:
+            _run(trainer, log, files, job.checkpoints)
+        except torch.OutOfMemoryError as error:
+            raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
+    record = _record(trainer, log, schedule, settings, files.seconds) | {
         "processes": processes.count,
-        "hardware": hardware(threads),
+        "hardware": hardware(job.threads),
         "activation_checkpointing": memory.activation_checkpointing,
     }
-    return Finetuned(model, log, record | details, processes)
+    return Finetuned(model, log, record, processes)
+
+
+def padded_images(train: Sequence[Example], representation: Representation) -> range:
+    """Return which images of `image_paths` are padded to squares.
+
+    None, but those of the train set, which come first, with the switch `padding_in_training_only`.
+    """
+    if not representation.scenario.restores("padding_in_training_only"):
+        return range(0)
+    return range(sum(example.image is not None for example in train))
 
 
 def _early_stopping(
@@ -213,46 +272,28 @@ def _early_stopping(
     return [PatientEarlyStopping(patience, settings.early_stopping_threshold, chance)]
 
 
-def _run(trainer: AnswerTrainer, log: TrainingLog, stopwatch: Stopwatch, checkpoints: Path) -> None:
-    """Train, from the last state in `checkpoints` if there is one, and validate the final state.
-
-    Where the best adapter is kept, the Trainer has put it back in place at the end.
-    """
-    trainer.remove_callback(PrinterCallback)  # `log` says more
-    last = agreed_state(
+def _run(trainer: AnswerTrainer, log: TrainingLog, files: CheckpointFiles, checkpoints: Path) -> None:
+    """Train, from the latest checkpoint if there is one, and validate the final weights."""
+    trainer.remove_callback(PrinterCallback)  # `log` prints more
+    last = agreed_checkpoint(
         checkpoints,
         trainer.processes,
         keep_best=trainer.args.load_best_model_at_end,
-        divided=trainer.is_fsdp_enabled,
+        sharded=trainer.is_fsdp_enabled,
     )
+    step = 0
     if last is not None:
-        logger.info("goes on from %s", last)
-        log.restore(read_json(last / "trainer_state.json")["log_history"])
-        stopwatch.restore(last)
+        logger.info("resumes from %s", last)
+        state = read_json(last / "trainer_state.json")
+        step = state["global_step"]
+        log.restore(state["log_history"])
+        files.restore(last)
+    if trainer.processes.is_main:
+        discard_later_events(trainer.callback_handler.callbacks, step)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    if (
-        not log.rows
-        or log.rows[-1]["validation_loss"] is None
-        or log.rows[-1]["step"] != trainer.state.global_step
-    ):
+    validated = log.rows and log.rows[-1]["validation_loss"] is not None
+    if not validated or log.rows[-1]["step"] != trainer.state.global_step:
         trainer.evaluate()
-
-
-def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Make a folder of states this run's: empty it if the states are of a run with other inputs.
-
-    Parameters
-    ----------
-    folder : Path
-    identity : mapping
-        What a state depends on: settings and digests of the inputs.
-    """
-    marker = folder / "identity.json"
-    whole = marker.is_file() and fault_of_file(marker) is None
-    if whole and read_json(marker) == dict(identity):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    write_json(marker, dict(identity))
 
 
 def _record(
@@ -260,14 +301,13 @@ def _record(
     log: TrainingLog,
     schedule: Schedule,
     settings: FinetuneSettings,
-    cases: int,
-    tokens_per_step: float,
     wall_seconds: float,
 ) -> dict[str, Any]:
+    examples = trainer.train_dataset.examples
     parameters = count_parameters(trainer.model)
     steps = trainer.state.global_step
-    samples = steps * cases / schedule.steps_per_epoch
-    tokens = round(steps * tokens_per_step)
+    samples = steps * len(examples) / schedule.steps_per_epoch
+    tokens = round(steps * (sum(example.tokens for example in examples) / schedule.steps_per_epoch))
     validated = [row for row in log.rows if row["validation_accuracy"] is not None]
     kept = validated[-1]
     if settings.keep == "best":
@@ -287,7 +327,7 @@ def _record(
         "peak_gpu_memory_mb": peak_gpu_memory_mb(),
         "trainable_parameters": parameters["trainable"],
         "total_parameters": parameters["total"],
-        "kept_step": kept["step"],  # whose adapter the next two figures are of
+        "kept_step": kept["step"],  # of the adapter that the next two figures describe
         "validation_accuracy": kept["validation_accuracy"],
         "validation_loss": kept["validation_loss"],
         "versions": package_versions(),

@@ -1,8 +1,13 @@
-"""One training in several processes: who is in it, and who does which part of the work."""
+"""One training in several processes of a machine: starting them (`accelerate launch`), and dividing the work."""
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,18 +19,65 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 
 from vlmtsc.examples import PADDING
+from vlmtsc.settings import LaunchSettings
+
+logger = logging.getLogger("vlmtsc")
+
+#: The module behind the command `accelerate launch`.
+LAUNCHER = ("-m", "accelerate.commands.launch")
+_PR_SET_PDEATHSIG = 1
+
+
+def launch_command(settings: LaunchSettings, worker: Sequence[str], *, threads: int) -> list[str]:
+    """Return the command that runs `worker`, a script and its arguments, in all processes; they share the threads."""
+    options = [
+        *("--config_file", settings.configuration),
+        *("--num_processes", str(settings.processes)),
+        *("--num_machines", "1"),
+        *("--num_cpu_threads_per_process", str(max(1, threads // settings.processes))),
+    ]
+    # Port 0: concurrent trainings each find a free one.
+    port = ("--main_process_port", "0") if settings.processes > 1 else ()
+    return [sys.executable, *LAUNCHER, *options, *port, *worker]
+
+
+def run_command(command: Sequence[str]) -> int:
+    """Run a command, copy its output to the log, and return its status.
+
+    The command ends with this process, however that ends: otherwise an orphaned training would go on writing.
+    """
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        preexec_fn=end_with_parent,
+    ) as process:
+        assert process.stdout is not None
+        handlers = [handler for handler in logger.handlers if isinstance(handler, logging.StreamHandler)]
+        for line in process.stdout:
+            for stream in [handler.stream for handler in handlers] or [sys.stderr]:
+                stream.write(line)
+                stream.flush()
+    return process.returncode
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent ends. Linux only; no effect elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of one training, seen from one of them.
+    """The processes of one training, as seen from one of them.
 
     Attributes
     ----------
     count : int
-        On all nodes together.
     rank : int
-        Number of this one. The first, 0, is the one that writes.
+        Number of this process; 0 is the main one, which writes files and messages.
     """
 
     count: int = 1
@@ -33,38 +85,23 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and messages."""
+        """Whether this is the main process."""
         return self.rank == 0
 
 
 def join_processes() -> Processes:
-    """Meet the other processes that `accelerate launch` has started with this one, and choose this one's GPU.
-
-    Without a launch this process is alone. Comes before a model is loaded.
-    """
+    """Join the processes that `accelerate launch` started, if any, and choose this one's GPU."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes()
     state = PartialState(cpu=not torch.cuda.is_available())
     return Processes(state.num_processes, state.process_index)
 
 
-def wait_for_all() -> None:
-    """Wait until every process of this training has come here."""
-    PartialState().wait_for_everyone()
-
-
 class PaddedSampler(Sampler[int]):
-    """Fills the last batch of an epoch up, so that each process has as many forward passes as the others.
+    """Pads an epoch to a multiple of the cases in one forward pass of all processes.
 
-    What is filled in has nothing to learn, unlike the cases from the epoch's beginning that the Trainer would
-    take: the cases of each step, and their weights, are those of a training in one process.
-
-    Parameters
-    ----------
-    order : Sampler
-        The cases of an epoch, in order.
-    multiple : int
-        Cases in one forward pass of all processes.
+    Padding (`PADDING`) has no loss, unlike the cases that the Trainer would repeat: each step has the cases, and their
+    weights, of a training in one process.
     """
 
     def __init__(self, order: Sampler[int], multiple: int) -> None:
@@ -72,7 +109,7 @@ class PaddedSampler(Sampler[int]):
         self._multiple = multiple
 
     def set_epoch(self, epoch: int) -> None:
-        """Give the order of another epoch."""
+        """Pass the epoch on to the order."""
         if hasattr(self._order, "set_epoch"):
             self._order.set_epoch(epoch)
 
@@ -85,41 +122,23 @@ class PaddedSampler(Sampler[int]):
         yield from [PADDING] * (len(self) - len(self._order))
 
 
-def divide_work(sizes: Sequence[int], processes: Processes) -> list[list[int]]:
-    """Divide cases among processes: equally many for each, and about equally long ones.
+def divide_work(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Return the positions of each process's cases, given their tokens: equally many, of similar lengths.
 
-    Where the division leaves a remainder, cases are given twice.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Tokens of each case.
-    processes : Processes
-
-    Returns
-    -------
-    list of list of int
-        Positions of the cases of each process.
+    Some cases are repeated to fill up.
     """
     order = sorted(range(len(sizes)), key=lambda case: -sizes[case])
-    each = -(-len(order) // processes.count)
-    return [
-        [order[(turn * processes.count + rank) % len(order)] for turn in range(each)]
-        for rank in range(processes.count)
-    ]
+    each = -(-len(order) // count)
+    return [[order[(turn * count + rank) % len(order)] for turn in range(each)] for rank in range(count)]
 
 
 def gather_scores(scores: np.ndarray, shares: Sequence[Sequence[int]], device: torch.device) -> np.ndarray:
-    """Bring the class scores of all processes together, in each of them.
+    """Gather the class scores of all processes in each of them, through `device`.
 
     Parameters
     ----------
     scores : ndarray of float64, shape (len(share), n_classes)
-        This process's.
-    shares : sequence of sequence of int
-        Of `divide_work`.
-    device : torch.device
-        Where the processes exchange.
+        Of this process's share of `divide_work`.
 
     Returns
     -------
@@ -135,7 +154,7 @@ def gather_scores(scores: np.ndarray, shares: Sequence[Sequence[int]], device: t
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """Collect the trained tensors of a model whose parameters are divided among processes; None if they are not.
+    """Gather the trained tensors of a model with sharded parameters; None if they are not sharded.
 
     Every process has to call it.
     """

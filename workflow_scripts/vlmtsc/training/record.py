@@ -1,4 +1,4 @@
-"""The record of a run: what ran, on what, and what it cost."""
+"""Provenance and costs in the record of a run: versions, revision, hardware, memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "snakemake")
 
 
 def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of the packages that a result depends on, and Python's."""
+    """Return the versions of Python and of packages that results depend on."""
     versions = {"python": platform.python_version()}
     for name in packages:
         try:
@@ -26,7 +26,7 @@ def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
 
 def git_revision(folder: Path) -> str:
-    """Return the commit of the code, with "-dirty" after it if files differ; "unknown" outside a repository."""
+    """Return the commit of the code, with "-dirty" if files differ from it; "unknown" outside a repository."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -36,22 +36,20 @@ def git_revision(folder: Path) -> str:
 
 
 def hardware(threads: int) -> dict[str, Any]:
-    """Describe the machine: processor, cores, threads used, memory in GiB, GPUs."""
-    import torch  # seconds, which the other records do without
+    """Return the processor, cores, threads used, memory in GiB, and GPUs of this machine."""
+    import torch  # slow to import
 
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "memory_gib": round(memory, 1),
-        "gpus": gpus,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
 
 
 def processor_name() -> str:
-    """Return the processor's name as Linux gives it, or the platform's name."""
+    """Return the processor's name from ``/proc/cpuinfo``, or the platform's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
@@ -61,12 +59,12 @@ def processor_name() -> str:
 
 
 def peak_memory_mb() -> float:
-    """Return the process's largest resident set, in MiB."""
+    """Return this process's largest resident set, in MiB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def peak_gpu_memory_mb() -> float | None:
-    """Return the most that tensors of this process have held of its GPU at once, in MiB; None without a GPU."""
+    """Return the largest memory of this process's tensors on its GPU, in MiB; None without a GPU."""
     import torch
 
     return round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else None

@@ -1,16 +1,23 @@
-"""How long a run lasts: by epochs, or by its token budget."""
+"""Length of a training: epochs, token budget, early stopping."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vlmtsc.settings import FinetuneSettings, count_passes
+
+#: Losses above this share of the chance loss belong to the plateau with which training begins.
+PLATEAU = 0.9
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The length of a run, known before its first step so that the learning rate can end at zero.
+    """Length of a run, fixed before its first step so that the learning rate can end at zero.
 
     Attributes
     ----------
@@ -20,7 +27,7 @@ class Schedule:
     accumulation : int
         Forward passes in one step, of each process.
     stopped_by : {"epochs", "token_budget"}
-        What bounds the run.
+        What limits the run.
     """
 
     steps: int
@@ -30,18 +37,7 @@ class Schedule:
 
 
 def plan_schedule(tokens: list[int], settings: FinetuneSettings, processes: int = 1) -> Schedule:
-    """Plan a run over training cases of the given lengths.
-
-    The token budget is divided by the mean tokens of a step; the run stops at the last step within it, but
-    makes at least one.
-
-    Parameters
-    ----------
-    tokens : list of int
-        Tokens of each training case.
-    settings : FinetuneSettings
-    processes : int
-        That train together and share each batch.
+    """Plan a run on training cases of these lengths: at least one step, and no more than the token budget.
 
     Raises
     ------
@@ -51,9 +47,51 @@ def plan_schedule(tokens: list[int], settings: FinetuneSettings, processes: int 
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
     by_epochs = max(1, math.ceil(settings.epochs * steps_per_epoch))
-    steps, stopped_by = by_epochs, "epochs"
     if settings.token_budget:
         by_tokens = max(1, int(settings.token_budget * steps_per_epoch / sum(tokens)))
         if by_tokens < by_epochs:
-            steps, stopped_by = by_tokens, "token_budget"
-    return Schedule(steps, steps_per_epoch, accumulation, stopped_by)
+            return Schedule(by_tokens, steps_per_epoch, accumulation, "token_budget")
+    return Schedule(by_epochs, steps_per_epoch, accumulation, "epochs")
+
+
+def chance_loss(labels: Sequence[int]) -> float:
+    """Return the cross-entropy, in nats, of always predicting the class frequencies of `labels`."""
+    counts = [labels.count(label) for label in set(labels)]
+    return -sum(count / len(labels) * math.log(count / len(labels)) for count in counts)
+
+
+def patience_in_epochs(epochs: int, steps: int, steps_per_epoch: int) -> int:
+    """Return the validations (one each epoch) without progress after which a run stops: at least `steps` steps."""
+    return max(epochs, math.ceil(steps / steps_per_epoch))
+
+
+class PatientEarlyStopping(EarlyStoppingCallback):
+    """Early stopping after `patience` validations in a row that improve the best loss by less than `threshold` nats.
+
+    Validations before the loss is better than `chance` (`chance_loss`) do not count: learning to read numbers begins
+    with a plateau of about forty steps, several epochs of a small dataset.
+    """
+
+    def __init__(self, patience: int, threshold: float, chance: float) -> None:
+        super().__init__(patience, threshold)
+        self._chance = chance
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Count a validation without progress, once any has been better than chance."""
+        best = min(metrics["eval_loss"], math.inf if state.best_metric is None else state.best_metric)
+        if best <= PLATEAU * self._chance:
+            super().on_evaluate(args, state, control, metrics, **kwargs)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint stores, so that a resumed run continues the count."""
+        stored = super().state()
+        names = {"early_stopping_patience": "patience", "early_stopping_threshold": "threshold"}
+        arguments = {names[key]: value for key, value in stored["args"].items()}
+        return stored | {"args": arguments | {"chance": self._chance}}

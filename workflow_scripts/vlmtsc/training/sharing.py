@@ -1,4 +1,4 @@
-"""Runs that would train on the same inputs in the same way train once."""
+"""Reuse of an identical training: runs with the same inputs, settings and code train once."""
 
 from __future__ import annotations
 
@@ -8,31 +8,106 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vlmtsc.files import atomic_path, digest_of_files, read_json, write_json
+from vlmtsc.files import atomic_path, digest_of_files, exclusive, link_or_copy, read_json, write_json
 from vlmtsc.model.checkpoint import choose_attention, compute_device
-from vlmtsc.model.devices import name_gpu
+from vlmtsc.model.devices import claim_gpus, name_gpu
 from vlmtsc.representation.conversations import input_digest
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import FinetuneSettings, LaunchSettings
+from vlmtsc.training.checkpoints import claim_checkpoints, fault_of_file, fault_of_folder
+from vlmtsc.training.finetune import TrainingJob, train, train_in_processes
 from vlmtsc.training.record import package_versions
-from vlmtsc.training.states import fault_of_file, fault_of_folder
 
 logger = logging.getLogger(__name__)
 
-#: What a run leaves that another can take as it is, beside its record.
+#: Outputs in a run's folder that another run can reuse, and its record.
 ADAPTER, LOG, RECORD = "adapter", "training_log.csv", "run_record.json"
+
+
+def train_or_reuse(
+    job: TrainingJob,
+    parameters: Path,
+    run_record: Path,
+    *,
+    code: str,
+    worker: Path,
+    gpus: int = 0,
+    launch: LaunchSettings | None = None,
+    shared: Path | None = None,
+) -> dict[str, Any]:
+    """Train, or reuse the outputs of an identical training; write parameters and record, and return the record.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        Without the identity of its tracking, which is set here.
+    parameters, run_record : Path
+        Files to write: resolved settings, and counts, costs and provenance.
+    code : str
+        Digest of the code that trains.
+    worker : Path
+        As for `train_in_processes`.
+    gpus : int
+        GPUs to reserve while training.
+    launch : LaunchSettings, optional
+        Train in several processes.
+    shared : Path, optional
+        Folder of `SharedRuns`; without it every run trains.
+    """
+    records = {"train": read_json(job.train), "validation": read_json(job.validation)}
+    representation = Representation.load(job.representation)
+    digest = training_digest(
+        job.model,
+        records,
+        representation,
+        job.settings,
+        plots=job.plots,
+        threads=job.threads,
+        code=code,
+        launch=launch,
+    )
+    job = job.changed(tracking=job.tracking.changed(identity=digest[:32]))
+    resolved = {
+        "run": asdict(job.run),
+        "finetune": job.settings.model_dump(),
+        "representation": representation.to_json(),
+        "inputs": {path.name: digest_of_files([path]) for path in (job.train, job.validation)},
+    }
+    processes = None if launch is None else launch.model_dump()
+    runs = SharedRuns(shared) if shared is not None else None
+    # A job left behind by a killed workflow may still be training the same run.
+    with (
+        exclusive(job.checkpoints),
+        runs.claim(digest, run_record.parent) if runs is not None else nullcontext() as source,
+    ):
+        if source is None:
+            claim_checkpoints(job.checkpoints, resolved | {"threads": job.threads, "launch": processes})
+            with claim_gpus(gpus):
+                record = train(job) if launch is None else train_in_processes(job, launch, worker)
+            record |= {"shared_with": None, "training_digest": digest}
+        else:
+            record = copy_outputs(source, job.adapter, job.training_log)
+            logger.info("%s: reuses the identical training of %s", job.run, record["shared_with"])
+        record |= asdict(job.run)
+        write_json(parameters, resolved)
+        write_json(run_record, record)
+        if runs is not None:
+            runs.add(digest, run_record.parent)
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
+    return record
 
 
 def training_digest(
     checkpoint: Path,
-    parts: Mapping[str, Sequence[Mapping[str, Any]]],
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
     representation: Representation,
     settings: FinetuneSettings,
     *,
@@ -41,46 +116,24 @@ def training_digest(
     code: str,
     launch: LaunchSettings | None = None,
 ) -> str:
-    """Return a digest of everything that decides what a training gives.
+    """Return a SHA-256 of everything that determines the result of a training.
 
-    Names of scenarios and context lengths do not count, but for the attention kernel that follows from them.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Checkpoint folder; every file counts.
-    parts : mapping of str to sequence of mapping
-        Conversations of train and validation.
-    representation : Representation
-        The one stored beside them.
-    settings : FinetuneSettings
-    plots : Path or None
-        Folder of plots.
-    threads : int
-        Threads of each tensor operation: they decide on the order of sums.
-    code : str
-        Digest of the code that trains.
-    launch : LaunchSettings, optional
-        Processes that train together: they decide on the order of sums too.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
+    These are all files of the checkpoint, the conversations (`records`, of train and validation set), their plots, the
+    settings, device, versions and code, and the threads and processes, which determine the order of sums. Names of
+    scenarios and context lengths do not count, except for the attention kernel that follows from them.
     """
     device = compute_device()
-    images = sorted({record["image"] for part in parts.values() for record in part if "image" in record})
+    images = sorted({record["image"] for part in records.values() for record in part if "image" in record})
     drawn = ""
     if plots is not None:
-        place = plots_in(plots)
-        drawn = digest_of_files(place / name for name in images)
+        store = plots_in(plots)
+        drawn = digest_of_files(store / name for name in images)
     files = [path for path in checkpoint.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    context = representation.scenario.context_length
     content = {
-        "inputs": input_digest(parts, representation, drawn),
+        "inputs": input_digest(records, representation, drawn),
         "model": digest_of_files(sorted(files)),
         "settings": settings.model_dump(),
-        "attention": choose_attention(settings.attention, device, context),
+        "attention": choose_attention(settings.attention, device, representation.scenario.context_length),
         "device": name_gpu() if device.type == "cuda" else device.type,
         "threads": threads,
         "code": code,
@@ -91,14 +144,9 @@ def training_digest(
 
 
 class SharedRuns:
-    """Which run folders hold the outcome of which training.
+    """Index, in a folder, of the run folders with the result of each training.
 
-    A folder ``DIGEST/`` holds a list of run folders and a lock. Outputs stay in the run folders, so that nothing
-    is kept that no run shows.
-
-    Parameters
-    ----------
-    folder : Path
+    A subfolder ``DIGEST/`` has their list and a lock. Outputs stay in the run folders.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -106,7 +154,7 @@ class SharedRuns:
 
     @contextmanager
     def claim(self, digest: str, own: Path) -> Iterator[Path | None]:
-        """Wait until nobody else trains the same, and yield another run's folder that has the outcome, or None."""
+        """Wait until no other run trains the same, and yield the folder of another run with the result, or None."""
         (self.folder / digest).mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / digest / "lock")
         try:
@@ -116,61 +164,46 @@ class SharedRuns:
             lock.acquire()
         try:
             others = (run for run in self._runs(digest) if run.resolve() != own.resolve())
-            yield next((run for run in others if holds(run, digest)), None)
+            yield next((run for run in others if has_result(run, digest)), None)
         finally:
             lock.release()
 
     def add(self, digest: str, run: Path) -> None:
-        """Say that the folder of a run has the outcome; for the holder of the claim."""
-        runs = [*(known for known in self._runs(digest) if holds(known, digest)), run]
+        """Add a run's folder; for the holder of the claim."""
+        runs = [*(known for known in self._runs(digest) if has_result(known, digest)), run]
         relative = dict.fromkeys(os.path.relpath(path, self.folder) for path in runs)
         write_json(self.folder / digest / "runs.json", list(relative))
 
     def _runs(self, digest: str) -> list[Path]:
         known = self.folder / digest / "runs.json"
-        if not known.exists() or fault_of_file(known):  # it is made anew with the next outcome
+        if not known.exists() or fault_of_file(known):  # written again with the next result
             return []
         return [self.folder / path for path in read_json(known)]
 
 
-def holds(run: Path, digest: str) -> bool:
-    """Whether a run folder is complete and has the outcome of this training."""
+def has_result(run: Path, digest: str) -> bool:
+    """Whether a run folder has the intact result of this training."""
     record = run / RECORD
     if not (record.is_file() and (run / LOG).is_file() and (run / ADAPTER).is_dir()):
         return False
     fault = fault_of_file(record) or fault_of_folder(run / ADAPTER, ("adapter_model.safetensors",))
     if fault is not None:
-        logger.warning("%s: its outcome is not taken: %s", run, fault)
+        logger.warning("%s: not reused: %s", run, fault)
         return False
     return read_json(record).get("training_digest") == digest
 
 
-def take_outputs(source: Path, adapter: Path, training_log: Path) -> dict[str, Any]:
-    """Give a run the outputs of another one with the same training.
+def copy_outputs(source: Path, adapter: Path, training_log: Path) -> dict[str, Any]:
+    """Copy adapter and log from another run's folder, as hard links where possible.
 
-    Parameters
-    ----------
-    source : Path
-        Folder of the run that has them.
-    adapter, training_log : Path
-        Folder and file to write. Weights become hard links where the file system has them.
-
-    Returns
-    -------
-    dict
-        Record of the other run, with the name of the run that trained in `shared_with`.
+    Return the other run's record; ``shared_with`` names the run that trained.
     """
     with atomic_path(adapter) as temporary:
-        shutil.copytree(source / ADAPTER, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(
+            source / ADAPTER, temporary, copy_function=link_or_copy, ignore=shutil.ignore_patterns(".*")
+        )
     with atomic_path(training_log) as temporary:
         shutil.copyfile(source / LOG, temporary)
     record = read_json(source / RECORD)
     trained = "{model}/{dataset}/{protocol}/{scenario}/seed-{seed}".format(**record)
     return {**record, "shared_with": record["shared_with"] or trained}
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)

@@ -1,32 +1,128 @@
-"""Fine-tuning with transformers' Trainer: the loss on answers alone, two learning rates, our own validation."""
+"""Fine-tuning with transformers' Trainer: the loss on answers alone, two learning rates, weight averaging."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.data_loader import SeedableRandomSampler
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax
+from torch import nn
 from torch.nn.functional import pad
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import RandomSampler, Sampler
-from transformers import Trainer, TrainerControl, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from vlmtsc.errors import InputError
 from vlmtsc.examples import IGNORED, Collator, ExampleSet
 from vlmtsc.model.adapter import parameter_groups
-from vlmtsc.model.answer_rows import only_rows
-from vlmtsc.model.checkpoint import autocast
-from vlmtsc.model.vision_features import VisionFeatures
+from vlmtsc.model.checkpoint import autocast, inner_model, only_rows
+from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.scoring import score_examples
-from vlmtsc.settings import FinetuneSettings
+from vlmtsc.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 
-logger = logging.getLogger(__name__)
+#: File of the averaged weights in a checkpoint.
+AVERAGE = "weight_average.safetensors"
+
+
+def compile_layers(model: PeftModel, backend: str = "inductor") -> None:
+    """Compile the decoder layers of the language model in place with torch.compile, except the last.
+
+    Layers are alike, so they share one compilation. What surrounds them, and the last layer's selection of rows
+    (`only_rows`), would break the graph. Names of parameters do not change.
+    """
+    for layer in inner_model(model).model.language_model.layers[:-1]:
+        layer.compile(backend=backend, dynamic=True)  # batches differ in length
+
+
+def set_activation_checkpointing(model: PeftModel, enabled: bool) -> None:
+    """Switch activation checkpointing of the language model's layers on or off.
+
+    The vision tower is frozen and runs without gradient. The hooks that make token embeddings require a gradient are
+    removed: only reentrant checkpointing needs them. The last layer keeps its activations: its backward pass comes
+    first, so recomputing them would free nothing, and it computes few rows (`only_rows`).
+    """
+    language_model = inner_model(model).model.language_model
+    if enabled:
+        language_model.activation_checkpointing_enable()
+        language_model.disable_input_require_grads()
+        language_model.layers[-1].gradient_checkpointing = False
+    else:
+        language_model.activation_checkpointing_disable()
+
+
+class WeightAverage:
+    """Exponential moving average of a model's trained parameters, without a copy of the frozen ones."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._trained = nn.ParameterList(
+            parameter for parameter in model.parameters() if parameter.requires_grad
+        )
+        self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def update(self) -> None:
+        """Include the present weights; the first ones are the average."""
+        self._average.update_parameters(self._trained)
+
+    @torch.no_grad()
+    def copy_to_model(self) -> None:
+        """Replace the model's weights by the average."""
+        for parameter, average in zip(self._trained, self._averages(), strict=True):
+            parameter.copy_(average)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Replace the model's weights by the average within the block, if there has been an update."""
+        if not self._average.n_averaged:
+            yield
+            return
+        kept = [parameter.detach().clone() for parameter in self._trained]
+        self.copy_to_model()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self._trained, kept, strict=True):
+                    parameter.copy_(value)
+
+    def save(self, folder: Path) -> None:
+        """Write the average into a checkpoint."""
+        averages = zip(self._names, self._averages(), strict=True)
+        tensors = {name: value.detach().contiguous() for name, value in averages}
+        save_file(tensors | {"n_averaged": self._average.n_averaged}, folder / AVERAGE)
+
+    @torch.no_grad()
+    def restore(self, folder: Path) -> None:
+        """Read the average from a checkpoint."""
+        tensors = load_file(folder / AVERAGE)
+        self._average.n_averaged.copy_(tensors["n_averaged"])
+        for name, average in zip(self._names, self._averages(), strict=True):
+            average.copy_(tensors[name])
+
+    def _averages(self) -> list[nn.Parameter]:
+        return list(self._average.module.parameters())
+
+
+class _UpdateAverage(TrainerCallback):
+    """Updates the average after each optimizer step."""
+
+    def __init__(self, average: WeightAverage) -> None:
+        self._average = average
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._average.update()
 
 
 def training_arguments(
@@ -35,20 +131,9 @@ def training_arguments(
     device: torch.device,
     checkpoints: Path,
     has_images: bool = True,
+    tracking: TrackingSettings | None = None,
 ) -> TrainingArguments:
-    """Translate a recipe into the Trainer's arguments.
-
-    Parameters
-    ----------
-    settings : FinetuneSettings
-    schedule : Schedule
-    device : torch.device
-        Where the model is.
-    checkpoints : Path
-        Folder for the state that an interrupted run goes on from.
-    has_images : bool
-        Without images the projector is not used. Several processes have to know that it gets no gradient.
-    """
+    """Translate a recipe into the Trainer's arguments; without images the projector has no gradient."""
     return TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=schedule.steps,
@@ -61,7 +146,7 @@ def training_arguments(
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
         data_seed=settings.seed,
-        # Mixed precision is ours (`AnswerTrainer.compute_loss`): one context for training, validation and test.
+        # `AnswerTrainer.compute_loss` has its own mixed precision, the same as validation and test.
         bf16=False,
         tf32=settings.precision != "fp32" if device.type == "cuda" else None,
         use_cpu=device.type == "cpu",
@@ -74,9 +159,10 @@ def training_arguments(
         logging_strategy="steps",
         logging_steps=max(1, schedule.steps // 40),
         logging_first_step=True,
-        logging_nan_inf_filter=False,  # would log a loss that is no number as 0
+        logging_nan_inf_filter=False,  # would log NaN as 0
         disable_tqdm=True,
-        report_to="none",
+        report_to=list(tracking.trackers) if tracking is not None else "none",
+        run_name=tracking.name if tracking is not None else None,
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=device.type == "cuda",
@@ -85,7 +171,10 @@ def training_arguments(
 
 
 class AnswerTrainer(Trainer):
-    """A Trainer whose loss looks at answers only, and whose validation scores whole answers.
+    """A Trainer with a loss on answers only, which validates by scoring whole answers.
+
+    With ``ema_decay``, the average of the weights is validated, and is the result; training continues from the weights
+    themselves. Checkpoints contain both.
 
     Parameters
     ----------
@@ -93,14 +182,12 @@ class AnswerTrainer(Trainer):
     answers : sequence of sequence of int
         Tokens by which each class is scored.
     vision : VisionFeatures or None
-        None in a run without images.
     pad_token_id : int
     evaluation_batch_size : int
         Cases in one forward pass of a validation.
     processes : Processes
-        Those that train together.
     **kwargs
-        As for `transformers.Trainer`; both datasets are a `ExampleSet`.
+        As for `transformers.Trainer`; datasets are `ExampleSet`.
     """
 
     optimizer: torch.optim.Optimizer | None
@@ -123,21 +210,49 @@ class AnswerTrainer(Trainer):
         self.pad_token_id = pad_token_id
         self.evaluation_batch_size = evaluation_batch_size
         self.processes = processes
+        self.average: WeightAverage | None = None
+        if settings.ema_decay:
+            if self.is_fsdp_enabled:
+                raise InputError(
+                    "ema_decay with FSDP, where no process has whole weights; allowed: ema_decay=0"
+                )
+            self.average = WeightAverage(self.model, settings.ema_decay)
+            self.add_callback(_UpdateAverage(self.average))
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        """Train; afterwards the model has the weights of the result, averaged if any are."""
+        average = self.average
+        if average is None:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        if resume_from_checkpoint is not None:
+            average.restore(Path(resume_from_checkpoint))
+        result = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            average.restore(Path(self.state.best_model_checkpoint))
+        average.copy_to_model()
+        self.average = None
+        return result
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Save the average as well, before the file that marks a complete checkpoint."""
+        super()._save_rng_state(output_dir)
+        if self.average is not None and self.args.should_save:
+            self.average.save(Path(output_dir))
 
     def _get_train_sampler(self, train_dataset: ExampleSet | None = None) -> Sampler | None:
-        """Give the order of an epoch's cases, the same in all processes and as in one alone."""
+        """Return the order of an epoch's cases, the same as in a single process."""
         order = super()._get_train_sampler(train_dataset)
         if self.processes.count == 1:
             return order
-        if isinstance(order, RandomSampler):  # as `accelerate` would do, did it see it
+        if isinstance(order, RandomSampler):  # as accelerate would replace it
             order = SeedableRandomSampler(order.data_source, data_seed=self.args.data_seed)
         return PaddedSampler(order, self.args.per_device_train_batch_size * self.processes.count)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make AdamW with the projector in a parameter group of its own.
+        """Return AdamW with a parameter group for the projector.
 
-        In several processes a projector without gradients is left out: a divided optimizer cannot be loaded
-        without the state of one of its parameters.
+        In several processes a projector without gradient is left out: a sharded optimizer cannot be loaded without the
+        state of one of its parameters.
         """
         if self.optimizer is None:
             used = self.processes.count == 1 or self.vision is not None
@@ -146,10 +261,10 @@ class AnswerTrainer(Trainer):
         return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save the state; its folder is there first.
+        """Save a checkpoint whose folder exists beforehand.
 
-        Each process looks for the folder of the best state. With divided weights, some would look before it is made,
-        and remember another state as the best.
+        Every process looks for the best checkpoint's folder. With sharded weights some would look before it exists,
+        and remember another checkpoint as the best.
         """
         if self.processes.count > 1:
             folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
@@ -163,56 +278,55 @@ class AnswerTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Return the mean cross-entropy of the answer tokens.
-
-        The output layer is applied to the positions before answer tokens only: two or three of hundreds, and
-        a row of logits is as long as the vocabulary.
-        """
+        """Return the mean cross-entropy of the answer tokens (`answer_loss`)."""
         with autocast(self.settings.precision, inputs["input_ids"].device):
             loss = answer_loss(model, inputs, self.vision, num_items_in_batch)
-        # Divided by the answer tokens of all processes, whose gradients are then averaged.
+        # The divisor counts the tokens of all processes, but DDP averages their gradients.
         loss = loss * self.processes.count if self.processes.count > 1 else loss
         return (loss, {}) if return_outputs else loss
 
     def evaluate(
         self, eval_dataset: ExampleSet | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Score the validation part; no logits are gathered, so memory does not grow with it."""
-        part = eval_dataset or self.eval_dataset
-        scores = self._scores(part)
-        labels = np.array([example.label_index for example in part.examples])
-        rows = np.arange(len(labels))
-        metrics = {
-            f"{metric_key_prefix}_loss": float(-log_softmax(scores, axis=1)[rows, labels].mean()),
-            f"{metric_key_prefix}_accuracy": float((scores.argmax(axis=1) == labels).mean()),
-        }
+        """Score the validation set, with averaged weights if any; no logits are gathered."""
+        with nullcontext() if self.average is None else self.average.in_place():
+            metrics = self._validate(eval_dataset or self.eval_dataset, metric_key_prefix)
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
-    def _scores(self, part: ExampleSet) -> np.ndarray:
-        """Score the classes of all cases, each process its share of them; shape (n_cases, n_classes)."""
-        shares = divide_work([example.tokens for example in part.examples], self.processes)
-        share = shares[self.processes.rank] if self.processes.count > 1 else range(len(part))
+    def _validate(self, dataset: ExampleSet, prefix: str) -> dict[str, float]:
+        scores = self._scores(dataset)
+        labels = np.array([example.label_index for example in dataset.examples])
+        rows = np.arange(len(labels))
+        return {
+            f"{prefix}_loss": float(-log_softmax(scores, axis=1)[rows, labels].mean()),
+            f"{prefix}_accuracy": float((scores.argmax(axis=1) == labels).mean()),
+        }
+
+    def _scores(self, dataset: ExampleSet) -> np.ndarray:
+        """Score the classes of all cases, shared among the processes; shape (n_cases, n_classes)."""
+        alone = self.processes.count == 1
+        shares = divide_work([example.tokens for example in dataset.examples], self.processes.count)
+        share = range(len(dataset)) if alone else shares[self.processes.rank]
         scores = score_examples(
             self.model,
-            [part.examples[case] for case in share],
+            [dataset.examples[case] for case in share],
             self.answers,
             features=self.vision,
-            image_indices=[part.image_indices[case] for case in share],
+            image_indices=[dataset.image_indices[case] for case in share],
             pad_token_id=self.pad_token_id,
             batch_size=self.evaluation_batch_size,
             precision=self.settings.precision,
         )
-        return scores if self.processes.count == 1 else gather_scores(scores, shares, self.args.device)
+        return scores if alone else gather_scores(scores, shares, self.args.device)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Keep the latest of the validations that are as good as the lowest loss.
+        """Choose the latest of the validations whose loss is within the threshold of the lowest.
 
-        The Trainer would keep the lowest itself. Of two that differ by less than what counts as progress, the
-        later one was trained for longer and at a lower rate.
+        The Trainer would choose the lowest. A later one of about the same loss was trained longer, at a lower rate.
         """
         loss = metrics["eval_loss"]
         self.state.best_metric = loss if self.state.best_metric is None else min(loss, self.state.best_metric)
@@ -230,17 +344,20 @@ def answer_loss(
 ) -> torch.Tensor:
     """Return the cross-entropy of the supervised tokens of a batch of `Collator`.
 
+    The output layer is applied only before supervised tokens, two or three of hundreds: a row of logits is as long as
+    the vocabulary.
+
     Parameters
     ----------
     model : LlavaForConditionalGeneration or PeftModel
     inputs : mapping of str to torch.Tensor
     vision : VisionFeatures or None
     items : int or torch.Tensor, optional
-        Divisor of the summed loss, for gradient accumulation; the supervised tokens of the batch if None.
+        Divisor of the summed loss, for gradient accumulation; by default the supervised tokens of the batch.
     """
     targets = pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
     supervised = targets != IGNORED
-    # Where all answers were cut off (switch `first_case_factor`) the loss is 0, and not 0 divided by 0.
+    # Without any supervised token (the switch `first_case_factor` can cut off all answers) the loss is 0, not 0 / 0.
     items = torch.as_tensor(supervised.sum() if items is None else items).clamp(min=1)
     images = {}
     if vision is not None:

