@@ -37,7 +37,7 @@ rule finetune_model:
     params:
         run=run_argument,
         settings=settings_of_run,
-        plots=option_of("plots"),
+        plots=lambda wildcards, input: option("job.plots", input.plots),
         checkpoints=PATHS.checkpoints(RUN),
         shared=PATHS.shared_runs,
         tracking=PATHS.tracking,
@@ -45,12 +45,13 @@ rule finetune_model:
         script=path_of("finetune_model"),
         code=code_of("finetune_model"),
     shell:
-        "python {params.script} --run {params.run:q} --model {input.model:q} --train {input.train:q} "
-        "--validation {input.validation:q} --representation {input.representation:q} {params.plots} "
-        "--settings {params.settings:q} --checkpoints {params.checkpoints:q} --adapter {output.adapter:q} "
-        "--parameters {output.parameters:q} --training_log {output.training_log:q} "
-        "--run_record {output.run_record:q} --shared {params.shared:q} --threads {threads} --gpus {resources.gpu} "
-        "--memory.evaluation_batch_size {resources.evaluation_batch_size} "
-        "--memory.vision_cache_mb {resources.vision_cache_mb} "
-        "--memory.activation_checkpointing {resources.activation_checkpointing} "
-        "--trackers {resources.trackers:q} --tracking {params.tracking:q} {params.launch} --log {log:q}"
+        "python {params.script} --job.run {params.run:q} --job.model {input.model:q} --job.train {input.train:q} "
+        "--job.validation {input.validation:q} --job.representation {input.representation:q} {params.plots} "
+        "--job.settings {params.settings:q} --job.checkpoints {params.checkpoints:q} --job.threads {threads} "
+        "--job.adapter {output.adapter:q} --job.training_log {output.training_log:q} "
+        "--job.memory.evaluation_batch_size {resources.evaluation_batch_size} "
+        "--job.memory.vision_cache_mb {resources.vision_cache_mb} "
+        "--job.memory.activation_checkpointing {resources.activation_checkpointing} "
+        "--job.tracking.trackers {resources.trackers:q} --job.tracking.folder {params.tracking:q} "
+        "--parameters {output.parameters:q} --run_record {output.run_record:q} --shared {params.shared:q} "
+        "--gpus {resources.gpu} {params.launch} --log {log:q}"

@@ -182,9 +182,23 @@ class TinyTask:
             checkpoints=folder / "checkpoints",
             adapter=folder / "adapter",
             training_log=folder / "training_log.csv",
-            plots=self.plots,
+            plots=self.plots if self.representation.has_image else None,
             **others,
         )
+
+
+def finetune_into(job: TrainingJob, run: Path, shared: Path | None = None) -> None:
+    """Fine-tune as the workflow does, into a run's folder."""
+    from vlmtsc.training.sharing import train_or_reuse
+
+    train_or_reuse(
+        job.changed(adapter=run / "adapter", training_log=run / "training_log.csv"),
+        run / "parameters.json",
+        run / "run_record.json",
+        code="0",
+        worker=Path("train_adapter.py"),
+        shared=shared,
+    )
 
 
 def make_task(

@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from tiny_llava import IMAGE_TOKENS, TinyTask, make_task, recipe
+from tiny_llava import IMAGE_TOKENS, TinyTask, finetune_into, make_task, recipe
 
 import vlmtsc.model.vision as vision_features
 from evaluate_model import evaluate_model
-from finetune_model import finetune_model
 from predict_series import predict_series
 from vlmtsc.errors import InputError
 from vlmtsc.examples import (
@@ -30,7 +29,6 @@ from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision import VisionFeatures, load_pixels, pad_to_square
-from vlmtsc.paths import Run
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import score_examples
@@ -191,24 +189,8 @@ def run_scripts(checkpoint: Path, folder: Path, task: TinyTask) -> Path:
     dataset = folder / "datasets/Waves"
     cleaning = {"missing": "interpolate", "unequal_length": "resample", "normalize": False}
     write_json(dataset / "facts.json", {"settings": cleaning})
-    for part, records in task.records.items():
-        write_json(folder / f"{part}.json", records)
-    task.representation.save(folder / "representation.json")
     run = folder / "runs/tiny/Waves/pooled/mine/seed-0"
-    finetune_model(
-        run=Run("tiny", "Waves", "pooled", "mine", 0),
-        model=checkpoint,
-        train=folder / "train.json",
-        validation=folder / "validation.json",
-        representation=folder / "representation.json",
-        settings=recipe(epochs=1),
-        checkpoints=folder / "checkpoints",
-        adapter=run / "adapter",
-        parameters=run / "parameters.json",
-        training_log=run / "training_log.csv",
-        run_record=run / "run_record.json",
-        plots=task.plots if task.representation.has_image else None,
-    )
+    finetune_into(task.job(checkpoint, folder, epochs=1), run)
     evaluate_model(
         model=checkpoint,
         adapter=run / "adapter",

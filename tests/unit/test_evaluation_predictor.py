@@ -12,16 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
-from tiny_llava import TinyTask, make_task, recipe
+from tiny_llava import TinyTask, finetune_into, make_task, recipe
 
 from evaluate_controls import evaluate_controls
 from evaluate_model import evaluate_model
-from finetune_model import finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import IMAGE_CONTROLS, NUMBER_CONTROLS
 from vlmtsc.evaluation.predictions import prediction_table, read_predictions, visible
 from vlmtsc.evaluation.predictor import Predictor
-from vlmtsc.files import read_json, write_json
+from vlmtsc.files import read_json
 from vlmtsc.paths import Run
 
 
@@ -49,23 +48,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         n_train=22,
         system_prompt="A chat of a person and a model.",
     )
-    for part, records in task.records.items():
-        write_json(folder / f"{part}.json", records)
-    task.representation.save(folder / "representation.json")
-    finetune_model(
-        run=Run("tiny", "Waves", "pooled", "both", 3),
-        model=checkpoint,
-        train=folder / "train.json",
-        validation=folder / "validation.json",
-        representation=folder / "representation.json",
-        settings=recipe(seed=3),
-        checkpoints=folder / "checkpoints",
-        adapter=folder / "adapter",
-        parameters=folder / "parameters.json",
-        training_log=folder / "training_log.csv",
-        run_record=folder / "run_record.json",
-        plots=task.plots,
-    )
+    key = Run("tiny", "Waves", "pooled", "both", 3)
+    finetune_into(task.job(checkpoint, folder, key, seed=3), folder)
     evaluate_model(
         model=checkpoint,
         adapter=folder / "adapter",

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from chat_server import ChatServer
-from tiny_llava import recipe
+from tiny_llava import finetune_into, recipe
 
 from build_conversations import build_conversations
 from describe_series import describe_series
-from finetune_model import finetune_model
 from predict_series import predict_series
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
 from vlmtsc.paths import Run
 from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits, ScenarioSettings
+from vlmtsc.training.finetune import TrainingJob
 
 SCENARIO = ScenarioSettings(
     name="described",
@@ -56,19 +56,18 @@ def results(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         descriptions=texts,
     )
     run = folder / "runs/tiny/Toy/pooled/described/seed-0"
-    finetune_model(
-        Run("tiny", "Toy", "pooled", "described", 0),
-        tiny_checkpoint,
-        made["train"],
-        made["validation"],
-        made["representation"],
-        recipe(epochs=1),
-        folder / "checkpoints",
-        run / "adapter",
-        run / "parameters.json",
-        run / "training_log.csv",
-        run / "run_record.json",
+    job = TrainingJob(
+        run=Run("tiny", "Toy", "pooled", "described", 0),
+        model=tiny_checkpoint,
+        train=made["train"],
+        validation=made["validation"],
+        representation=made["representation"],
+        settings=recipe(epochs=1),
+        checkpoints=folder / "checkpoints",
+        adapter=run / "adapter",
+        training_log=run / "training_log.csv",
     )
+    finetune_into(job, run)
     return folder
 
 

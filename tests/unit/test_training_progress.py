@@ -16,15 +16,13 @@ import pytest
 import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_training_finetune import interrupted_at
-from tiny_llava import TinyTask, make_task, recipe
+from tiny_llava import TinyTask, finetune_into, make_task, recipe
 from transformers import TrainerControl, TrainerState
 from wandb.proto.wandb_internal_pb2 import Record
 from wandb.sdk.internal.datastore import DataStore
 
-from finetune_model import finetune_model
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
-from vlmtsc.paths import Run
 from vlmtsc.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.finetune import Finetuned, finetune
 from vlmtsc.training.progress import COLUMNS, TrainingLog, check_trackers
@@ -234,30 +232,11 @@ def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         check_trackers(["wandb"])
 
 
-def finetune_by_script(folder: Path, checkpoint: Path, task: TinyTask, **changes: Any) -> None:
-    run = folder / "run"
-    files = task.write(folder)
-    finetune_model(
-        run=Run("tiny", "Waves", "pooled", "mine", 0),
-        model=checkpoint,
-        train=files["train"],
-        validation=files["validation"],
-        representation=files["representation"],
-        checkpoints=folder / "checkpoints",
-        adapter=run / "adapter",
-        parameters=run / "parameters.json",
-        training_log=run / "training_log.csv",
-        run_record=run / "run_record.json",
-        tracking=folder / "tracking",
-        **changes,
-    )
-
-
-def test_the_script_tracks_outside_the_runs_folder(
+def test_trackers_write_outside_the_runs_folder(
     tiny_checkpoint: Path, task: TinyTask, tmp_path: Path
 ) -> None:
-    settings = recipe(epochs=1)
-    finetune_by_script(tmp_path, tiny_checkpoint, task, settings=settings, trackers=("tensorboard",))
+    tracking = TrackingSettings(trackers=("tensorboard",), folder=str(tmp_path / "tracking"))
+    finetune_into(task.job(tiny_checkpoint, tmp_path, epochs=1, tracking=tracking), tmp_path / "run")
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("tracking/*/*/*/*/*/*")] == [
         f"tracking/tensorboard/{NAME}"
     ]
@@ -272,7 +251,7 @@ def test_the_script_tracks_outside_the_runs_folder(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trackers": ("wandb",)}, "wandb is not installed"),
+        ({"tracking": TrackingSettings(trackers=("wandb",))}, "wandb is not installed"),
         ({"settings": recipe(quantization="nf4", precision="bf16")}, "no NVIDIA GPU is here"),
         ({"settings": recipe(attention="flash_attention_2", precision="bf16")}, "no NVIDIA GPU is here"),
     ],
@@ -283,5 +262,5 @@ def test_what_is_missing_is_said_before_anything_is_read(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=message):
-        finetune_by_script(tmp_path, tmp_path / "nowhere", task, **{"settings": recipe()} | changes)
+        finetune_into(task.job(tmp_path / "nowhere", tmp_path, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

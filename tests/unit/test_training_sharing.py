@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_llava import TinyTask, make_task, recipe
+from tiny_llava import TinyTask, finetune_into, make_task, recipe
 
 from vlmtsc.files import read_json, write_json
 from vlmtsc.paths import Run
 from vlmtsc.training import finetune as module
 from vlmtsc.training import sharing
 from vlmtsc.training.finetune import TrainingJob
-from vlmtsc.training.sharing import SharedRuns, train_or_reuse, training_digest
+from vlmtsc.training.sharing import SharedRuns, training_digest
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,7 @@ def run(
         task, representation=dataclasses.replace(task.representation, scenario=renamed)
     )
     job = task.job(checkpoint, place, Run("tiny", "Waves", "pooled", scenario, 0), epochs=1, token_budget=500)
-    outputs = {"adapter": place / "run/adapter", "training_log": place / "run/training_log.csv"}
-    train_or_reuse(
-        job.changed(**outputs),
-        place / "run/parameters.json",
-        place / "run/run_record.json",
-        code="0",
-        worker=Path("train_adapter.py"),
-        shared=folder / "shared",
-    )
+    finetune_into(job, place / "run", folder / "shared")
     return place / "run"
 
 

@@ -16,14 +16,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vlmtsc.files import atomic_path, digest_of_files, exclusive, link_or_copy, read_json, write_json
-from vlmtsc.model.checkpoint import choose_attention, compute_device
-from vlmtsc.model.devices import claim_gpus, name_gpu
+from vlmtsc.model.checkpoint import check_kernels, choose_attention, compute_device
+from vlmtsc.model.devices import claim_gpus, list_gpus, name_gpu
 from vlmtsc.representation.conversations import input_digest
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import FinetuneSettings, LaunchSettings
 from vlmtsc.training.checkpoints import claim_checkpoints, fault_of_file, fault_of_folder
 from vlmtsc.training.finetune import TrainingJob, train, train_in_processes
+from vlmtsc.training.progress import check_trackers
 from vlmtsc.training.record import package_versions
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def train_or_reuse(
     Parameters
     ----------
     job : TrainingJob
-        Without the identity of its tracking, which is set here.
+        Name and identity of its tracking are set here.
     parameters, run_record : Path
         Files to write: resolved settings, and counts, costs and provenance.
     code : str
@@ -62,22 +63,30 @@ def train_or_reuse(
     shared : Path, optional
         Folder of `SharedRuns`; without it every run trains.
     """
+    settings = job.settings
+    check_trackers(job.tracking.trackers)
+    check_kernels(
+        attention=settings.attention,
+        quantization=settings.quantization,
+        precision=settings.precision,
+        has_gpu=bool(list_gpus()),
+    )
     records = {"train": read_json(job.train), "validation": read_json(job.validation)}
     representation = Representation.load(job.representation)
     digest = training_digest(
         job.model,
         records,
         representation,
-        job.settings,
+        settings,
         plots=job.plots,
         threads=job.threads,
         code=code,
         launch=launch,
     )
-    job = job.changed(tracking=job.tracking.changed(identity=digest[:32]))
+    job = job.changed(tracking=job.tracking.changed(name=str(job.run), identity=digest[:32]))
     resolved = {
         "run": asdict(job.run),
-        "finetune": job.settings.model_dump(),
+        "finetune": settings.model_dump(),
         "representation": representation.to_json(),
         "inputs": {path.name: digest_of_files([path]) for path in (job.train, job.validation)},
     }
