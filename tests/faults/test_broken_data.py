@@ -197,11 +197,11 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "semicolons": (both("tsv", rows(6, sign=";")), r"X_TRAIN\.tsv, line 1: 1 field, needed are"),
     "a short row": (
         both("tsv", rows(3) + "1\t1\n"),
-        r"X_TRAIN\.tsv, line 4: 2 fields, the lines above have 5",
+        r"X_TRAIN\.tsv, line 4: 1 values, the cases above have 4",
     ),
     "a long row of TEST": (
         both("tsv", rows(3), rows(3) + "1\t1\t2\t3\t4\t5\n"),
-        r"X_TEST\.tsv, line 4: 6 fields",
+        r"X_TEST\.tsv, line 4: 5 values",
     ),
     "no label": (both("tsv", rows(3) + "\t1\t2\t3\t4\n"), r"X_TRAIN\.tsv, line 4: empty class label"),
     "UTF-16": (

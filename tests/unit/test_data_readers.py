@@ -103,7 +103,7 @@ def test_only_line_breaks_break_lines():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.tsv", "1\t2\t3\n1\t2\n", r"a\.tsv, line 2: 2 fields, the lines above have 3"),
+        ("a.tsv", "1\t2\t3\n1\t2\n", r"a\.tsv, line 2: 1 values, the cases above have 2"),
         ("a.tsv", "1\t2\t3\n1\t2\tx7\n", r"a\.tsv, line 2: value 2 is 'x7', not a finite number"),
         ("a.tsv", "1\t2\t1_0\n", r"line 1: value 2 is '1_0'"),
         ("a.tsv", "1\t2\t-inf\n", r"line 1: value 2 is '-inf'"),

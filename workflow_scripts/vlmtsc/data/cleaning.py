@@ -18,17 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """Changes made by cleaning.
-
-    Attributes
-    ----------
-    dropped : tuple of str
-        Identifiers of the cases that were left out.
-    interpolated : int
-        Missing values that were filled in.
-    resampled : tuple of str
-        Identifiers of the cases whose length was changed.
-    """
+    """Changes made by cleaning: cases left out, values filled in, cases whose length was changed."""
 
     dropped: tuple[str, ...]
     interpolated: int
@@ -95,10 +85,6 @@ def fill_missing(case: np.ndarray) -> np.ndarray:
     ----------
     case : ndarray of float64, shape (n_channels, n_timepoints)
         NaN is missing; each channel has at least one value.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_channels, n_timepoints)
     """
     filled = case.copy()
     for channel in filled:
@@ -109,22 +95,10 @@ def fill_missing(case: np.ndarray) -> np.ndarray:
 
 
 def resample_case(case: np.ndarray, n_timepoints: int) -> np.ndarray:
-    """Resample each channel linearly to `n_timepoints`; the first and the last value remain.
+    """Resample each channel (n_channels, any) linearly to `n_timepoints`; the first and the last value remain.
 
-    Parameters
-    ----------
-    case : ndarray of float64, shape (n_channels, any)
-    n_timepoints : int
-
-    Returns
-    -------
-    ndarray of float64, shape (n_channels, n_timepoints)
-
-    Notes
-    -----
-    Equal to tslearn's ``TimeSeriesResampler`` up to rounding. That one places timepoints at fractions of 1 instead of
-    at integers, so a third of its values differ in the last bit, and ties of a prompt's decimals round to the other
-    side.
+    Equal to tslearn's ``TimeSeriesResampler`` up to rounding: that one places timepoints at fractions of 1 instead of
+    at integers, so a third of its values differ in the last bit, and some decimals of prompts in the last digit.
     """
     if case.shape[1] == n_timepoints:
         return case
@@ -133,16 +107,7 @@ def resample_case(case: np.ndarray, n_timepoints: int) -> np.ndarray:
 
 
 def z_normalize(values: np.ndarray) -> np.ndarray:
-    """Scale each channel of each case to mean 0 and standard deviation 1 (population); constant ones to 0.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
-
-    Returns
-    -------
-    ndarray of float64, shape (n_cases, n_channels, n_timepoints)
-    """
+    """Scale the last axis to mean 0 and standard deviation 1 (population); where it is constant, to 0."""
     centred = values - values.mean(axis=-1, keepdims=True)
     deviation = values.std(axis=-1, keepdims=True)
     # A constant channel deviates from its own mean by rounding only.
@@ -194,14 +159,8 @@ def clean_series(
 ) -> tuple[CleanSeries, CleaningReport]:
     """Apply the policies for missing values and unequal lengths, and index the labels.
 
-    Missing values come first, each case within its own length; then lengths; then normalisation.
-
-    Parameters
-    ----------
-    series : LabelledSeries
-    dataset : str
-        Name, the first part of each case's identifier.
-    settings : CleaningSettings
+    Missing values come first, each case within its own length; then lengths; then normalisation. `dataset` is the first
+    part of each case's identifier.
 
     Raises
     ------

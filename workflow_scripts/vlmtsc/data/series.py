@@ -140,11 +140,7 @@ class LabelledSeries(_ArrayFile):
         return cls(values, lengths, np.array(canonical), len(train[0]))
 
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the arrays, the same for every source of a dataset.
-
-        Over the shape and `n_train`, the values as little-endian float64 with one NaN and one zero, the lengths, and
-        the labels as UTF-8.
-        """
+        """Return the SHA-256 (hex) of the arrays, with one NaN and one zero: the same for every source of a dataset."""
         values = np.where(np.isnan(self.values), np.nan, self.values) + 0.0  # -0.0 + 0.0 is 0.0
         result = hashlib.sha256(f"series-1 {self.values.shape} {self.n_train}\n".encode())
         result.update(np.ascontiguousarray(values, dtype="<f8").tobytes())

@@ -33,17 +33,7 @@ _WHEEL_OPTIONS = ("train_size", "channels")
 
 @dataclass(frozen=True)
 class WheelSource:
-    """A file, or a pair of files, inside a wheel.
-
-    Attributes
-    ----------
-    requirement : str
-        ``NAME==VERSION``.
-    member : str
-        Path inside the wheel; ``{split}`` stands for TRAIN and TEST.
-    options : dict of str to int
-        ``train_size`` and ``channels`` of a file with both parts as rows.
-    """
+    """A file, or a pair of files, inside a wheel: see the module."""
 
     requirement: str
     member: str

@@ -26,7 +26,7 @@ OFFICIAL_VALIDATION_SEED = 21
 
 
 def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) -> dict[str, np.ndarray]:
-    """Divide the cases into train, validation and test sets.
+    """Divide the cases into `SETS` of indices, int64: disjoint, together all cases.
 
     Parameters
     ----------
@@ -35,11 +35,6 @@ def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) 
     n_train : int
         Number of cases, the first ones, from the archive's TRAIN file.
     settings : SplitSettings
-
-    Returns
-    -------
-    dict of str to ndarray of int64
-        Case indices by `SETS`: disjoint, together all cases.
 
     Raises
     ------

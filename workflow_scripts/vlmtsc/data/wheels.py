@@ -25,20 +25,13 @@ _PIP_SECONDS = 1800
 
 
 def check_zip(path: Path, name: str, limit: int = LIMIT_BYTES) -> list[str]:
-    """Return the files in a zip file from others, after a check of its entries.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        Beginning of messages.
-    limit : int
-        Unpacked bytes of all files together.
+    """Return the files in a downloaded zip file.
 
     Raises
     ------
     InputError
-        If it is not a zip file, an entry is a link or leads out of the folder, or the entries are larger than `limit`.
+        If it is not a zip file, an entry is a link or leads out of the folder, or all entries together have more than
+        `limit` bytes. Messages begin with `name`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -130,9 +123,9 @@ def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
     requirement : str
         ``NAME==VERSION``.
     hashes : Path
-        Pip hash file with the requirement.
+        Pip hash file.
     cache : Path
-        Folder of downloaded wheels. A cached wheel is checked before each use.
+        Folder of downloaded wheels, which are checked before each use.
 
     Raises
     ------

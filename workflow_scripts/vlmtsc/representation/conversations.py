@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -64,49 +64,46 @@ class _CaseTexts:
     series : CleanSeries
     fit : callable
         Factor to representation.
-    descriptions, rationales : mapping of str to str or None
-        By case identifier.
+    descriptions, rationales : mapping of str to str
+        By case identifier; empty where the scenario has none.
     """
 
     def __init__(
         self,
         series: CleanSeries,
         fit: Callable[[int], Representation],
-        descriptions: Mapping[str, str] | None,
-        rationales: Mapping[str, str] | None,
+        descriptions: Mapping[str, str],
+        rationales: Mapping[str, str],
     ) -> None:
         self._series, self._fit = series, fit
         self._descriptions, self._rationales = descriptions, rationales
         self._ids = series.case_ids.tolist()
         self._features: dict[int, list[str] | None] = {}  # of the full series: the same at every factor
-        self.representation = fit(1)
         self._prompts: dict[int, str] = {}
+        self.representation = fit(1)
 
-    def at(self, factor: int) -> Self:
-        """Change the factor; each is left behind, so that one's prompts are kept."""
+    def at(self, factor: int) -> None:
+        """Change the factor; prompts are kept of one, since factors are tried in order."""
         if factor != self.representation.factor:
             self.representation, self._prompts = self._fit(factor), {}
-        return self
 
     def prompt(self, case: int) -> str:
         if case not in self._prompts:
             values = self._series.values[case]
             if case not in self._features:
-                context = self.representation.scenario.context_text
-                self._features[case] = feature_lines(values, context)
-            description = None if self._descriptions is None else self._descriptions[self._ids[case]]
+                self._features[case] = feature_lines(values, self.representation.scenario.context_text)
+            description = self._descriptions.get(self._ids[case])
             self._prompts[case] = self.representation.prompt(
                 values, statistics=self._features[case], description=description
             )
         return self._prompts[case]
 
     def answer(self, case: int) -> str:
-        rationale = None if self._rationales is None else self._rationales[self._ids[case]]
-        return self.representation.answer(int(self._series.label_index[case]), rationale)
+        index, rationale = int(self._series.label_index[case]), self._rationales.get(self._ids[case])
+        return self.representation.answer(index, rationale)
 
     def text(self, case: int) -> str:
-        turn = self.representation.turn(self.prompt(case))
-        return self.representation.text(turn, self.answer(case))
+        return self.representation.text(self.representation.turn(self.prompt(case)), self.answer(case))
 
     def record(self, case: int, tokens: int) -> dict[str, Any]:
         """Return a case in LLaVA's format, with its label and tokens."""
@@ -114,8 +111,11 @@ class _CaseTexts:
         record = self.representation.record(
             self._ids[case], self.prompt(case), self.answer(case), plot_file_name(case)
         )
-        label = self.representation.classes[index]
-        return record | {"label": label, "label_index": index, "tokens": tokens}
+        return record | {
+            "label": self.representation.classes[index],
+            "label_index": index,
+            "tokens": tokens,
+        }
 
 
 def make_conversations(
@@ -185,7 +185,7 @@ def make_conversations(
         eos_token=eos_token,
         limits=fit_limits(series.values[: series.n_train]) if shared else None,
     )
-    case_texts = _CaseTexts(series, fit, descriptions, rationales)
+    case_texts = _CaseTexts(series, fit, descriptions or {}, rationales or {})
 
     def texts_at(factor: int, positions: Sequence[int]) -> list[str]:
         case_texts.at(factor)
@@ -197,7 +197,7 @@ def make_conversations(
     count_at = partial(count_all, texts_at, count_with_image, n_cases=len(cases))
     theirs = None
     if scenario.numbers == "decimals":  # the only format of the original
-        first = case_texts.at(1).prompt(cases[0])
+        first = case_texts.prompt(cases[0])  # at factor 1
         whole, beside = count_tokens([first, re.sub(r"\[.*?\]", "", first, count=1)]).tolist()
         theirs = original_factor(whole, beside, scenario.context_length)
     if scenario.restores("first_case_factor"):
@@ -281,7 +281,9 @@ def _token_budget(
 def token_breakdown(
     records: Sequence[Mapping[str, Any]], representation: Representation, locate: TokenLocator
 ) -> dict[str, int]:
-    """Return the tokens of all cases by part of the text; a token belongs to the part in which it begins.
+    """Return the tokens of all cases by `SEGMENTS`; a token belongs to the segment in which it begins.
+
+    `label` is everything after ``ASSISTANT:``, end token included; `text` the template's words and a begin token.
 
     Parameters
     ----------
@@ -290,12 +292,6 @@ def token_breakdown(
     representation : Representation
         The one stored beside them.
     locate : callable
-
-    Returns
-    -------
-    dict of str to int
-        By `SEGMENTS`; the sum is the tokens of all cases. `label` is everything after ``ASSISTANT:``, end token
-        included; `text` the rest: the template's words and a begin token.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -105,18 +106,7 @@ def _normalised(values: np.ndarray) -> np.ndarray:
 
 
 def _adaptive_rates(variation: np.ndarray, sizes: np.ndarray, target: float, factor: int) -> np.ndarray:
-    """Return the integer rate of each segment.
-
-    Parameters
-    ----------
-    variation : ndarray of float64, shape (n_segments,)
-        0 for the segment that varies least, 1 for the one that varies most.
-    sizes : ndarray of int64, shape (n_segments,)
-        Timepoints of each segment.
-    target : float
-        Length to reach within 1%.
-    factor : int
-    """
+    """Return the integer rate of each segment, from its variation (0 to 1) and size, and the total length to reach."""
     lowest, highest = 1.0, 1.5 * factor
     for _ in range(ROUNDS):
         rates = np.ceil(highest - variation * (highest - lowest)).astype(np.int64)
@@ -150,29 +140,10 @@ def paa_downsample(values: np.ndarray, factor: int) -> np.ndarray:
     return np.concatenate(means, axis=-1)
 
 
-def lttb_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Keep the timepoints that span the largest triangles with their neighbours (LTTB), in each channel its own."""
-    return _kept_by_channel(values, factor, lttb_timepoints)
-
-
-def minmax_downsample(values: np.ndarray, factor: int) -> np.ndarray:
-    """Keep the smallest and the largest value of equal segments, in each channel its own."""
-    return _kept_by_channel(values, factor, minmax_timepoints)
-
-
 def lttb_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
-    """Return the timepoints that LTTB keeps of a channel.
+    """Return the timepoints, int64 and increasing, that span the largest triangles with their neighbours (LTTB).
 
-    Parameters
-    ----------
-    channel : ndarray of float64, shape (n_timepoints,)
-    length : int
-        Timepoints to keep, n_timepoints at most: of one the first, of two the first and the last.
-
-    Returns
-    -------
-    ndarray of int64, shape (length,)
-        Increasing.
+    The first and the last are among them; a single one is the first.
     """
     from tsdownsample import LTTBDownsampler
 
@@ -183,19 +154,9 @@ def lttb_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
 
 
 def minmax_timepoints(channel: np.ndarray, length: int) -> np.ndarray:
-    """Return the timepoints of the extremes of a channel's equal segments.
+    """Return the timepoints, int64 and increasing, of the smallest and the largest value of equal segments.
 
-    Parameters
-    ----------
-    channel : ndarray of float64, shape (n_timepoints,)
-    length : int
-        Timepoints to keep, n_timepoints at most.
-
-    Returns
-    -------
-    ndarray of int64, shape (length,)
-        Increasing. Where a segment is constant or `length` is odd, there are fewer extremes, and others are added at
-        regular intervals.
+    Where a segment is constant or `length` is odd, there are fewer extremes; others are added at regular intervals.
     """
     from tsdownsample import MinMaxDownsampler
 
@@ -215,7 +176,7 @@ def _filled(kept: np.ndarray, n_timepoints: int, length: int) -> np.ndarray:
 
 
 def _kept_by_channel(
-    values: np.ndarray, factor: int, timepoints: Callable[[np.ndarray, int], np.ndarray]
+    timepoints: Callable[[np.ndarray, int], np.ndarray], values: np.ndarray, factor: int
 ) -> np.ndarray:
     """Return the values at the timepoints that a method chooses in each channel."""
     length = -(-values.shape[-1] // factor)
@@ -231,6 +192,6 @@ DOWNSAMPLERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "uniform": uniform_downsample,
     "adaptive": adaptive_downsample,
     "paa": paa_downsample,
-    "lttb": lttb_downsample,
-    "minmax": minmax_downsample,
+    "lttb": partial(_kept_by_channel, lttb_timepoints),
+    "minmax": partial(_kept_by_channel, minmax_timepoints),
 }

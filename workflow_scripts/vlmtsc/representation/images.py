@@ -32,7 +32,7 @@ TileImage = Callable[[np.ndarray, int, bool], np.ndarray]
 
 
 class TilePlotter:
-    """Draws a tile for each channel (see `vlmtsc.representation.plots.Plotter`).
+    """Draws a tile for each channel.
 
     Parameters
     ----------

@@ -45,21 +45,9 @@ def fit_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_levels(values: np.ndarray, centre: np.ndarray, reach: np.ndarray, levels: int) -> np.ndarray:
-    """Map values to integers from -levels to levels, clipped outside the scale.
+    """Map values (..., n_channels, n_timepoints) to int64 from -levels to levels on a `fit_scale`, clipped outside.
 
     Signed, since a sign is a token of its own, which a model learns to read long before digits.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_channels, n_timepoints)
-    centre, reach : ndarray of float64, shape (n_channels,)
-        From `fit_scale`.
-    levels : int
-        The largest integer.
-
-    Returns
-    -------
-    ndarray of int64, shape of `values`
     """
     scaled = (values - centre[:, None]) / reach[:, None] * levels
     return np.rint(np.clip(scaled, -levels, levels)).astype(np.int64)

@@ -9,7 +9,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
-from typing import Protocol
 
 import matplotlib.path as mpath
 import numpy as np
@@ -46,25 +45,13 @@ CHUNK = 500
 Limits = tuple[np.ndarray, np.ndarray]
 
 
-class Plotter(Protocol):
-    """Draws series that all have the same number of channels."""
-
-    def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the image of one series.
-
-        Parameters
-        ----------
-        values : ndarray of float64, shape (n_channels, n_timepoints)
-
-        Returns
-        -------
-        ndarray of uint8, shape (height, width, 3)
-            (308, 310, 3) with the paper's settings, whatever the style.
-        """
-
-
-def make_plotter(settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> Plotter:
+def make_plotter(
+    settings: PlotSettings, n_channels: int, limits: Limits | None = None
+) -> LinePlotter | CanvasPlotter | TilePlotter:
     """Return the plotter of a style.
+
+    Its method `render` returns the image of one series, float64 of shape (n_channels, n_timepoints), as uint8 of shape
+    (height, width, 3): (308, 310, 3) with the paper's settings, whatever the style.
 
     Parameters
     ----------
@@ -78,8 +65,7 @@ def make_plotter(settings: PlotSettings, n_channels: int, limits: Limits | None 
     if settings.style in TILE_IMAGES:
         width, height = FigureCanvasAgg(_figure(settings)[0]).get_width_height()
         return TilePlotter(settings.style, height, width, n_channels, limits)
-    plotter = LinePlotter if settings.style == "line" else CanvasPlotter
-    return plotter(settings, n_channels, limits)
+    return (LinePlotter if settings.style == "line" else CanvasPlotter)(settings, n_channels, limits)
 
 
 class LinePlotter:
@@ -91,8 +77,7 @@ class LinePlotter:
     n_channels : int
         Lines of every series.
     limits : (low, high), optional
-        Axis limits of each channel, of which the axis covers the widest range; default: the extremes of each series.
-        With matplotlib's margins around them in either case.
+        Limits of each channel; the axis covers all of them. Default: the extremes of each series. Plus margins.
 
     Notes
     -----
@@ -114,7 +99,7 @@ class LinePlotter:
                 _fix_limits(self._axes, limits[0].min(), limits[1].max())
 
     def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the image of one series: see `Plotter`."""
+        """Return the image of one series (see `make_plotter`)."""
         length = values.shape[1]
         # The limits that `relim` would find, once for all lines.
         self._axes.dataLim.set_points(np.array([[0, values.min()], [length - 1, values.max()]]))
@@ -129,10 +114,9 @@ class LinePlotter:
 
 
 class CanvasPlotter:
-    """Draws the styles `area` and `panels`, in one figure for all series.
+    """Draws the styles `area` and `panels`, in one figure for all series; parameters as for `LinePlotter`.
 
-    `area`: lines as of `LinePlotter`, and the area between each and the lower edge. `panels`: a panel for each channel,
-    row by row, with limits of its own. Parameters are those of `LinePlotter`.
+    `area`: lines, filled down to the lower edge. `panels`: a panel with limits of its own for each channel.
     """
 
     def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
@@ -160,7 +144,7 @@ class CanvasPlotter:
                     _fix_limits(axes, limits[0][own].min(), limits[1][own].max())
 
     def render(self, values: np.ndarray) -> np.ndarray:
-        """Return the image of one series: see `Plotter`."""
+        """Return the image of one series (see `make_plotter`)."""
         values = np.repeat(values, 2, axis=1) if values.shape[1] == 1 else values  # a line needs two points
         timepoints = np.arange(values.shape[1])
         for line, channel in zip(self._lines, values, strict=True):
@@ -230,14 +214,10 @@ def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Encode pixels, uint8 of shape (height, width, 3), as a PNG file [1]_.
+    """Encode pixels, uint8 of shape (height, width, 3), as a PNG file (ISO/IEC 15948).
 
     Rows are not filtered and compressed by Intel's ISA-L: many times as fast as Pillow, which searches a filter for
     each row and compresses with zlib, and about as small, since most of a plot is white.
-
-    References
-    ----------
-    .. [1] ISO/IEC 15948, Portable Network Graphics.
     """
     height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # the first byte of a row: no filter
@@ -276,10 +256,8 @@ def draw_dataset(
     series : CleanSeries
     folder : Path
     drawn_as : PlotSettings or Representation
-        Settings of plots that several scenarios share; or the representation of a scenario, required for plots of
-        downsampled series.
+        The representation of a scenario is required for plots of downsampled series.
     store : {"files", "archive"}, default "files"
-        A file per plot, or one archive of all.
     threads : int, default 1
         Processes that draw.
 

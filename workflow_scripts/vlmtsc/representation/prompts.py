@@ -84,14 +84,9 @@ def _by_channel(texts: Sequence[str]) -> str:
 
 
 def number_spans(prompt: str, numbers: str, n_channels: int) -> list[tuple[int, int]]:
-    """Return begin and end of each channel's numbers in a question with or without the image placeholder.
+    """Return begin and end of each channel's numbers in a question, whose image placeholder does not matter.
 
-    Parameters
-    ----------
-    prompt : str
-    numbers : {"decimals", "scaled", "none"}
-        Number format of the scenario.
-    n_channels : int
+    `numbers` is the number format of the scenario.
     """
     if numbers == "none":
         return []
@@ -104,23 +99,19 @@ def number_spans(prompt: str, numbers: str, n_channels: int) -> list[tuple[int, 
 def chat_text(question: str, answer: str | None = None, *, system: str = "", eos: str = "</s>") -> str:
     """Return one exchange in LLaVA v1's template, the same for every model.
 
+    ``{system} USER: {question} ASSISTANT: {answer}{eos}``, without a begin token, which a tokenizer adds if it has one
+    (``add_special_tokens=True``). Without an answer it ends where the model continues: after ``ASSISTANT:``, without
+    the blank, which belongs to the first token of an answer.
+
     Parameters
     ----------
     question : str
         The user's turn, the image placeholder included.
     answer : str, optional
-        Without it the text ends where the model continues: after ``ASSISTANT:``, without the blank, which belongs to
-        the first token of an answer.
     system : str, default ""
         System prompt.
     eos : str, default "</s>"
-        The tokenizer's end token, appended to an answer.
-
-    Returns
-    -------
-    str
-        ``{system} USER: {question} ASSISTANT: {answer}{eos}``, without a begin token, which a tokenizer adds if it has
-        one (``add_special_tokens=True``).
+        The tokenizer's end token.
 
     Examples
     --------

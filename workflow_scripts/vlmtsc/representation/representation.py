@@ -199,13 +199,7 @@ class Representation:
     def record(self, identity: str, prompt: str, answer: str | None, image: str) -> dict[str, Any]:
         """Return a case in LLaVA's data format: id, image (if the scenario has one), conversations.
 
-        Parameters
-        ----------
-        identity, prompt : str
-        answer : str or None
-            None for a series whose class is not known.
-        image : str
-            File name of the plot.
+        `answer` is None for a series whose class is not known; `image` is the file name of the plot.
         """
         turns = [{"from": "human", "value": self.turn(prompt)}]
         if answer is not None:
@@ -213,18 +207,10 @@ class Representation:
         return {"id": identity, **({"image": image} if self.has_image else {}), "conversations": turns}
 
     def values_to_draw(self, values: np.ndarray) -> np.ndarray:
-        """Return the values that the plot shows: all, or the downsampled ones.
+        """Return the values that the plot shows of one or more series (..., n_channels, n_timepoints): all, or some.
 
-        Parameters
-        ----------
-        values : ndarray of float64, shape (..., n_channels, n_timepoints)
-            One series, or several.
-
-        Returns
-        -------
-        ndarray of float64, shape (..., n_channels, n_drawn)
-            With the switch `blank_plot` each value is a channel of one timepoint, of which a line shows nothing: the
-            original passes a flat list.
+        With the switch `blank_plot` each value is a channel of one timepoint, of which a line shows nothing: the
+        original passes a flat list.
         """
         if self.plot is None or self.plot.series == "full":
             return values
@@ -266,13 +252,7 @@ class Representation:
 
 
 def feature_lines(values: np.ndarray, context_text: str) -> list[str] | None:
-    """Return the features of each channel of a series in a context text; None if it has none.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_channels, n_timepoints)
-    context_text : {"none", "stats", "signal_analysis", "rationale"}
-    """
+    """Return the features of each channel of a series in a context text; None if it has none."""
     formats = {"stats": format_features, "signal_analysis": format_moments}
     return [formats[context_text](x) for x in values] if context_text in formats else None
 
@@ -293,16 +273,12 @@ def fit_representation(
 
     Parameters
     ----------
-    scenario : ScenarioSettings
-    plot : PlotSettings or None
-        Settings of the scenario's plot; not used where it has no image.
+    scenario, plot, factor, classes, system_prompt, eos_token
+        As in `Representation`; `plot` is not used where the scenario has no image.
     train_values : ndarray of float64, shape (n_train, n_channels, n_timepoints)
         The training set alone: the scale is fitted to it after downsampling.
-    factor : int
-    classes : sequence of str
     image_tokens : int
         Tokens of one image; not used where the scenario has no image.
-    system_prompt, eos_token : str
     limits : (low, high), optional
         Axis limits of each channel that all plots share (`vlmtsc.representation.plot_files.fit_limits`).
     """

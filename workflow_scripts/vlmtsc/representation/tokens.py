@@ -37,22 +37,10 @@ def load_processor(checkpoint: Path) -> Any:
 
 
 def count_image_tokens(processor: Any) -> int:
-    """Return the tokens of one image.
+    """Return the tokens of one image for a LlavaProcessor; InputError if they depend on the image's size.
 
-    Parameters
-    ----------
-    processor : LlavaProcessor
-
-    Returns
-    -------
-    int
-        ``(height // patch) * (width // patch) + num_additional_image_tokens``, less one where the strategy
-        "default" drops the class token; the size is that of the crop, or of the resized image without a crop.
-
-    Raises
-    ------
-    InputError
-        If the size that the model sees depends on the image.
+    ``(height // patch) * (width // patch) + num_additional_image_tokens``, less one where the strategy "default" drops
+    the class token; the size is that of the crop, or of the resized image without a crop.
     """
     images = processor.image_processor
     size = images.crop_size if images.do_center_crop else images.size
@@ -67,14 +55,7 @@ def count_image_tokens(processor: Any) -> int:
 class TextTokens:
     """Counts the tokens of whole texts, the tokenizer's begin token included, and locates them.
 
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-
-    Raises
-    ------
-    InputError
-        If the tokenizer has no end token or no positions, or splits the image placeholder.
+    InputError if the tokenizer has no end token or no positions, or splits the image placeholder.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -146,11 +127,9 @@ def find_smallest_factor(
 
     Parameters
     ----------
-    texts_at : callable
-    count_tokens : callable
-        Counts the tokens that the model sees, image tokens included.
+    texts_at, count_tokens : callable
+        Tokens are those that the model sees, image tokens included.
     n_cases : int
-        Cases of the train, validation and test sets.
     n_timepoints : int
         Largest factor: it leaves one value of each channel. 1 where no text depends on the factor.
     context_length : int
@@ -188,21 +167,10 @@ def find_smallest_factor(
 
 
 def original_factor(tokens: int, tokens_without_numbers: int, context_length: int) -> int | None:
-    """Return the factor of the paper's code: that of the first training case, without image and system prompt.
+    """Return the factor of the paper's code, from the question of the first training case, with and without numbers.
 
-    Parameters
-    ----------
-    tokens : int
-        Tokens of the question of the first training case.
-    tokens_without_numbers : int
-        The same without the numbers of the first channel.
-    context_length : int
-
-    Returns
-    -------
-    int or None
-        ``ceil(tokens / (context - tokens_without_numbers - 5))``; 1 while the question is shorter than the context;
-        None where the other text takes the whole context and the formula is undefined.
+    ``ceil(tokens / (context_length - tokens_without_numbers - 5))``; 1 while the question is shorter than the context;
+    None where the text without numbers takes the whole context, so that the formula is undefined.
     """
     if tokens < context_length:
         return 1
