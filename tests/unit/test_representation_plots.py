@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from cycler import cycler
 from PIL import Image
 from tiny_llava import TinyTask, make_task, recipe
 
@@ -88,11 +89,19 @@ def test_other_sizes_equal_the_obvious_way() -> None:
     np.testing.assert_array_equal(pixels, obvious_way(values, inches=3.3, dpi=73))
 
 
-def test_a_users_own_style_changes_nothing() -> None:
-    values = RANDOM.normal(size=(1, 40))
-    expected = LinePlotter(PlotSettings(), 1).render(values)
-    with matplotlib.rc_context({"lines.linewidth": 9, "axes.xmargin": 0.3, "figure.facecolor": "black"}):
-        np.testing.assert_array_equal(LinePlotter(PlotSettings(), 1).render(values), expected)
+@pytest.mark.parametrize("style", ["line", "area", "panels"])
+def test_a_users_own_style_changes_nothing(style: str) -> None:
+    values = RANDOM.normal(size=(2, 40))
+    settings = PlotSettings(style=style)
+    expected = make_plotter(settings, 2).render(values)
+    own = {
+        "lines.linewidth": 9,
+        "axes.xmargin": 0.3,
+        "figure.facecolor": "black",
+        "axes.prop_cycle": cycler(color="rk"),
+    }
+    with matplotlib.rc_context(own):
+        np.testing.assert_array_equal(make_plotter(settings, 2).render(values), expected)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

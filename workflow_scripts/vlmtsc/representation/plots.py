@@ -17,6 +17,7 @@ from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import GraphicsContextBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -130,7 +131,8 @@ class CanvasPlotter:
             else:
                 figure.delaxes(whole)
                 self._axes = _panels(figure, n_channels)
-            colours = [f"C{channel % 10}" for channel in range(n_channels)]
+            # Resolved here: a name such as "C0" is looked up in the style at drawing time.
+            colours = [to_hex(f"C{channel % 10}") for channel in range(n_channels)]
             self._lines = [
                 axes.plot([], [], color=colour)[0] for axes, colour in zip(self._axes, colours, strict=True)
             ]
