@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     given = config.getoption("--faults-seed")
     config.stash[SEED] = secrets.randbelow(10**6) if given is None else int(given)
+    config.option.faults_seed = config.stash[SEED]  # processes of pytest-xdist draw the same sample
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -62,4 +63,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def moments(request: pytest.FixtureRequest) -> random.Random:
     """Give the random numbers of one test: of the seed and the test's name."""
-    return random.Random(f"{request.config.stash[SEED]} {request.node.nodeid}")
+    return random.Random(f"{request.config.stash[SEED]} {request.node.name}")

@@ -55,7 +55,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
+def local(
     tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, snakemake: SnakemakeRunner
 ) -> Path:
     """Give the same project, run on this machine."""
@@ -202,10 +202,10 @@ def test_a_killed_run_leaves_a_lock_and_says_so(orphaned: Orphaned) -> None:
     assert "--unlock" in orphaned.locked
 
 
-def test_results_equal_an_undisturbed_run(orphaned: Orphaned, undisturbed: Path, project: Path) -> None:
+def test_results_equal_an_undisturbed_run(orphaned: Orphaned, local: Path, project: Path) -> None:
     assert orphaned.jobs[orphaned.orphan].state == "COMPLETED"
     for scenario in SCENARIOS:
-        ours, theirs = run_folder(project, scenario), run_folder(undisturbed, scenario)
+        ours, theirs = run_folder(project, scenario), run_folder(local, scenario)
         pd.testing.assert_frame_equal(
             pd.read_csv(ours / "predictions.csv"), pd.read_csv(theirs / "predictions.csv")
         )
