@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import pandas as pd
+
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.baselines import (
+    COLUMNS,
     baseline_key,
-    baselines_files,
+    baselines_table,
     best_run_rows,
     published_rows,
     read_baseline,
@@ -65,7 +68,8 @@ def write_baselines_table(
     rows = [read_baseline(paths, key) for key in keys]
     rows += best_run_rows(runs_table(runs))
     rows += published_rows(read_published(published, "method"), datasets, protocol)
-    write_files(output, baselines_files(rows, datasets, protocol))
+    table, data = baselines_table(rows, datasets, protocol), pd.DataFrame(rows, columns=COLUMNS)
+    write_files(output, table.files("baselines", "Baselines", data, latex=True))
     logger.info("%d rows in %s", len(rows), output / "baselines.md")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.corrections import correction_pairs
 from vlmtsc.paths import Paths
-from vlmtsc.reporting.corrections import correction_rows, corrections_files
+from vlmtsc.reporting.corrections import correction_rows, corrections_table
 from vlmtsc.script import run_script
 from vlmtsc.settings import Correction
 from vlmtsc.table_files import write_files
@@ -44,7 +44,8 @@ def write_corrections_table(
         File for messages.
     """
     rows = correction_rows(Paths(results), correction_pairs(corrections, models, protocol, seeds))
-    write_files(output, corrections_files(rows))
+    table = corrections_table(rows)
+    write_files(output, table.files("corrections", "Faults of the original", rows, latex=True))
     logger.info("%d of %d pairs of runs", (rows["status"] == "done").sum(), len(rows))
 
 

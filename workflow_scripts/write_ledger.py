@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from vlmtsc.paths import Paths
-from vlmtsc.reporting.ledger import SAME, ledger_files, read_ledger
+from vlmtsc.reporting.ledger import SAME, ledger_table, read_ledger
 from vlmtsc.reporting.runs import list_runs
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
@@ -41,7 +41,7 @@ def write_ledger(
         File for messages.
     """
     table = read_ledger(Paths(results), list_runs(models, datasets, protocol, plots, [0]), plots)
-    write_files(output, ledger_files(table))
+    write_files(output, ledger_table(table).files("ledger", "Token usage", table))
     shared = (table[SAME] != "").sum()
     logger.info("%d rows in %s, %d with the inputs of another", len(table), output / "ledger.md", shared)
 

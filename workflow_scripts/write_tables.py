@@ -8,8 +8,8 @@ from pathlib import Path
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.comparisons import comparison_files
-from vlmtsc.reporting.controls import controls_files
-from vlmtsc.reporting.costs import costs_files
+from vlmtsc.reporting.controls import controls_table
+from vlmtsc.reporting.costs import costs_table
 from vlmtsc.reporting.evidence import evidence_files
 from vlmtsc.reporting.runs import accuracy_files, failures_text, read_states
 from vlmtsc.reporting.summary import read_summaries
@@ -61,9 +61,11 @@ def write_tables(
     if states is None:
         tables = read_summaries(paths, models, selected, protocol, controls)
         runs = tables["runs"]
-        files = accuracy_files(runs) | costs_files(runs)
+        files = accuracy_files(runs) | costs_table(runs).files("costs", "Costs of runs")
         files |= comparison_files(tables["methods"], tables["comparisons"])
-        files |= controls_files(tables["controls"]) if controls else {}
+        if controls:
+            table, rows = controls_table(tables["controls"]), tables["controls"]
+            files |= table.files("controls", "Controls at test time", rows, latex=True)
         files |= evidence_files(paths, models, datasets, protocol, scenarios, seeds)
     else:
         runs = read_states(paths, read_json(states))

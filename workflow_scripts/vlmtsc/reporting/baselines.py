@@ -196,16 +196,3 @@ def _cell(row: Mapping[str, Any]) -> str:
     if row["kind"] == PUBLISHED:
         return f"{100 * row['accuracy']:.2f}"
     return with_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
-
-
-def baselines_files(
-    rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], protocol: str
-) -> dict[str, pd.DataFrame | str]:
-    """Return the files of the table of baselines; parameters as for `baselines_table`."""
-    table = baselines_table(rows, datasets, protocol)
-    return {
-        "baselines.csv": pd.DataFrame(rows, columns=COLUMNS),
-        "baselines.md": table.to_markdown(),
-        "baselines.tex": table.to_latex("baselines"),
-        "baselines.html": table.to_html("Baselines"),
-    }

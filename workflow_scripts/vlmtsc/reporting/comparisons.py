@@ -27,7 +27,16 @@ from vlmtsc.evaluation.statistics import (
 from vlmtsc.files import read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.runs import BASELINE, FINE_TUNED
-from vlmtsc.reporting.tables import NONE, ReaderTable, p_text, percent, varying, with_constants, with_interval
+from vlmtsc.reporting.tables import (
+    NONE,
+    ReaderTable,
+    grouped,
+    p_text,
+    percent,
+    varying,
+    with_constants,
+    with_interval,
+)
 
 PLACE = ["model", "dataset", "protocol"]
 METHOD_COLUMNS = [
@@ -213,15 +222,12 @@ def accuracies_by_dataset(methods: pd.DataFrame) -> pd.DataFrame:
 
 def methods_table(methods: pd.DataFrame) -> ReaderTable:
     """Return the accuracies of datasets (rows) by methods (columns)."""
-    several = varying(methods, "model", "protocol")
     names = list(dict.fromkeys(methods["method"]))
     cells = []
-    for values, group in methods.groupby(PLACE, sort=False):
-        place = dict(zip(PLACE, values, strict=True))
+    for key, group in grouped(methods, "model", "protocol", "dataset"):
         texts = {row["method"]: accuracy_with_interval(row) for row in group.to_dict("records")}
-        head = {name: place[name] for name in [*several, "dataset"]}
-        head["test cases"] = str(group["n_cases"].iloc[0])
-        cells.append(head | {name: texts.get(name, NONE) for name in names})
+        head = {"test cases": str(group["n_cases"].iloc[0])}
+        cells.append(key | head | {name: texts.get(name, NONE) for name in names})
     note = with_constants(METHODS_NOTE, methods, "model", "protocol")
     return ReaderTable(pd.DataFrame(cells), note, TEXT_COLUMNS)
 

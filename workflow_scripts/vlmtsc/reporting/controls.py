@@ -12,7 +12,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import FEW_CHANGES, INTACT, LEVEL, Control
 from vlmtsc.paths import Run
 from vlmtsc.reporting.runs import RUN_KEYS
-from vlmtsc.reporting.tables import NONE, ReaderTable, varying, with_constants, with_interval
+from vlmtsc.reporting.tables import NONE, ReaderTable, grouped, with_constants, with_interval
 
 #: Names of controls in tables and figures, in their order.
 NAMES: dict[Control, str] = {
@@ -78,21 +78,16 @@ def controls_table(rows: pd.DataFrame) -> ReaderTable:
     rows : DataFrame
         Columns `CONTROL_COLUMNS`; its order gives the order of rows.
     """
-    keys = ["model", "protocol", "dataset", "scenario"]
-    several = varying(rows, "model", "protocol")
+    keys = ("model", "protocol", "dataset", "scenario")
     present = [name for name in NAMES if name in set(rows["control"])]
-    cells = []
-    for values, group in rows.groupby(keys, sort=False):
-        key = dict(zip(keys, values, strict=True))
-        columns = {NAMES[name]: _cell(group[group["control"] == name]) for name in present}
-        cells.append(
-            {name: key[name] for name in [*several, "dataset", "scenario"]}
-            | columns
-            | {"finding": _findings(group)}
-        )
-    return ReaderTable(
-        pd.DataFrame(cells), with_constants(NOTE, rows, "model", "protocol"), [*keys, "finding"]
-    )
+    cells = [
+        key
+        | {NAMES[name]: _cell(group[group["control"] == name]) for name in present}
+        | {"finding": _findings(group)}
+        for key, group in grouped(rows, *keys)
+    ]
+    note = with_constants(NOTE, rows, "model", "protocol")
+    return ReaderTable(pd.DataFrame(cells), note, [*keys, "finding"])
 
 
 def _cell(seeds: pd.DataFrame) -> str:
@@ -115,14 +110,3 @@ def _findings(group: pd.DataFrame) -> str:
     return ", ".join(
         text if count == seeds else f"{text} in {count} of {seeds} seeds" for text, count in counts.items()
     )
-
-
-def controls_files(rows: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
-    """Return the files of the table of controls."""
-    table = controls_table(rows)
-    return {
-        "controls.csv": rows,
-        "controls.md": table.to_markdown(),
-        "controls.tex": table.to_latex("controls"),
-        "controls.html": table.to_html("Controls at test time"),
-    }

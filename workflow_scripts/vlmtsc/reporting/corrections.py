@@ -170,14 +170,3 @@ def corrections_table(rows: pd.DataFrame) -> ReaderTable:
 def _remarks(row: Mapping[str, Any]) -> list[str]:
     inputs = {"different": [], "identical": ["identical"], "classes renamed": ["only renamed"]}[row["inputs"]]
     return [*inputs, *([NOT_RUN] if row["status"] != DONE else [])]
-
-
-def corrections_files(rows: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
-    """Return the files of the table."""
-    table = corrections_table(rows)
-    return {
-        "corrections.csv": rows,
-        "corrections.md": table.to_markdown(),
-        "corrections.tex": table.to_latex("corrections"),
-        "corrections.html": table.to_html("Faults of the original"),
-    }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vlmtsc.errors import InputError
 from vlmtsc.reporting.runs import DONE
-from vlmtsc.reporting.tables import ReaderTable, counted, joined, short_count, three_digits, varying
+from vlmtsc.reporting.tables import ReaderTable, counted, grouped, joined, short_count, three_digits
 from vlmtsc.table_files import read_csv
 
 #: Peak rate of a GPU's tensor cores for dense bfloat16 matrices, in FLOP/s, by words of its name; the first match
@@ -192,14 +192,12 @@ def costs_table(runs: pd.DataFrame) -> ReaderTable:
     done = runs[runs["status"] == DONE]
     if done.empty:
         return ReaderTable(pd.DataFrame(), "No run is finished.")
-    keys = ["model", "protocol", "dataset", "scenario"]
-    several = varying(runs, "model", "protocol")
+    keys = ("model", "protocol", "dataset", "scenario")
     on_gpus = bool((done["gpu_hours"] > 0).any())
     rows = []
-    for values, seeds in done.groupby(keys, sort=False):
-        key = dict(zip(keys, values, strict=True))
+    for key, seeds in grouped(done, *keys):
         means = seeds.select_dtypes("number").mean()
-        row = {name: key[name] for name in [*several, "dataset", "scenario"]}
+        row = dict(key)
         if runs["seed"].nunique() > 1:
             row["seeds"] = str(len(seeds))
         row |= {
@@ -240,9 +238,3 @@ def _total(done: pd.DataFrame) -> str:
         f"In total: {counted(len(own), 'fine-tuning')}, {own['wall_seconds'].sum() / 60:.3g} minutes, {hours}, "
         f"{short_count(own['train_tokens'].sum())} training tokens, on {joined(own['device'], separator='; ')}."
     )
-
-
-def costs_files(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the files of the table of costs."""
-    table = costs_table(runs)
-    return {"costs.md": table.to_markdown(), "costs.html": table.to_html("Costs of runs")}

@@ -143,13 +143,3 @@ def ledger_table(rows: pd.DataFrame) -> ReaderTable:
     cells["training tokens"] = rows["training tokens"].map(short_count)
     cells[SAME] = rows[SAME].fillna("")
     return ReaderTable(cells, NOTE, [*KEYS, "values kept", SAME])
-
-
-def ledger_files(rows: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
-    """Return the files of the table."""
-    table = ledger_table(rows)
-    return {
-        "ledger.csv": rows,
-        "ledger.md": table.to_markdown(),
-        "ledger.html": table.to_html("Token usage"),
-    }

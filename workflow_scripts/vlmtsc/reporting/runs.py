@@ -17,10 +17,10 @@ from vlmtsc.reporting.tables import (
     NONE,
     ReaderTable,
     counted,
+    grouped,
     joined,
     percent,
     short_count,
-    varying,
     with_constants,
     with_interval,
 )
@@ -32,80 +32,39 @@ RUN_KEYS = ["model", "dataset", "protocol", "scenario", "seed"]
 METRICS = ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"]
 #: Further metrics, of calibration and of generated answers, which the configuration of evaluation may leave out.
 OPTIONAL_METRICS = [
-    "expected_calibration_error",
-    "brier_score",
-    "temperature",
-    "log_loss_at_temperature",
-    "expected_calibration_error_at_temperature",
-    "generated_valid_rate",
-    "generated_accuracy_of_valid",
+    *("expected_calibration_error", "brier_score", "temperature", "log_loss_at_temperature"),
+    *("expected_calibration_error_at_temperature", "generated_valid_rate", "generated_accuracy_of_valid"),
     "generated_accuracy",
 ]
 RECORD = [
-    "validation_accuracy",
-    "validation_loss",
-    "train_samples",
-    "train_tokens",
-    "token_budget",
-    "epochs_done",
-    "steps",
-    "stopped_by",
-    "wall_seconds",
-    "tokens_per_second",
-    "samples_per_second",
-    "peak_memory_mb",
-    "trainable_parameters",
-    "total_parameters",
-    "git_revision",
-    "shared_with",
+    *(
+        "validation_accuracy",
+        "validation_loss",
+        "train_samples",
+        "train_tokens",
+        "token_budget",
+        "epochs_done",
+    ),
+    *("steps", "stopped_by", "wall_seconds", "tokens_per_second", "samples_per_second", "peak_memory_mb"),
+    *("trainable_parameters", "total_parameters", "git_revision", "shared_with"),
 ]
 #: Further costs (`vlmtsc.reporting.costs.run_costs`). ``compute_seconds``: seconds times GPUs, or times processor
 #: threads without GPUs, of fine-tuning and evaluation.
 COSTS = [
-    "device",
-    "peak_gpu_memory_mb",
-    "cpu_hours",
-    "gpu_hours",
-    "evaluation_seconds",
-    "compute_seconds",
-    "flops_per_token",
-    "flops_per_second",
-    "flops_utilisation",
+    *("device", "peak_gpu_memory_mb", "cpu_hours", "gpu_hours", "evaluation_seconds", "compute_seconds"),
+    *("flops_per_token", "flops_per_second", "flops_utilisation"),
 ]
 #: Bootstrap interval of a scenario's mean accuracy, the same for all its seeds; empty with one seed.
 OVER_SEEDS = ["accuracy_low_over_seeds", "accuracy_high_over_seeds"]
-RUN_COLUMNS = [
-    *RUN_KEYS,
-    "status",
-    *METRICS,
-    "accuracy_low",
-    "accuracy_high",
-    *OVER_SEEDS,
-    *OPTIONAL_METRICS,
-    *RECORD,
-    *COSTS,
-]
+BOUNDS = ["accuracy_low", "accuracy_high"]
+RUN_COLUMNS = [*RUN_KEYS, "status", *METRICS, *BOUNDS, *OVER_SEEDS, *OPTIONAL_METRICS, *RECORD, *COSTS]
 TEXT_COLUMNS = [
-    "model",
-    "dataset",
-    "protocol",
-    "scenario",
-    "status",
-    "stopped_by",
-    "git_revision",
-    "shared_with",
+    *("model", "dataset", "protocol", "scenario", "status", "stopped_by", "git_revision", "shared_with"),
     "device",
 ]
 INTEGER_COLUMNS = [
-    "seed",
-    "n_cases",
-    "train_samples",
-    "train_tokens",
-    "token_budget",
-    "steps",
-    "trainable_parameters",
-    "total_parameters",
-    "flops_per_token",
+    *("seed", "n_cases", "train_samples", "train_tokens", "token_budget", "steps"),
+    *("trainable_parameters", "total_parameters", "flops_per_token"),
 ]
 COLUMN_TYPES: dict[str, Any] = {
     name: "object" if name in TEXT_COLUMNS else "Int64" if name in INTEGER_COLUMNS else "float64"
@@ -176,12 +135,12 @@ def run_row(run: Run, metrics: Mapping[str, Any], record: Mapping[str, Any]) -> 
     )
 
 
-def read_run(paths: Paths, run: Run, status: str = NOT_RUN) -> dict[str, Any]:
-    """Return a run's row of the tidy table; without metrics and record one that has only the status given here."""
+def read_run(paths: Paths, run: Run) -> dict[str, Any]:
+    """Return a run's row of the tidy table; without metrics and record it has the status "not run"."""
     files = [Path(paths.run(run), f"{name}.json") for name in ("metrics", "run_record")]
     if all(path.is_file() for path in files):
         return run_row(run, *map(read_json, files))
-    return dict.fromkeys(RUN_COLUMNS) | vars(run) | {"status": status}
+    return dict.fromkeys(RUN_COLUMNS) | vars(run) | {"status": NOT_RUN}
 
 
 def read_states(paths: Paths, states: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -193,12 +152,12 @@ def read_states(paths: Paths, states: Sequence[Mapping[str, Any]]) -> pd.DataFra
     states : sequence of mapping
         From `vlmtsc.run_states.run_states`.
     """
-    rows = []
-    for state in states:
-        run = Run(*(state[name] for name in RUN_KEYS))
-        # Results of an earlier call may be left of a run that has failed now.
-        row = read_run(paths, run) if state["status"] == DONE else dict(state)
-        rows.append(row)
+    runs = [Run(*(state[name] for name in RUN_KEYS)) for state in states]
+    # Results of an earlier call may be left of a run that has failed now.
+    rows = [
+        read_run(paths, run) if state["status"] == DONE else state
+        for run, state in zip(runs, states, strict=True)
+    ]
     table = runs_table(rows)
     for name in ("reason", "step"):
         table.insert(table.columns.get_loc("status") + 1, name, [state[name] for state in states])
@@ -272,24 +231,22 @@ def accuracy_table(runs: pd.DataFrame) -> ReaderTable:
     """
     chosen = choose_scenarios(runs)
     scenarios = list(dict.fromkeys(runs["scenario"]))
-    several = varying(runs, "model", "protocol")
-    rows, emphasised = [], []
     # Rows of the same model and protocol stay together, whatever the order of the runs.
-    for (model, protocol), block in runs.groupby(["model", "protocol"], sort=False):
-        for dataset, group in block.groupby("dataset", sort=False):
-            place = {"model": model, "protocol": protocol}
-            row = {name: place[name] for name in several} | {
-                "dataset": dataset,
-                "test cases": joined(group["n_cases"]),
-                "majority %": joined(group["majority_rate"], percent),
-                "token budget": joined(group["token_budget"], short_count),
-            }
-            cells = {name: _accuracy_cell(group[group["scenario"] == name]) for name in scenarios}
-            rows.append(row | cells)
-            emphasised.append({chosen.get((model, protocol, dataset))})
-    return ReaderTable(
-        pd.DataFrame(rows), with_constants(NOTE, runs, "model", "protocol"), TEXT_COLUMNS, emphasised
-    )
+    blocks = runs.groupby(["model", "protocol"], sort=False).ngroup()
+    rows, emphasised = [], []
+    for key, group in grouped(
+        runs.loc[blocks.sort_values(kind="stable").index], "model", "protocol", "dataset"
+    ):
+        head = {
+            "test cases": joined(group["n_cases"]),
+            "majority %": joined(group["majority_rate"], percent),
+            "token budget": joined(group["token_budget"], short_count),
+        }
+        cells = {name: _accuracy_cell(group[group["scenario"] == name]) for name in scenarios}
+        rows.append(key | head | cells)
+        emphasised.append({chosen.get(tuple(group.iloc[0][["model", "protocol", "dataset"]]))})
+    note = with_constants(NOTE, runs, "model", "protocol")
+    return ReaderTable(pd.DataFrame(rows), note, TEXT_COLUMNS, emphasised)
 
 
 def _accuracy_cell(runs: pd.DataFrame) -> str:
@@ -313,15 +270,7 @@ def accuracy_text(runs: pd.DataFrame) -> str:
 
 
 def accuracy_files(runs: pd.DataFrame, failures: str = "") -> dict[str, pd.DataFrame | str]:
-    """Return the files of the tidy table of runs and of the table of accuracies.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    failures : str
-        Markdown that follows the table of accuracies.
-    """
+    """Return the files of the tidy table of runs and of the accuracies, followed by `failures` in Markdown."""
     table = accuracy_table(runs)
     # Without markup, the chosen scenario in a column of its own.
     sortable = table.cells.copy()

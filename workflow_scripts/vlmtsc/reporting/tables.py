@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,17 @@ class ReaderTable:
         """Return the table as a self-contained page whose columns sort."""
         return to_html(self.cells, title, self.note, list(self.text_columns), self.marks)
 
+    def files(
+        self, name: str, title: str, data: pd.DataFrame | None = None, *, latex: bool = False
+    ) -> dict[str, pd.DataFrame | str]:
+        """Return the files of a table: Markdown, HTML, and if asked for LaTeX, and `data` for CSV."""
+        files: dict[str, pd.DataFrame | str] = {
+            f"{name}.md": self.to_markdown(),
+            f"{name}.html": self.to_html(title),
+        }
+        files |= {f"{name}.tex": self.to_latex(name)} if latex else {}
+        return files if data is None else files | {f"{name}.csv": data}
+
 
 def read_tables(paths: Iterable[Path | str], dtype: Mapping[str, Any]) -> pd.DataFrame:
     """Read CSV files with the same columns into one table; only an empty cell is a missing value."""
@@ -131,6 +142,13 @@ def joined(values: Iterable[Any], write: Callable[[Any], str] = str, separator: 
 def varying(table: pd.DataFrame, *names: str) -> list[str]:
     """Name the columns among `names` with several values: the others need no column for a reader."""
     return [name for name in names if table[name].nunique() > 1]
+
+
+def grouped(table: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Yield the groups of rows with equal keys, with the keys that a reader needs: model and protocol if they vary."""
+    hidden = {"model", "protocol"} - set(varying(table, "model", "protocol"))
+    for values, group in table.groupby(list(keys), sort=False):
+        yield {key: value for key, value in zip(keys, values, strict=True) if key not in hidden}, group
 
 
 def with_constants(note: str, table: pd.DataFrame, *names: str) -> str:
