@@ -1,4 +1,4 @@
-# make results | paper-embedded | paper | baselines | evidence | ledger | corrections | bench | test | plan | lint   (make help explains)
+# make help lists the commands.
 
 PYTHON ?= python3
 # PyTorch's package index: CPU or CUDA. Empty: chosen for the machine (envs/install.sh); `none`: only pip's own indexes.
@@ -30,7 +30,7 @@ PUBLISH := $(SCRIPT)/publish_results.py --section
 # Not of a dry run, after which there is nothing to report.
 REPORT = $(if $(filter -n --dry-run,$(ARGS)),,--report $(RESULTS)/report.html --report-after-run --report-stylesheet rules/report/report.css)
 ONLY := --config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG)
-CODE := workflow_scripts tests benchmarks
+CODE := workflow_scripts tests benchmarks docs
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell grep -oE '^[a-z-]+:' $(MAKEFILE_LIST) | tr -d :)
@@ -84,13 +84,16 @@ rulegraph: environment ## draw the graph of the rules (Mermaid) into docs/archit
 	@$(PUBLISH) rulegraph --source .rulegraph --page docs/architecture.md
 	@rm .rulegraph
 
-representations: environment ## draw the figures of docs/representation.md
+representations: environment ## draw the figures of docs/method.md
 	@$(SCRIPT)/draw_representations.py
+
+docs: environment ## build the documents as a site in site/
+	@$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 reference: environment ## write docs/configuration.md from the settings
 	@$(SCRIPT)/write_configuration_reference.py
 
-bench: environment ## measure speed against the obvious implementations, into docs/performance.md (BENCH="render finetune")
+bench: environment ## measure speed against the obvious implementations, into docs/results.md (BENCH="render finetune")
 	@$(SNAKEMAKE) -- results/models/embedded results/plots/ItalyPowerDemand/line \
 		results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
 	@$(RUN) python benchmarks/run_all.py $(BENCH)
@@ -121,5 +124,5 @@ lock: ## resolve envs/requirements.in into envs/requirements.lock
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh envs/lock.sh
 
 clean: ## remove results, caches and .venv
-	rm -rf results .snakemake $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf results site .snakemake $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

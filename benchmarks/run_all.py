@@ -1,4 +1,4 @@
-"""Run the benchmarks, each in a process of its own, and put their tables into docs/performance.md (`make bench`).
+"""Run the benchmarks, each in a process of its own, and write their tables into docs/results.md (`make bench`).
 
     python benchmarks/run_all.py [NAMES ...]
 
@@ -20,7 +20,7 @@ from vlmtsc.training.record import git_revision, processor_name
 
 NAMES = ("overhead", "render", "budget", "finetune", "evaluate", "gpu_llava")
 FOLDER = ROOT / "results/performance"
-PAGE = ROOT / "docs/performance.md"
+PAGE = ROOT / "docs/results.md"
 
 
 def section(results: list[dict[str, Any]]) -> str:

@@ -209,7 +209,7 @@ def test_the_page_is_filled_and_nothing_else_of_it_changes(results: Path, tmp_pa
 
 
 def test_the_shipped_page_explains_every_switch() -> None:
-    text = (ROOT / "docs/corrections.md").read_text()
+    text = (ROOT / "docs/method.md").read_text()
     configuration = load_configuration_files([ROOT / "config/corrections.yaml"], ROOT)
     for correction in configuration.corrections:
         assert f"`{correction.switch}`" in text

@@ -44,7 +44,7 @@ def test_the_documents_have_their_sections() -> None:
         for name in ("README.md", "docs/results.md", "docs/architecture.md")
     }
     assert found["README.md"] == ["results", "paper"]
-    sections = ["results", "paper", "evidence", "paper-evidence", "corrections"]
+    sections = ["results", "paper", "evidence", "paper-evidence", "corrections", "benchmarks"]
     assert sorted(found["docs/results.md"]) == sorted(sections)
     assert "rulegraph" in found["docs/architecture.md"]
 

@@ -367,13 +367,13 @@ class ScenarioSettings(Settings):
     """Class labels in answers: 1, 2, ...; A, B, ...; or the archive's own labels."""
     describer: Literal["none", "template", "endpoint"] = "none"
     """Author of paragraphs. `template`: sentences computed from the series; `endpoint`: a hosted model (see
-    `describe` and docs/describer.md); `none` if the scenario has no paragraphs."""
+    `describe` and docs/method.md); `none` if the scenario has no paragraphs."""
     target: Literal["answer", "answer_then_rationale"] = "answer"
     """Training target: the answer, or the answer, a full stop and a rationale. Either way classes are scored by the
     answer alone."""
     compat: Annotated[tuple[Switch, ...], BeforeValidator(_list), AfterValidator(_switches)] = ()
     """Faults of the original to restore, separated by commas; `none` or an empty cell restores none.
-    docs/corrections.md describes them. `no_image_token`: the prompt has no placeholder, and the model gets no pixels;
+    docs/method.md describes them. `no_image_token`: the prompt has no placeholder, and the model gets no pixels;
     `merged_labels`: the labels 0 and -1 are renamed 2; `single_token_score`: classes are scored by one token in the
     place of the blank; `first_case_factor`: the factor suits the first training case, and longer ones are cut;
     `blank_plot`: the plot of the downsampled series is empty; `leaked_rationale`: the describer is shown the class;
@@ -804,7 +804,7 @@ class RequestLimits(Settings):
 
 
 class DescribeOptions(RequestLimits, EndpointSettings):
-    """Requests to a hosted model, for scenarios with the describer `endpoint` (docs/describer.md).
+    """Requests to a hosted model, for scenarios with the describer `endpoint` (docs/method.md).
 
     Its address and key are read only from the environment variables `VLMTSC_DESCRIBER_URL` and
     `VLMTSC_DESCRIBER_KEY`.
@@ -920,7 +920,7 @@ class Options(Settings):
     example `{epochs: 1}`."""
     evaluate: EvaluateOptions = EvaluateOptions()
     baselines: Unique[Baseline] = ()
-    """Baselines on the same split (docs/baselines.md). Those named here belong to `all` and to
+    """Baselines on the same split (docs/method.md). Those named here belong to `all` and to
     `tables/comparisons.md`. The target `baselines` makes them alone, or all eight if none is named."""
     corrections: Unique[Correction] = ()
     """Rows of `tables/corrections.md`, which `make corrections` makes from `config/corrections.yaml`: a row for each
