@@ -65,7 +65,7 @@ def write_baselines_table(
         for model in models
     }
     runs = [read_run(paths, run) for run in list_runs(models, datasets, protocol, scenarios, seeds)]
-    rows = [read_baseline(paths, key) for key in keys]
+    rows = [row for key in keys if (row := read_baseline(paths, key))]
     rows += best_run_rows(runs_table(runs))
     rows += published_rows(read_published(published, "method"), datasets, protocol)
     table, data = baselines_table(rows, datasets, protocol), pd.DataFrame(rows, columns=COLUMNS)

@@ -11,7 +11,7 @@ from vlmtsc.reporting.comparisons import comparison_files
 from vlmtsc.reporting.controls import controls_table
 from vlmtsc.reporting.costs import costs_table
 from vlmtsc.reporting.evidence import evidence_files
-from vlmtsc.reporting.runs import accuracy_files, failures_text, read_states
+from vlmtsc.reporting.runs import accuracy_files, failures_text, list_runs, read_states
 from vlmtsc.reporting.summary import read_summaries
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
@@ -66,7 +66,7 @@ def write_tables(
         if controls:
             table, rows = controls_table(tables["controls"]), tables["controls"]
             files |= table.files("controls", "Controls at test time", rows, latex=True)
-        files |= evidence_files(paths, models, datasets, protocol, scenarios, seeds)
+        files |= evidence_files(paths, list_runs(models, datasets, protocol, scenarios, seeds))
     else:
         runs = read_states(paths, read_json(states))
         files = accuracy_files(runs, failures_text(runs))

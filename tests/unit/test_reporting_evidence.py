@@ -10,6 +10,7 @@ from finished_runs import CASES, write_baseline, write_controls, write_run
 
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.evidence import best_baseline, evidence_files
+from vlmtsc.reporting.runs import list_runs
 from vlmtsc.table_files import write_files
 
 
@@ -37,7 +38,7 @@ def results(tmp_path: Path) -> Path:
 def write(results: Path, seeds: list[int], scenarios: tuple[str, ...] = ("plot", "numbers")) -> str:
     """Write the tables of evidence, and return them as Markdown."""
     paths = Paths(str(results))
-    files = evidence_files(paths, ["tiny"], ["A", "B", "C", "D"], "pooled", scenarios, seeds)
+    files = evidence_files(paths, list_runs(["tiny"], "ABCD", "pooled", scenarios, seeds))
     write_files(results / "tables", files)
     return (results / "tables/evidence.md").read_text()
 
@@ -101,6 +102,6 @@ def test_without_any_result_the_tables_say_so(tmp_path: Path) -> None:
 
 def test_the_best_baseline_is_the_first_of_equals_on_validation() -> None:
     files = [("euclidean_1nn", 0.9), ("dtw_1nn", 0.9 + 1e-13), ("majority", 0.5), ("fcn", None)]
-    found = {name: {"record": {"validation_accuracy": value}, "metrics": {}} for name, value in files}
+    found = {name: {"validation_accuracy": value} for name, value in files}
     assert best_baseline(found) == "euclidean_1nn"
     assert best_baseline({}) is None

@@ -72,15 +72,18 @@ def read_published(path: Path, method: str) -> pd.DataFrame:
     return table.assign(accuracy=accuracy)
 
 
-def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any]:
-    """Read a baseline's row of the tidy table.
+def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any] | None:
+    """Read a baseline's row of the tidy table; None if it has not been fitted.
 
     Raises
     ------
     InputError
         If its record belongs to another baseline.
     """
-    metrics, record = (read_json(Path(paths.baseline(key), f"{name}.json")) for name in ("metrics", "record"))
+    files = [Path(paths.baseline(key), f"{name}.json") for name in ("metrics", "record")]
+    if not all(path.is_file() for path in files):
+        return None
+    metrics, record = map(read_json, files)
     for name in ("baseline", "dataset", "protocol"):
         if record.get(name) != getattr(key, name):
             raise InputError(f"record of {key.baseline} on {key.dataset}: {name} {record.get(name)!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import pandas as pd
 from vlmtsc.evaluation.control_kinds import INTACT, LEVEL, Control
 from vlmtsc.evaluation.statistics import ALPHA, holm
 from vlmtsc.files import read_json
-from vlmtsc.paths import Paths
-from vlmtsc.reporting.baselines import baseline_key
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.baselines import baseline_key, read_baseline
 from vlmtsc.reporting.comparisons import (
     accuracy_with_interval,
     compare_predictions,
@@ -25,7 +25,6 @@ from vlmtsc.reporting.runs import (
     DONE,
     FINE_TUNED,
     choose_scenarios,
-    list_runs,
     read_run,
     runs_in,
     runs_table,
@@ -47,17 +46,8 @@ WINS, LOSES, EQUAL, UNTESTED = "VLM", "baseline", "no difference", "not tested"
 PLACE = ["model", "dataset", "protocol"]
 COLUMNS = [
     *PLACE,
-    *(
-        "n_cases",
-        "majority_rate",
-        "scenario",
-        "seeds",
-        "accuracy",
-        "accuracy_sd",
-        "accuracy_low",
-        "accuracy_high",
-    ),
-    *("balanced_accuracy", "macro_f1"),
+    *("n_cases", "majority_rate", "scenario", "seeds", "accuracy", "accuracy_sd", "accuracy_low"),
+    *("accuracy_high", "balanced_accuracy", "macro_f1"),
     *(f"accuracy_{name}" for name in BASELINES),
     *("best_baseline", "best_accuracy", "best_low", "best_high", "difference", "difference_low"),
     *("difference_high", "only_vlm", "only_baseline", "p_value", "p_holm", "verdict"),
@@ -90,25 +80,11 @@ INPUTS_NOTE = (
 )
 
 
-def read_baselines(paths: Paths, place: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Read ``metrics`` and ``record`` of the finished baselines of a model, dataset and protocol, by name."""
-    found = {}
-    for name in BASELINES:
-        folder = Path(paths.baseline(baseline_key(name, **place)))
-        files = {file: folder / f"{file}.json" for file in ("metrics", "record")}
-        if all(path.is_file() for path in files.values()):
-            found[name] = {file: read_json(path) for file, path in files.items()}
-    return found
-
-
-def best_baseline(baselines: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Return the baseline with the highest validation accuracy, on a tie the first."""
-    known = {
-        name: float(files["record"]["validation_accuracy"])
-        for name, files in baselines.items()
-        if files["record"]["validation_accuracy"] is not None
-    }
-    return max(known, key=lambda name: round(known[name], 10)) if known else None
+def best_baseline(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the baseline with the highest ``validation_accuracy``, on a tie the first."""
+    known = {name: row["validation_accuracy"] for name, row in rows.items()}
+    known = {name: round(float(value), 10) for name, value in known.items() if value is not None}
+    return max(known, key=lambda name: known[name]) if known else None
 
 
 def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
@@ -130,10 +106,11 @@ def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place in runs[PLACE].drop_duplicates().to_dict("records"):
         row = dict.fromkeys(COLUMNS) | place | {"verdict": UNTESTED}
-        baselines = read_baselines(paths, place)
-        for name, files in baselines.items():
-            row[f"accuracy_{name}"] = files["metrics"]["accuracy"]
-            row |= {key: files["metrics"][key] for key in ("n_cases", "majority_rate")}
+        read = {name: read_baseline(paths, baseline_key(name, **place)) for name in BASELINES}
+        baselines = {name: found for name, found in read.items() if found is not None}
+        for name, found in baselines.items():
+            row[f"accuracy_{name}"] = found["accuracy"]
+            row |= {key: found[key] for key in ("n_cases", "majority_rate")}
         methods = []
         scenario = chosen.get((place["model"], place["protocol"], place["dataset"]))
         if scenario is not None:
@@ -377,18 +354,9 @@ def _names(rows: pd.DataFrame, among: pd.DataFrame) -> list[str]:
     return (rows["dataset"] + " (" + rows["model"] + ")").tolist()
 
 
-def evidence_files(
-    paths: Paths,
-    models: Sequence[str],
-    datasets: Sequence[str],
-    protocol: str,
-    scenarios: Sequence[str],
-    seeds: Sequence[int],
-) -> dict[str, pd.DataFrame | str]:
-    """Return the files of both tables, made from existing results of the configuration's runs and of all baselines."""
-    runs = runs_table(
-        [read_run(paths, run) for run in list_runs(models, datasets, protocol, scenarios, seeds)]
-    )
+def evidence_files(paths: Paths, keys: Iterable[Run]) -> dict[str, pd.DataFrame | str]:
+    """Return the files of both tables, from existing results of these runs and of all baselines."""
+    runs = runs_table([read_run(paths, key) for key in keys])
     rows = evidence_rows(paths, runs)
     inputs = input_rows(runs, read_controls(paths, runs[runs["status"] == DONE]))
     texts = sentences(rows, inputs, runs)
