@@ -1,4 +1,4 @@
-"""A headless Chromium, led over the two pipes of its DevTools protocol: no driver and no package beside the browser."""
+"""A headless Chromium, controlled through the DevTools protocol over two pipes, without a driver or package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ os.dup2(commands, 3)
 os.dup2(answers, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-#: Addresses that leave the machine alone.
+#: Addresses that cause no request to another machine.
 LOCAL = ("file:", "data:", "about:", "blob:", "chrome-error:")
 TIMEOUT = 60.0
 
@@ -52,7 +52,7 @@ class Browser:
     ----------
     executable : str
     profile : Path
-        Folder for what the browser keeps.
+        Folder for the browser's files.
     """
 
     def __init__(self, executable: str, profile: Path) -> None:
@@ -96,7 +96,7 @@ class Browser:
         os.close(self._answers)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command, and return its answer; what happens meanwhile is added to `events`."""
+        """Send a command and return its answer; events received meanwhile are added to `events`."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -125,7 +125,7 @@ class Browser:
         return dict(json.loads(message))
 
     def resize(self, width: int, height: int = 900) -> None:
-        """Give the page a size in CSS pixels; below 600 wide it is a phone's."""
+        """Set the size of the page in CSS pixels; below a width of 600 it emulates a phone."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -167,7 +167,7 @@ class Browser:
             time.sleep(0.02)
 
     def frame(self) -> int:
-        """Return the execution context of the frame inside the page, once it has loaded and no other takes its place.
+        """Return the execution context of the frame inside the page, once it has loaded and is not being replaced.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class Browser:
             raise
 
     def faults(self) -> list[str]:
-        """Return what was written to the console as an error, and what was not caught, so far."""
+        """Return errors in the console and uncaught exceptions so far."""
         found = []
         for event in self.events:
             content = event.get("params", {})
@@ -219,7 +219,7 @@ class Browser:
         return found
 
     def requests(self) -> list[str]:
-        """Return the addresses outside this machine that were asked for so far."""
+        """Return the addresses outside this machine that were requested so far."""
         asked = [
             event["params"]["request"]["url"]
             for event in self.events
@@ -228,7 +228,7 @@ class Browser:
         return [address[:200] for address in asked if not address.startswith(LOCAL)]
 
     def overflow(self) -> int:
-        """Return by how many pixels the page is wider than its window."""
+        """Return the number of pixels by which the page is wider than its window."""
         return int(
             self.run(
                 "Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth)"
