@@ -56,13 +56,12 @@ rule export_results:
         mem_mb=growing(1000),
         runtime=30,
     params:
-        results=lambda wildcards: RESULTS,
-        matrix=matrix_of_runs(),
+        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
         baselines=as_argument(CONFIGURATION.baselines),
         script=path_of("export_results"),
         code=code_of("export_results"),
     shell:
-        "python {params.script} --results {params.results:q} {params.matrix} "
+        "python {params.script} {params.options} "
         "--baselines {params.baselines:q} --output {output.folder:q} --log {log:q}"
 
 

@@ -9,6 +9,12 @@ for run in RUNS:
     FIRST_RUN.setdefault(run.model, run)
 
 
+def citations():
+    """Citations of the selected datasets, as far as the table of datasets has them."""
+    rows = {run.dataset: CONFIGURATION.dataset_table.get(run.dataset) for run in RUNS}
+    return {name: row.citation for name, row in rows.items() if row and row.citation}
+
+
 def with_siblings(files):
     """These files and the other outputs of their jobs: a figure's PDF along with its PNG."""
     found = {}

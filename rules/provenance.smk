@@ -1,40 +1,4 @@
-# Provenance of the results, methods as text, the report's headline, and the folder for a paper. `collect_provenance` works
-# per dataset, for the reason given in aggregate.smk.
-
-
-rule collect_provenance:
-    input:
-        source=f"{PATHS.dataset(RUN)}/source.json",
-        facts=f"{PATHS.dataset(RUN)}/facts.json",
-        split=f"{PATHS.split(RUN)}/facts.json",
-        records=run_files("run_record.json"),
-        parameters=run_files("parameters.json"),
-        baselines=compared_files("record.json"),
-    output:
-        provenance=f"{PATHS.summary(RUN)}/provenance.json",
-    log:
-        PATHS.log("collect_provenance", "{model}/{dataset}/{protocol}"),
-    benchmark:
-        PATHS.benchmark("collect_provenance", "{model}/{dataset}/{protocol}")
-    conda:
-        "../envs/environment.yaml"
-    resources:
-        mem_mb=growing(500),
-        runtime=10,
-    params:
-        results=lambda wildcards: RESULTS,
-        citation=lambda wildcards: option(
-            "citation", getattr(CONFIGURATION.dataset_table.get(wildcards.dataset), "citation", None)
-        ),
-        runs=lambda wildcards: as_argument([f"{run.scenario}/seed-{run.seed}" for run in runs_of(wildcards)]),
-        baselines=lambda wildcards: as_argument([vars(key) for key in compared_baselines(wildcards)]),
-        script=path_of("collect_provenance"),
-        code=code_of("collect_provenance"),
-    shell:
-        "python {params.script} --results {params.results:q} --model {wildcards.model:q} "
-        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} {params.citation} "
-        "--runs {params.runs:q} --baselines {params.baselines:q} "
-        "--output {output.provenance:q} --log {log:q}"
+# Provenance of the results, methods as text, the report's headline, and the folder for a paper.
 
 
 rule digest_model:
@@ -61,11 +25,21 @@ rule digest_model:
 
 rule write_provenance:
     input:
-        collected=collected("provenance.json"),
+        # The tables change with the records of runs and baselines, which are read along with them.
+        tables=[
+            PATHS.table(f"{name}.csv")
+            for name in ("runs", "methods", *(["controls"] if CONTROLS_FILE else []))
+        ],
+        datasets=[
+            f"{folder}/{name}.json"
+            for run in {run.dataset: run for run in RUNS}.values()
+            for folder, name in [
+                (PATHS.dataset(run), "source"),
+                (PATHS.dataset(run), "facts"),
+                (PATHS.split(run), "facts"),
+            ]
+        ],
         models=[PATHS.provenance(f"models/{model}.json") for model in FIRST_RUN],
-        runs=PATHS.table("runs.csv"),
-        methods=PATHS.table("methods.csv"),
-        controls=PATHS.table("controls.csv") if CONFIGURATION.evaluate.controls else [],
         references=REFERENCES,
         template=METHODS_TEMPLATE,
     output:
@@ -95,17 +69,15 @@ rule write_provenance:
         mem_mb=growing(500),
         runtime=10,
     params:
-        results=lambda wildcards: RESULTS,
-        collected=lambda wildcards, input: as_argument(list(input.collected)),
-        models=lambda wildcards, input: as_argument(dict(zip(FIRST_RUN, input.models, strict=True))),
+        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
+        baselines=as_argument(CONFIGURATION.baselines),
+        citations=as_argument(citations()),
         configuration=as_argument(CONFIGURATION.resolved()),
-        controls=option_of("controls"),
         script=path_of("write_provenance"),
         code=code_of("write_provenance"),
     shell:
-        "python {params.script} --results {params.results:q} --collected {params.collected:q} "
-        "--models {params.models:q} --configuration {params.configuration:q} --references {input.references:q} "
-        "{params.controls} --log {log:q}"
+        "python {params.script} {params.options} --baselines {params.baselines:q} --citations {params.citations:q} "
+        "--configuration {params.configuration:q} --references {input.references:q} --log {log:q}"
 
 
 # `make paper`, or `snakemake --cores all collect_paper`. It trains nothing: see refuse_training.

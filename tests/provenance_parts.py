@@ -7,11 +7,13 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.paths import BaselineKey, Paths, Run
-from vlmtsc.reporting.provenance import collect_provenance, merge_provenance
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.baselines import baseline_key
+from vlmtsc.reporting.provenance import read_provenance
 
 SOURCE = {
     "source": "wheel:package==1:file",
@@ -50,6 +52,7 @@ RECORD = {
     "hardware": {"processor": "Abacus 9", "cores": 4, "threads": 2, "memory_gib": 23.5, "gpus": []},
 }
 MODEL = {"source": {"folder": {"path": "somewhere"}}, "system_prompt": "", "recipe": {}}
+ARCHITECTURE = {"language": {"hidden_size": 576, "num_hidden_layers": 32}}
 EVALUATE = {"generate": True, "temperature": True, "controls": True}
 
 
@@ -81,63 +84,53 @@ def write(path: str, name: str, content: Any) -> Path:
     return file
 
 
-def collected(
-    folder: Path,
-    runs: Sequence[Mapping[str, Any]],
-    dataset: str = "Toy",
-    baselines: Sequence[str] = (),
-    **changes: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write the records of one model's runs into a results folder, and collect their provenance.
-
-    `changes` updates the dataset's ``source``, ``facts`` or ``split``.
-    """
-    paths = Paths(str(folder))
-    keys = [Run(run["model"], dataset, "pooled", run["scenario"], run["seed"]) for run in runs]
-    for key, run in zip(keys, runs, strict=True):
-        record = write(paths.run(key), "run_record.json", run["record"])
-        time = datetime.strptime(run["finished"], "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC).timestamp()
-        os.utime(record, (time, time))
-        budget = {"tokens": {"train": {"total": 145, "cases": 2}}, "values_kept": 24}
-        write(paths.conversations(key), "budget.json", budget)
-        write(paths.run(key), "parameters.json", {"representation": run["representation"]})
-    write(paths.dataset(keys[0]), "source.json", SOURCE | changes.get("source", {}))
-    write(paths.dataset(keys[0]), "facts.json", FACTS | changes.get("facts", {}))
-    write(paths.split(keys[0]), "facts.json", SPLIT | changes.get("split", {}))
-    methods = [BaselineKey(name, dataset, "pooled") for name in baselines]
-    for method in methods:
-        record = {"baseline": method.baseline, "seed": 0, "chosen": {"epoch": 3}}
-        write(paths.baseline(method), "record.json", record)
-    return collect_provenance(paths, keys, methods)
-
-
-def merged(
+def provenance_of(
     runs: Sequence[Mapping[str, Any]],
     files: Sequence[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
     baselines: Sequence[str] = (),
     datasets: Sequence[str] = ("Toy",),
-    source: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
     **changes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Merge the provenance of these runs on each dataset.
+    """Write the records of these runs on each dataset into a results folder, and read their provenance.
 
-    `files` are those of the model, `options` replaces parts of the configuration, `source` that of the model; for
-    `changes` see `collected`.
+    `files` are those of the model, `model` is its source, `options` replaces parts of the configuration, `changes`
+    updates the datasets' ``source``, ``facts`` or ``split``.
     """
     models = list(dict.fromkeys(run["model"] for run in runs))
+    keys = []
     with tempfile.TemporaryDirectory() as folder:
-        parts = [
-            collected(
-                Path(folder), [run for run in runs if run["model"] == model], dataset, baselines, **changes
-            )
-            for model in models
-            for dataset in datasets
-        ]
-    configuration = {
-        "options": {"protocol": "pooled", "evaluate": EVALUATE, **(options or {})},
-        "models": {model: MODEL | ({"source": source} if source else {}) for model in models},
-    }
-    architecture = {"language": {"hidden_size": 576, "num_hidden_layers": 32}}
-    digests = {model: {"files": list(files), "architecture": architecture} for model in models}
-    return merge_provenance(parts, digests, configuration, "revision")
+        paths = Paths(folder)
+        for dataset in datasets:
+            place = Run("", dataset, "pooled", "", 0)
+            write(paths.dataset(place), "source.json", SOURCE | changes.get("source", {}))
+            write(paths.dataset(place), "facts.json", FACTS | changes.get("facts", {}))
+            write(paths.split(place), "facts.json", SPLIT | changes.get("split", {}))
+        for name, dataset, run in (
+            (name, dataset, run) for name in models for dataset in datasets for run in runs
+        ):
+            if run["model"] == name:
+                keys.append(Run(name, dataset, "pooled", run["scenario"], run["seed"]))
+                write_run(paths, keys[-1], run)
+        for name in models:
+            digest = {"files": list(files), "architecture": ARCHITECTURE}
+            write(paths.provenance("models"), f"{name}.json", digest)
+        for name, dataset, baseline in product(models, datasets, baselines):
+            record = {"baseline": baseline, "seed": 0, "chosen": {"epoch": 3}}
+            write(paths.baseline(baseline_key(baseline, name, dataset, "pooled")), "record.json", record)
+        configuration = {
+            "options": {"protocol": "pooled", "evaluate": EVALUATE, **(options or {})},
+            "models": {name: MODEL | ({"source": model} if model else {}) for name in models},
+        }
+        return read_provenance(paths, keys, baselines, {}, configuration, "revision")
+
+
+def write_run(paths: Paths, key: Run, run: Mapping[str, Any]) -> None:
+    """Write the records of one run."""
+    record = write(paths.run(key), "run_record.json", run["record"])
+    time = datetime.strptime(run["finished"], "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC).timestamp()
+    os.utime(record, (time, time))
+    budget = {"tokens": {"train": {"total": 145, "cases": 2}}, "values_kept": 24}
+    write(paths.conversations(key), "budget.json", budget)
+    write(paths.run(key), "parameters.json", {"representation": run["representation"]})

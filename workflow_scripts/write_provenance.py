@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.files import read_json, write_json
+from vlmtsc.files import write_json
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.controls import CONTROL_TYPES
 from vlmtsc.reporting.headline import headline, to_fragment
 from vlmtsc.reporting.methods import read_references, write_methods
-from vlmtsc.reporting.provenance import merge_provenance, provenance_page
-from vlmtsc.reporting.runs import COLUMN_TYPES
+from vlmtsc.reporting.provenance import provenance_page, read_provenance
+from vlmtsc.reporting.runs import COLUMN_TYPES, list_runs
 from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
@@ -23,11 +23,15 @@ logger = logging.getLogger("vlmtsc.write_provenance")
 
 def write_provenance(
     results: str,
-    collected: list[Path],
-    models: dict[str, Path],
+    models: list[str],
+    datasets: list[str],
+    protocol: str,
+    scenarios: list[str],
+    seeds: list[int],
+    baselines: list[str],
+    citations: dict[str, str],
     configuration: dict[str, Any],
     references: Path,
-    controls: Path | None = None,
     log: Path | None = None,
 ) -> None:
     """Write the provenance of all results, the methods as text, and the headline of the report.
@@ -35,31 +39,35 @@ def write_provenance(
     Parameters
     ----------
     results : str
-        Results folder with the tables of runs and methods; ``provenance/`` and ``methods/`` are written in it.
-    collected : list of Path
-        Output of `collect_provenance`, in the order of the runs.
-    models : dict of str to Path
-        Output of `digest_model`, by model.
+        Results folder with the tables of all runs; ``provenance/`` and ``methods/`` are written in it.
+    models, datasets : list of str
+        Finished runs, with `protocol`, `scenarios` and `seeds`: all combinations.
+    protocol : str
+        Split protocol.
+    scenarios : list of str
+        Scenarios.
+    seeds : list of int
+        Seeds.
+    baselines : list of str
+        Finished baselines of the datasets.
+    citations : dict of str to str
+        Citations of datasets.
     configuration : dict
         The resolved configuration: ``options``, and the rows of ``models``, ``scenarios`` and ``plots``.
     references : Path
         Works that can be cited (.bib).
-    controls : Path, optional
-        The tidy table of controls (.csv).
     log : Path, optional
         File for messages.
     """
     paths = Paths(results)
-    provenance = merge_provenance(
-        [read_json(path) for path in collected],
-        {name: read_json(path) for name, path in models.items()},
-        configuration,
-        git_revision(Path(__file__).parent),
-    )
+    runs = list_runs(models, datasets, protocol, scenarios, seeds)
+    revision = git_revision(Path(__file__).parent)
+    provenance = read_provenance(paths, runs, baselines, citations, configuration, revision)
+    controls = configuration["options"]["evaluate"]["controls"]
     table, what, note = headline(
         read_tables([Path(paths.table("runs.csv"))], COLUMN_TYPES),
         read_tables([Path(paths.table("methods.csv"))], {"method": "str", "dataset": "str"}),
-        None if controls is None else read_tables([controls], CONTROL_TYPES),
+        read_tables([Path(paths.table("controls.csv"))], CONTROL_TYPES) if controls else None,
     )
     texts = write_methods(provenance, read_references(references))
     write_json(Path(paths.provenance("provenance.json")), provenance)

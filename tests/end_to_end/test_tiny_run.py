@@ -52,7 +52,6 @@ def expected_outputs() -> set[str]:
         "reliability",
     )
     names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/{name}.csv" for name in tables}
-    names |= {f"tables/by_dataset/tiny/{DATASET}/pooled/provenance.json"}
     names |= {"provenance/models/tiny.json", "provenance/provenance.json", "provenance/provenance.html"}
     names |= {f"methods/{name}" for name in ("methods.md", "methods.html", "references.bib", "headline.html")}
     for scenario in SCENARIOS:
@@ -120,7 +119,6 @@ def test_exactly_these_outputs(finished: Path) -> None:
         *(f"{rule}/{run}/{scenario}/seed-0" for rule in OF_MODEL for scenario in SCENARIOS),
         "report_controls/all",
         f"summarise_dataset/{run}",
-        f"collect_provenance/{run}",
         "digest_model/tiny",
         "write_provenance/all",
         "write_ledger/all",
@@ -236,7 +234,6 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "evaluate_controls",
         "report_controls",
         "summarise_dataset",
-        "collect_provenance",
         "digest_model",
         "write_provenance",
         "write_tables",

@@ -55,7 +55,6 @@ CAUSES = {
     "draw_gallery": f"results/datasets/{DATASET}/pooled/split.npz",
     "draw_downsampling": f"results/{CONVERSATIONS}/representation.json",
     "write_wrong_cases": f"results/{RUN}/predictions.csv",
-    "collect_provenance": f"results/datasets/{DATASET}/source.json",
     "digest_model": f"results/{RUN}/run_record.json",
     "write_provenance": "results/provenance/models/tiny.json",
 }
@@ -107,7 +106,6 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 TIMED: dict[str, tuple[str, ...]] = {
     "write_baselines_table": tuple(f"tables/baselines.{kind}" for kind in ("csv", "md", "tex", "html")),
     "export_results": ("export",),
-    "collect_provenance": (f"{TABLES}/provenance.json",),
     "write_provenance": (
         *("provenance/provenance.json", "provenance/provenance.html"),
         *(f"methods/{name}" for name in ("methods.md", "methods.html", "references.bib", "headline.html")),

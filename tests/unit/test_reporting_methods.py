@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provenance_parts import EVALUATE, PLOT, RECIPE, merged, run_of
+from provenance_parts import EVALUATE, PLOT, RECIPE, provenance_of, run_of
 
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
@@ -37,14 +37,14 @@ def text_of(provenance: dict[str, Any]) -> str:
 
 
 def of_recipe(**changes: Any) -> dict[str, Any]:
-    return merged([run_of("plot", settings={**RECIPE, **changes})])
+    return provenance_of([run_of("plot", settings={**RECIPE, **changes})])
 
 
 def test_numbers_are_those_of_settings_and_records() -> None:
     numbers = run_of(
         "numbers", shown={"scenario": {"name": "numbers", **NUMBERS}, "plot": None, "image_tokens": 0}
     )
-    text = text_of(merged([run_of("plot"), numbers]))
+    text = text_of(provenance_of([run_of("plot"), numbers]))
     for part in (
         "1 dataset with 1,234 cases.",
         "| Toy | 740 | 247 | 247 | 3 | 77 | 2 |",
@@ -78,22 +78,24 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
     ("provenance", "present", "absent"),
     [
         (
-            merged([run_of("plot")], options={"evaluate": NO}),
+            provenance_of([run_of("plot")], options={"evaluate": NO}),
             ["The 1 fine-tuning took"],
             ["## Controls", "## Baselines", "temperature", "freely", "@holm", "@wilcoxon", "average of the"],
         ),
         (
-            merged([run_of("plot", seed=seed) for seed in (4, 5)]),
+            provenance_of([run_of("plot", seed=seed) for seed in (4, 5)]),
             ["the seeds 4 and 5", "standard deviation", "2,000 resamples of seeds and of cases"],
             ["@wilson", "once (seed"],
         ),
         (
-            merged([run_of("plot")], split={"settings": {"protocol": "official", "validation_share": 0.3}}),
+            provenance_of(
+                [run_of("plot")], split={"settings": {"protocol": "official", "validation_share": 0.3}}
+            ),
             ["own split; a stratified 30% of its training set were held out for validation (seed 21)"],
             ["pooled"],
         ),
         (
-            merged(
+            provenance_of(
                 [run_of("plot")],
                 facts={"values_interpolated": 17, "cases_dropped": ["a", "b"], "classes_dropped": ["c"]},
             ),
@@ -105,22 +107,28 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
             ["resampled"],
         ),
         (
-            merged([run_of("a"), run_of("b"), run_of("c")], datasets=[f"D{number}" for number in range(6)]),
+            provenance_of(
+                [run_of("a"), run_of("b"), run_of("c")], datasets=[f"D{number}" for number in range(6)]
+            ),
             ["@wilcoxon", "6 datasets with 1,234 cases each"],
             [],
         ),
         (
-            merged([run_of("a"), run_of("b"), run_of("c")], datasets=[f"D{number}" for number in range(5)]),
+            provenance_of(
+                [run_of("a"), run_of("b"), run_of("c")], datasets=[f"D{number}" for number in range(5)]
+            ),
             [],
             ["@wilcoxon"],
         ),
         (
-            merged([run_of("plot"), run_of("plot", model="large", processes=2, total_parameters=7 * 10**9)]),
+            provenance_of(
+                [run_of("plot"), run_of("plot", model="large", processes=2, total_parameters=7 * 10**9)]
+            ),
             ["`tiny`", "`large`", "Of 7G parameters", "divided among 2 processes"],
             [],
         ),
         (
-            merged([run_of("plot", **OTHER_MACHINE)]),
+            provenance_of([run_of("plot", **OTHER_MACHINE)]),
             ["on 2 x H100, 100 GiB of memory"],
             ["no GPU"],
         ),
@@ -136,12 +144,12 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
         ),
         (of_recipe(lora_targets="query_value"), ["query and value projections"], []),
         (
-            merged([run_of("plot"), run_of("plot", seed=1, settings={**RECIPE, "lora_r": 9})]),
+            provenance_of([run_of("plot"), run_of("plot", seed=1, settings={**RECIPE, "lora_r": 9})]),
             ["use 2 recipes; this is the first"],
             ["rank 9"],
         ),
         (
-            merged(
+            provenance_of(
                 [run_of("plot", shown={"plot": PLOT | {"axis_limits": "shared", "inches": 5.5, "dpi": 72}})]
             ),
             ["5.5 by 5.5 inches at 72 dots per inch", "the same axis limits for all series"],
@@ -163,7 +171,7 @@ def test_all_baselines_and_rows_of_the_tables_can_be_described() -> None:
     for name, row in configuration.scenario_table.items():
         plot = configuration.plot_table[row.plot].model_dump() if row.plot != "none" else None
         runs.append(run_of(name, shown={"scenario": row.model_dump(), "plot": plot}))
-    text = text_of(merged(runs, baselines=BASELINES))
+    text = text_of(provenance_of(runs, baselines=BASELINES))
     described = dict(re.findall(r"^`(.*?)`: (.*)$", text, re.MULTILINE))
     assert described.keys() == configuration.scenario_table.keys()
     assert described["plot"] != described["plot_gaf"] != described["plot_recurrence"]
@@ -180,21 +188,21 @@ def test_all_baselines_and_rows_of_the_tables_can_be_described() -> None:
 def test_models_are_described_by_their_source() -> None:
     models = load_configuration_files([], ROOT).model_table
     assembled = text_of(
-        merged([run_of("plot")], source=models["embedded"].source.model_dump(exclude_none=True))
+        provenance_of([run_of("plot")], model=models["embedded"].source.model_dump(exclude_none=True))
     )
     assert "first 6 layers of `SmolLM2-135M-Instruct.Q4_1.gguf` [@smollm2] (width 576)" in assembled
     assert "stride 16 and 32" in assembled
     hub = text_of(
-        merged([run_of("plot")], source=models["llava-1.5-7b"].source.model_dump(exclude_none=True))
+        provenance_of([run_of("plot")], model=models["llava-1.5-7b"].source.model_dump(exclude_none=True))
     )
     assert "`llava-hf/llava-1.5-7b-hf` at revision `b234b804b114d9e37bb655e11cbbb5f5e971b7a9`, with 32" in hub
     assert "/secret/place" not in text_of(
-        merged([run_of("plot")], source={"folder": {"path": "/secret/place"}})
+        provenance_of([run_of("plot")], model={"folder": {"path": "/secret/place"}})
     )
 
 
 def test_the_page_escapes_names_and_links_citations() -> None:
-    contents = write_methods(merged([run_of("<b>")], datasets=["Toy<i>"]), KNOWN)
+    contents = write_methods(provenance_of([run_of("<b>")], datasets=["Toy<i>"]), KNOWN)
     page = contents["methods.html"]
     assert "<code>&lt;b&gt;</code>" in page
     assert "Toy&lt;i&gt;" in page
@@ -240,7 +248,7 @@ def test_a_faulty_bibliography_is_named(tmp_path: Path, content: str, message: s
 def test_a_citation_without_an_entry_is_named() -> None:
     references: dict[str, Reference] = {key: entry for key, entry in KNOWN.items() if key != "lora"}
     with pytest.raises(InputError, match=r"without an entry in references\.bib: lora"):
-        write_methods(merged([run_of("plot")]), references)
+        write_methods(provenance_of([run_of("plot")]), references)
 
 
 def test_words_for_numbers() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from provenance_parts import collected, merged, run_of, write
+from provenance_parts import provenance_of, run_of, write
 
 from vlmtsc.errors import InputError
-from vlmtsc.reporting.provenance import VERSION, digest_checkpoint, merge_provenance, provenance_page
+from vlmtsc.reporting.provenance import VERSION, digest_checkpoint, provenance_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,20 +20,21 @@ def test_the_version_is_that_of_the_citation() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == VERSION
 
 
-def test_a_results_folder_is_collected(tmp_path: Path) -> None:
+def test_records_of_a_results_folder_are_read() -> None:
     runs = [run_of("plot", finished="1970-01-02T00:00Z"), run_of("numbers")]
-    found = collected(tmp_path, runs, baselines=["fcn"])
+    found = provenance_of(runs, baselines=["fcn"])
+    [dataset] = found["datasets"]
     assert found["runs"][0]["finished"] == "1970-01-02T00:00Z"
-    assert list(found["scenarios"]) == ["plot", "numbers"]
-    assert found["scenarios"]["plot"]["mean_tokens"] == 72.5
-    assert found["baselines"][0]["chosen"] == {"epoch": 3}
-    assert found["facts"]["n_classes"] == 2
-    assert found["runs"][0]["recipe"]["lora_r"] == 7
-    assert "seed" not in found["runs"][0]["recipe"]
+    assert list(dataset["scenarios"]) == ["plot", "numbers"]
+    assert dataset["scenarios"]["plot"]["mean_tokens"] == 72.5
+    assert dataset["baselines"][0]["chosen"] == {"epoch": 3}
+    assert dataset["facts"]["n_classes"] == 2
+    assert found["recipes"][0]["lora_r"] == 7
+    assert "seed" not in found["recipes"][0]
 
 
 def test_runs_of_one_revision_and_machine_are_summarised() -> None:
-    provenance = merged([run_of("plot"), run_of("numbers", finished="2026-01-03T07:00Z")])
+    provenance = provenance_of([run_of("plot"), run_of("numbers", finished="2026-01-03T07:00Z")])
     summary = " ".join(provenance["summary"])
     assert "2 runs, finished between 2026-01-02T03:04Z and 2026-01-03T07:00Z (UTC)" in summary
     assert f"All have the revision {'a' * 40}." in summary
@@ -49,7 +50,7 @@ def test_different_revisions_machines_and_recipes_are_distinguished() -> None:
         run_of("numbers", seed=1, **other),
         run_of("numbers", git_revision="unknown", settings={"lora_r": 3, "seed": 0}),
     ]
-    provenance = merged(runs)
+    provenance = provenance_of(runs)
     summary = " ".join(provenance["summary"])
     assert f"revisions differ ({'a' * 40}: 1; {'b' * 40}-dirty: 1; unknown: 1)" in summary
     assert "uncommitted" in summary
@@ -64,13 +65,13 @@ def test_different_revisions_machines_and_recipes_are_distinguished() -> None:
 
 def test_the_page_shows_digests_files_and_configuration_escaped() -> None:
     files = [{"path": "model.safetensors", "bytes": 1234567, "sha256": "c" * 64}]
-    page = provenance_page(merged([run_of("<script>alert(1)<script>")], files=files))
+    page = provenance_page(provenance_of([run_of("<script>alert(1)<script>")], files=files))
     digests = ("d" * 64, "e" * 64, "c" * 64)
     for text in (*digests, "1,234,567 bytes", "wheel:package==1", "lora_r", "protocol: pooled"):
         assert text in page
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
-    assert "removed before" in provenance_page(merged([run_of("plot")], files=[]))
+    assert "removed before" in provenance_page(provenance_of([run_of("plot")], files=[]))
 
 
 def test_credentials_and_environment_variables_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,31 +79,33 @@ def test_credentials_and_environment_variables_are_left_out(monkeypatch: pytest.
         monkeypatch.setenv(name, f"planted-{name}")
     address = "https://someone:the-key@mirror.example/path?a=b@c"
     source = {"source": address, "tried": [{"source": address, "outcome": f"failed: {address}"}]}
-    folder = {"folder": {"path": address}}
-    provenance = merged([run_of("plot")], options={"download": {"folder": address}}, source=folder)
-    provenance |= merged([run_of("plot")], source=folder, facts={"digest": address}, split={})
+    provenance = provenance_of(
+        [run_of("plot")],
+        options={"download": {"folder": address}},
+        model={"folder": {"path": address}},
+        source=source,
+    )
     text = json.dumps(provenance) + provenance_page(provenance)
     assert "the-key" not in text
     assert "planted" not in text
     assert "https://mirror.example/path?a=b@c" in text
-    assert "the-key" not in json.dumps(merge_provenance([], {}, {"options": source}, "r"))
 
 
 def test_a_record_without_a_key_is_named() -> None:
     run = run_of("plot")
     del run["record"]["git_revision"]
     with pytest.raises(InputError, match=r"tiny/Toy/pooled/plot/seed-0: the run record lacks git_revision"):
-        merged([run])
+        provenance_of([run])
 
 
 def test_keys_missing_from_early_records_are_empty() -> None:
     run = run_of("plot")
     del run["record"]["processes"], run["record"]["shared_with"]
-    assert merged([run])["runs"][0]["processes"] is None
+    assert provenance_of([run])["runs"][0]["processes"] is None
 
 
 def test_no_run_is_stated() -> None:
-    assert merge_provenance([], {}, {"options": {}}, "r")["summary"] == ["No run."]
+    assert provenance_of([])["summary"] == ["No run."]
 
 
 def test_files_of_a_model_have_digests(tmp_path: Path) -> None:

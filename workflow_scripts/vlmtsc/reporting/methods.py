@@ -41,7 +41,7 @@ def write_methods(provenance: Mapping[str, Any], references: Mapping[str, Refere
     Parameters
     ----------
     provenance : mapping
-        Result of `vlmtsc.reporting.provenance.merge_provenance`.
+        Result of `vlmtsc.reporting.provenance.read_provenance`.
     references : mapping of str to Reference
         Works that can be cited, from `read_references`.
 

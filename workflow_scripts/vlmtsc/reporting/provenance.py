@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import yaml
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, sha256
-from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.baselines import baseline_key
 from vlmtsc.reporting.pages import PAGES
 
 #: Version of the workflow, as in CITATION.cff.
@@ -82,40 +84,75 @@ def digest_checkpoint(checkpoint: Path) -> Record:
     return {"files": files, "architecture": architecture}
 
 
-def collect_provenance(
-    paths: Paths, runs: Sequence[Run], baselines: Sequence[BaselineKey], citation: str = ""
+def read_provenance(
+    paths: Paths,
+    runs: Sequence[Run],
+    baselines: Sequence[str],
+    citations: Mapping[str, str],
+    configuration: Mapping[str, Any],
+    revision: str,
 ) -> Record:
-    """Collect the provenance of one model, dataset and protocol from the results folder.
+    """Read the provenance of finished runs from the results folder, without names and passwords in addresses.
+
+    Distinct recipes and environments are listed once; a run refers to them by their numbers, from 1.
 
     Parameters
     ----------
     paths : Paths
     runs : sequence of Run
-        Runs of the same model, dataset and protocol, at least one.
-    baselines : sequence of BaselineKey
-        Baselines of the dataset.
-    citation : str, default ""
-        The dataset's citation.
+        Runs of a model and dataset follow each other.
+    baselines : sequence of str
+        Finished baselines of the same datasets and protocol.
+    citations : mapping of str to str
+        Citations of datasets.
+    configuration : mapping
+        ``options`` (the checked configuration), and the rows of ``models``, ``scenarios`` and ``plots``.
+    revision : str
+        Revision of the code that writes the result.
 
     Raises
     ------
     InputError
         If a run's record lacks a key.
     """
-    key = {name: getattr(runs[0], name) for name in ("model", "dataset", "protocol")}
+    groups = [list(group) for _, group in groupby(runs, key=lambda run: (run.model, run.dataset))]
+    recipes: list[Record] = []
+    environments: list[Record] = []
+    read = [_run(run, Path(paths.run(run), "run_record.json"), recipes, environments) for run in runs]
+    return _without_credentials(
+        {
+            "workflow": {"version": VERSION, "git_revision": revision},
+            "summary": _summary(read, len(environments)),
+            "datasets": [
+                _dataset(paths, group, baselines, citations.get(group[0].dataset, "")) for group in groups
+            ],
+            "models": {
+                name: read_json(Path(paths.provenance(f"models/{name}.json")))
+                for name in dict.fromkeys(run.model for run in runs)
+            },
+            "environments": environments,
+            "recipes": recipes,
+            "runs": read,
+            "configuration": configuration,
+        }
+    )
+
+
+def _dataset(paths: Paths, runs: Sequence[Run], baselines: Sequence[str], citation: str) -> Record:
+    """Provenance of a dataset, as shown to one model."""
+    model, dataset, protocol = runs[0].model, runs[0].dataset, runs[0].protocol
     facts = read_json(Path(paths.dataset(runs[0]), "facts.json"))
     split = read_json(Path(paths.split(runs[0]), "facts.json"))
-    records = (read_json(Path(paths.baseline(baseline), "record.json")) for baseline in baselines)
+    keys = [baseline_key(name, model, dataset, protocol) for name in baselines]
+    records = [read_json(Path(paths.baseline(key), "record.json")) for key in keys]
     return {
-        **key,
-        "citation": citation,
+        **{"model": model, "dataset": dataset, "protocol": protocol, "citation": citation},
         "facts": {name: facts.get(name) for name in FACTS},
         "source": read_json(Path(paths.dataset(runs[0]), "source.json")),
         "split": {"settings": split["settings"], "n_cases": split["n_cases"]},
         "scenarios": {
             run.scenario: _scenario(paths, run) for run in {run.scenario: run for run in runs}.values()
         },
-        "runs": [_run(run, Path(paths.run(run), "run_record.json")) for run in runs],
         "baselines": [{name: record.get(name) for name in OF_BASELINE} for record in records],
     }
 
@@ -123,7 +160,7 @@ def collect_provenance(
 def _scenario(paths: Paths, run: Run) -> Record:
     """Settings of a scenario on the dataset, with fitted and counted values."""
     fitted = read_json(Path(paths.run(run), "parameters.json"))["representation"]
-    # Conversations are no input of the rule: they may be removed to save space.
+    # Conversations may have been removed to save space.
     path = Path(paths.conversations(run), "budget.json")
     budget = read_json(path) if path.is_file() else {"tokens": {}, "values_kept": None}
     n_tokens, n_cases = (sum(part[name] for part in budget["tokens"].values()) for name in ("total", "cases"))
@@ -134,11 +171,19 @@ def _scenario(paths: Paths, run: Run) -> Record:
     }
 
 
-def _run(run: Run, path: Path) -> Record:
+def _run(run: Run, path: Path, recipes: list[Record], environments: list[Record]) -> Record:
+    """Provenance of a run; its recipe and environment are added to the lists if they are new."""
     record = read_json(path)
     missing = [name for name in (*OF_RUN, "versions", "hardware", "settings") if name not in record]
     if missing:
         raise InputError(f"{run}: the run record lacks {', '.join(missing)}; found {', '.join(record)}")
+
+    def number(content: Record, known: list[Record]) -> int:
+        if content not in known:
+            known.append(content)
+        return known.index(content) + 1
+
+    recipe = {name: value for name, value in record["settings"].items() if name != "seed"}
     # A run ends when its record is written.
     finished = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
     return {
@@ -146,58 +191,9 @@ def _run(run: Run, path: Path) -> Record:
         "finished": finished.strftime("%Y-%m-%dT%H:%MZ"),
         **{name: record[name] for name in OF_RUN},
         **{name: record.get(name) for name in OF_NEWER_RUN},
-        "recipe": {name: value for name, value in record["settings"].items() if name != "seed"},
-        "environment": {"versions": record["versions"], "hardware": record["hardware"]},
+        "recipe": number(recipe, recipes),
+        "environment": number({"versions": record["versions"], "hardware": record["hardware"]}, environments),
     }
-
-
-def merge_provenance(
-    parts: Sequence[Mapping[str, Any]],
-    models: Mapping[str, Mapping[str, Any]],
-    configuration: Mapping[str, Any],
-    revision: str,
-) -> Record:
-    """Merge the provenance of all datasets, without names and passwords in addresses.
-
-    Distinct recipes and environments are listed once; a run refers to them by their numbers, from 1.
-
-    Parameters
-    ----------
-    parts : sequence of mapping
-        `collect_provenance` of each model, dataset and protocol.
-    models : mapping of str to mapping
-        `digest_checkpoint` of each model.
-    configuration : mapping
-        ``options`` (the checked configuration), and the rows of ``models``, ``scenarios`` and ``plots``.
-    revision : str
-        Revision of the code that writes the result.
-    """
-    recipes: list[Record] = []
-    environments: list[Record] = []
-
-    def number(content: Record, known: list[Record]) -> int:
-        if content not in known:
-            known.append(content)
-        return known.index(content) + 1
-
-    runs = [
-        run
-        | {"recipe": number(run["recipe"], recipes), "environment": number(run["environment"], environments)}
-        for part in parts
-        for run in part["runs"]
-    ]
-    return _without_credentials(
-        {
-            "workflow": {"version": VERSION, "git_revision": revision},
-            "summary": _summary(runs, len(environments)),
-            "datasets": [{name: value for name, value in part.items() if name != "runs"} for part in parts],
-            "models": models,
-            "environments": environments,
-            "recipes": recipes,
-            "runs": runs,
-            "configuration": configuration,
-        }
-    )
 
 
 def _without_credentials(value: Any) -> Any:
@@ -316,7 +312,7 @@ PAGE = PAGES.from_string("""\
 
 
 def provenance_page(provenance: Mapping[str, Any]) -> str:
-    """Write the result of `merge_provenance` as a self-contained HTML page."""
+    """Write the result of `read_provenance` as a self-contained HTML page."""
     parts, configuration = provenance["datasets"], provenance["configuration"]
     runs = pd.DataFrame(provenance["runs"], columns=list(RUN_COLUMNS), dtype=object)
     baselines = pd.DataFrame(
