@@ -89,6 +89,7 @@ representations: environment ## draw the figures of docs/method.md
 
 docs: environment ## build the documents as a site in site/
 	@$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "site/index.html (with search: python -m http.server -d site)"
 
 reference: environment ## write docs/configuration.md from the settings
 	@$(SCRIPT)/write_configuration_reference.py

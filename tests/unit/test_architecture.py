@@ -17,7 +17,7 @@ LIBRARY = SCRIPTS / "vlmtsc"
 LAYERS = (
     {"errors"},
     {"files", "paths", "progress", "code_digest", "script", "settings", "gaps"},
-    {"table_files"},
+    {"table_files", "run_states"},
     {"data"},
     {"representation"},
     {"describe"},
