@@ -11,7 +11,6 @@ include: "rules/common.smk"
 include: "rules/tables.smk"
 include: "rules/methods.smk"
 include: "rules/cases.smk"
-include: "rules/pages.smk"
 # Rules, in the order of the steps.
 include: "rules/download.smk"
 include: "rules/preprocess.smk"
@@ -28,7 +27,6 @@ include: "rules/comparisons.smk"
 include: "rules/figures.smk"
 include: "rules/galleries.smk"
 include: "rules/paper.smk"
-include: "rules/provenance.smk"
 include: "rules/hooks.smk"
 
 

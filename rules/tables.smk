@@ -116,6 +116,20 @@ def final_results():
     ]
 
 
+def paper_parts(wildcards):
+    """Tables, figures and methods of `all`, the comparison with published results, and baselines if they are finished."""
+    tables = [name for name in TABLE_FILES if Path(name).suffix in (".csv", ".tex")]
+    tables += ["ledger.csv", "paper.csv", "paper_best.csv", "paper.tex"]
+    if all(Path(PATHS.baseline(key), "record.json").is_file() for key in BASELINE_KEYS):
+        tables += ["baselines.csv", "baselines.tex"]
+    figures = [Path(path) for path in final_results() if path.endswith(".png")]
+    return [
+        *map(PATHS.table, tables),
+        *(path.with_suffix(".pdf").as_posix() for path in figures),
+        *map(PATHS.methods, ("methods.md", "references.bib")),
+    ]
+
+
 def show_incomplete_results():
     """Write tables of existing results, and print them."""
     try:

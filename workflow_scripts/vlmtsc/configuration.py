@@ -91,6 +91,11 @@ class Configuration(Options):
             "plots": {name: self.plot_table[name].model_dump(mode="json") for name in plots},
         }
 
+    def citations(self) -> dict[str, str]:
+        """Return the citations of the selected datasets in the table of datasets."""
+        rows = {run.dataset: self.dataset_table.get(run.dataset) for run in self.runs()}
+        return {name: row.citation for name, row in rows.items() if row and row.citation}
+
     def download_settings(self, dataset: str) -> DownloadSettings:
         """Return the sources of a dataset in the configured order.
 
