@@ -37,6 +37,7 @@ from vlmtsc.reporting.tables import (
     with_constants,
     with_interval,
 )
+from vlmtsc.table_files import read_csv
 
 PLACE = ["model", "dataset", "protocol"]
 METHOD_COLUMNS = [
@@ -99,7 +100,7 @@ class Method:
 def read_predicted(path: Path) -> pd.DataFrame:
     """Read the columns id, true and predicted of ``predictions.csv`` as text (labels such as "NA" are labels)."""
     columns = ["id", "true", "predicted"]
-    return pd.read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+    return read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
 
 
 def read_method(paths: Paths, keys: Sequence[Run] | Sequence[BaselineKey]) -> Method:

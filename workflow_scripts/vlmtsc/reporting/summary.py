@@ -22,7 +22,6 @@ from vlmtsc.reporting.comparisons import (
     PLACE,
     compare_predictions,
     read_method,
-    read_predicted,
 )
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, control_rows
 from vlmtsc.reporting.costs import adapter_flops, job_seconds, run_costs
@@ -56,10 +55,10 @@ def summarise(
     """
     rows, logs, confusion, reliability, controlled = [], [], [], [], []
     scenarios = [list(group) for _, group in groupby(runs, key=lambda run: run.scenario)]
-    for seeds in scenarios:
-        bounds = (
-            dict(zip(OVER_SEEDS, interval_over_seeds(paths, seeds), strict=True)) if len(seeds) > 1 else {}
-        )
+    methods = [read_method(paths, seeds) for seeds in scenarios]
+    for seeds, method in zip(scenarios, methods, strict=True):
+        over_seeds = interval_over_seeds(method.predictions) if len(seeds) > 1 else (None, None)
+        bounds = dict(zip(OVER_SEEDS, over_seeds, strict=True))
         for run in seeds:
             folder = Path(paths.run(run))
             metrics, record = read_json(folder / "metrics.json"), read_json(folder / "run_record.json")
@@ -73,7 +72,6 @@ def summarise(
             if controls:
                 controlled.extend(control_rows(run, read_csv(folder / "controls.csv"), metrics))
     steps = pd.concat(logs, ignore_index=True)
-    methods = [read_method(paths, seeds) for seeds in scenarios]
     methods += [read_method(paths, [key]) for key in baselines]
     measured, pairs = compare_predictions({name: getattr(runs[0], name) for name in PLACE}, methods)
     tables = {
@@ -99,14 +97,12 @@ def read_summaries(
     return {name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in types}
 
 
-def interval_over_seeds(paths: Paths, seeds: Sequence[Run]) -> tuple[float, float]:
+def interval_over_seeds(predictions: Sequence[pd.DataFrame]) -> tuple[float, float]:
     """Return the 95% bootstrap interval of the mean accuracy, over seeds and over cases within each class."""
-    correct = []
-    for run in seeds:
-        table = read_predicted(Path(paths.run(run), "predictions.csv")).sort_values(["id", "true"])
-        correct.append((table["true"] == table["predicted"]).set_axis([table["id"], table["true"]]))
-    if any(not one.index.equals(correct[0].index) for one in correct):
+    tables = [table.sort_values(["id", "true"], ignore_index=True) for table in predictions]
+    keys = tables[0][["id", "true"]]
+    if any(not table[["id", "true"]].equals(keys) for table in tables):
         raise InputError("seeds of one scenario were scored on different cases; allowed: the same test set")
-    labels = pd.factorize(correct[0].index.get_level_values(1))[0]
-    [accuracies] = bootstrap_accuracies([np.stack([one.to_numpy() for one in correct])], labels)
+    correct = np.stack([(table["true"] == table["predicted"]).to_numpy() for table in tables])
+    [accuracies] = bootstrap_accuracies([correct], pd.factorize(keys["true"])[0])
     return interval(accuracies)
