@@ -1,5 +1,7 @@
 """Handlers of one call of Snakemake: lock of the results folder, termination, the summary at the end."""
 
+from vlmtsc.run_states import run_states
+
 LOCKS = []
 
 
@@ -71,6 +73,40 @@ def show_results():
         tables = as_argument(["accuracy" if name == "all" else name for name in targets])
         summary = [file_of("print_summary"), f"--results={RESULTS}", f"--tables={tables}"]
         subprocess.run([sys.executable, *summary], check=True)
+
+
+def show_incomplete_results():
+    """Write tables of existing results, and print them."""
+    try:
+        write_incomplete_results(requested("write_ledger", "write_tables", "write_paper_table"))
+    except OSError as error:  # such as a full disk, which may be why jobs failed
+        print(f"{INCOMPLETE}: no tables of existing results ({error.strerror})", file=sys.stderr)
+
+
+def write_incomplete_results(asked):
+    """Write and print these rules' tables from existing results."""
+
+    def write(name, options, shown):
+        command = [sys.executable, file_of(name), *shlex.split(options), f"--output={INCOMPLETE}"]
+        if subprocess.run(command, check=False).returncode == 0 and shown:
+            print((INCOMPLETE / shown).read_text(encoding="utf-8"))
+
+    if "write_ledger" in asked and any(
+        Path(PATHS.conversations(run), "budget.json").exists() for run in RUNS
+    ):
+        write("write_ledger", write_ledger_options(), "")
+    if "write_tables" not in asked:
+        return
+    INCOMPLETE.mkdir(parents=True, exist_ok=True)
+    states = INCOMPLETE / "states.json"
+    failed = run_states(workflow.dag, workflow.scheduler.failed, RUNS)
+    states.write_text(json.dumps(failed, indent=1), encoding="utf-8")
+    write("write_tables", f"{write_tables_options()} {option('states', states)}", "accuracy.md")
+    if "write_paper_table" in asked:
+        options = [option("runs", INCOMPLETE / "runs.csv"), option("published", PUBLISHED)]
+        options.append(matrix_options("models", "datasets", "scenarios"))
+        write("write_paper_table", " ".join(options), "paper.md")
+    print(f"Tables of existing results: {INCOMPLETE}")
 
 
 onstart:
