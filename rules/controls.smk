@@ -1,40 +1,4 @@
-# What is left of a model's accuracy when one of its inputs is spoilt: `snakemake --cores all controls`, and part of
-# `all` unless evaluate.controls is false. In two levels, for the reason that aggregate.smk gives.
-
-
-rule evaluate_controls:
-    input:
-        model=checkpoint_of_model(),
-        adapter=f"{RUN_FOLDER}/adapter",
-        parameters=f"{RUN_FOLDER}/parameters.json",
-        test=f"{CONVERSATIONS}/test.json",
-        predictions=f"{RUN_FOLDER}/predictions.csv",
-        plots=plots_of_scenario,
-    output:
-        controls=f"{RUN_FOLDER}/controls.csv",
-    log:
-        f"{RESULTS}/logs/evaluate_controls/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/evaluate_controls/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
-    wildcard_constraints:
-        model=one_of(*CONFIGURATION.models),
-    conda:
-        "../envs/environment.yaml"
-    threads: model_resource("threads")
-    resources:
-        mem_mb=model_resource("mem_mb"),
-        runtime=model_resource("runtime"),
-        gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
-        evaluation_batch_size=model_resource("evaluation_batch_size"),
-    params:
-        plots=option_of("plots"),
-        script=path_of("evaluate_controls"),
-        code=code_of("evaluate_controls"),
-    shell:
-        "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
-        "--parameters {input.parameters:q} --test {input.test:q} --predictions {input.predictions:q} {params.plots} "
-        "--controls {output.controls:q} --threads {threads} --gpus {resources.gpu} "
-        "--batch_size {resources.evaluation_batch_size} --log {log:q}"
+# The figure of controls at test time.
 
 
 rule report_controls:

@@ -1,4 +1,5 @@
-# The test part, scored once by each fine-tuned model; the validation part, for one temperature of the scores.
+# Evaluation of each fine-tuned model: the test set, scored once; the validation set, for a temperature of the scores; controls,
+# in which one input of the test set is perturbed.
 
 
 rule evaluate_model:
@@ -13,9 +14,9 @@ rule evaluate_model:
         predictions=f"{RUN_FOLDER}/predictions.csv",
         metrics=f"{RUN_FOLDER}/metrics.json",
     log:
-        f"{RESULTS}/logs/evaluate_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.log",
+        PATHS.log("evaluate_model", str(RUN)),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_model/{{model}}/{{dataset}}/{{protocol}}/{{scenario}}/seed-{{seed}}.tsv"
+        PATHS.benchmark("evaluate_model", str(RUN))
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models),
     conda:
@@ -37,4 +38,39 @@ rule evaluate_model:
         "--parameters {input.parameters:q} --test {input.test:q} {params.plots} "
         "{params.validation} --generate {params.generate} "
         "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --gpus {resources.gpu} "
+        "--batch_size {resources.evaluation_batch_size} --log {log:q}"
+
+
+rule evaluate_controls:
+    input:
+        model=checkpoint_of_model(),
+        adapter=f"{RUN_FOLDER}/adapter",
+        parameters=f"{RUN_FOLDER}/parameters.json",
+        test=f"{CONVERSATIONS}/test.json",
+        predictions=f"{RUN_FOLDER}/predictions.csv",
+        plots=plots_of_scenario,
+    output:
+        controls=f"{RUN_FOLDER}/controls.csv",
+    log:
+        PATHS.log("evaluate_controls", str(RUN)),
+    benchmark:
+        PATHS.benchmark("evaluate_controls", str(RUN))
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models),
+    conda:
+        "../envs/environment.yaml"
+    threads: model_resource("threads")
+    resources:
+        mem_mb=model_resource("mem_mb"),
+        runtime=model_resource("runtime"),
+        gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
+        evaluation_batch_size=model_resource("evaluation_batch_size"),
+    params:
+        plots=option_of("plots"),
+        script=path_of("evaluate_controls"),
+        code=code_of("evaluate_controls"),
+    shell:
+        "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
+        "--parameters {input.parameters:q} --test {input.test:q} --predictions {input.predictions:q} {params.plots} "
+        "--controls {output.controls:q} --threads {threads} --gpus {resources.gpu} "
         "--batch_size {resources.evaluation_batch_size} --log {log:q}"
