@@ -41,16 +41,15 @@ def write_run(results: Path, dataset: str, scenario: str, seconds: float, shared
 
 
 def test_set_sizes_are_those_of_the_splits() -> None:
-    row = {"train_size": 67, "test_size": 1029}  # ItalyPowerDemand
-    assert set_sizes(row, "pooled", 0.3) == {"train": 657, "validation": 219, "test": 220}
-    assert set_sizes(row, "official", 0.25) == {"train": 50, "validation": 17, "test": 1029}
-    assert set_sizes({}, "pooled", 0.25) is None
+    # ItalyPowerDemand.
+    assert set_sizes(67, 1029, "pooled", 0.3) == {"train": 657, "validation": 219, "test": 220}
+    assert set_sizes(67, 1029, "official", 0.25) == {"train": 50, "validation": 17, "test": 1029}
 
 
 def test_the_token_budget_bounds_the_epochs() -> None:
-    assert planned_epochs(100, {"epochs": 20, "token_budget": 500}) == 5
-    assert planned_epochs(100, {"epochs": 20, "token_budget": 0}) == 20
-    assert planned_epochs(100, {"epochs": 2, "token_budget": 500}) == 2
+    assert planned_epochs(100, 20, 500) == 5
+    assert planned_epochs(100, 20, 0) == 20
+    assert planned_epochs(100, 2, 500) == 2
 
 
 def test_work_counts_every_pass() -> None:

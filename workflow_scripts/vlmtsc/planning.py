@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from vlmtsc.configuration import Configuration
 from vlmtsc.files import read_json
@@ -84,25 +83,17 @@ class PlannedRun:
         return of["train"] * self.epochs if "finetune_model" in self.missing else 0.0
 
 
-def set_sizes(row: Mapping[str, Any], protocol: str, validation_share: float) -> dict[str, int] | None:
+def set_sizes(train: int, test: int, protocol: str, validation_share: float) -> dict[str, int]:
     """Sizes of train, validation and test set, rounded as scikit-learn's ``train_test_split`` does.
 
     Parameters
     ----------
-    row : mapping
-        Row of the dataset table.
+    train, test : int
+        Sizes of the official sets.
     protocol : {"official", "pooled"}
     validation_share : float
         Share of the official training set that becomes the validation set.
-
-    Returns
-    -------
-    dict of str to int, or None
-        None if the row has no sizes.
     """
-    if "train_size" not in row or "test_size" not in row:
-        return None
-    train, test = int(row["train_size"]), int(row["test_size"])
     if protocol == "pooled":  # 60/20/20
         total = train + test
         test = math.ceil(total / 5)
@@ -111,11 +102,9 @@ def set_sizes(row: Mapping[str, Any], protocol: str, validation_share: float) ->
     return {"train": train - validation, "validation": validation, "test": test}
 
 
-def planned_epochs(tokens: float, recipe: Mapping[str, Any]) -> float:
-    """Epochs of a training at most, given the tokens of one epoch and the recipe's token budget (0: unbounded)."""
-    epochs = float(recipe["epochs"])
-    budget = float(recipe.get("token_budget") or 0)
-    return min(epochs, budget / max(1.0, tokens)) if budget else epochs
+def planned_epochs(tokens: float, epochs: float, token_budget: int) -> float:
+    """Epochs of a training at most, given the tokens of one epoch and a token budget (0: unbounded)."""
+    return min(epochs, token_budget / max(1.0, tokens)) if token_budget else epochs
 
 
 def read_budget(path: Path) -> Budget | None:
@@ -154,7 +143,7 @@ def throughputs(results: str) -> dict[tuple[str, str], float]:
     sums: dict[tuple[str, str], list[float]] = {}
     for file in sorted(Path(results, "runs").glob("*/*/*/*/seed-*/run_record.json")):
         record = read_json(file)
-        model, dataset, protocol, scenario, _ = file.relative_to(Path(results, "runs")).parts[:5]
+        model, dataset, protocol, scenario = file.relative_to(Path(results, "runs")).parts[:4]
         run = Run(model, dataset, protocol, scenario, int(record["seed"]))
         budget = read_budget(Path(paths.conversations(run), "budget.json"))
         if budget is None or record.get("shared_with"):
@@ -162,13 +151,12 @@ def throughputs(results: str) -> dict[tuple[str, str], float]:
         metrics = file.with_name("metrics.json")
         temperature = metrics.exists() and "temperature_cases" in read_json(metrics)
         work = budget.work(float(record["epochs_done"]), temperature)
-        job = f"{model}/{dataset}/{protocol}/{scenario}/seed-{run.seed}"
         for step in STEPS:
-            seconds = step_seconds(Path(paths.benchmark(step, job)))
+            seconds = step_seconds(Path(paths.benchmark(step, str(run))))
             if step == "finetune_model":  # the record also counts the time before an interruption
                 seconds = float(record["wall_seconds"])
             if seconds:
-                done = sums.setdefault((model, step), [0.0, 0.0])
+                done = sums.setdefault((run.model, step), [0.0, 0.0])
                 done[0] += work[step]
                 done[1] += seconds
     return {key: work / seconds for key, (work, seconds) in sums.items()}
@@ -185,13 +173,12 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         built = read_budget(
             Path(paths.conversations(Run(model, dataset, protocol, scenario, 0)), "budget.json")
         )
-        known = configuration.dataset_table.get(dataset)
-        row = known.model_dump(exclude_none=True) if known else {}
-        sizes = set_sizes(row, protocol, configuration.split.validation_share)
-        if built or sizes is None:
+        row = configuration.dataset_table.get(dataset)
+        if built or row is None or row.train_size is None or row.test_size is None:
             return built
+        sizes = set_sizes(row.train_size, row.test_size, protocol, configuration.split.validation_share)
         context = configuration.scenario_table[scenario].context_length
-        values = int(row.get("length") or 0) * int(row.get("channels") or 0)
+        values = (row.length or 0) * (row.channels or 0)
         tokens = min(context, TOKENS_PER_CASE + TOKENS_PER_VALUE * values) if values else context
         return Budget(sizes, {name: float(tokens * count) for name, count in sizes.items()}, built=False)
 
@@ -203,7 +190,7 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         epochs, seconds = 0.0, None
         if budget is not None:
             recipe = configuration.finetune_settings(run.model, run.seed)
-            epochs = planned_epochs(budget.tokens["train"], recipe.model_dump())
+            epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.token_budget)
             work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):
                 seconds = sum(work[step] / speeds[run.model, step] for step in missing)
