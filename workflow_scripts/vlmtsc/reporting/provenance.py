@@ -26,39 +26,22 @@ VERSION = "0.1.0"
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 #: Kept of a dataset's facts: sizes, and changes made to the series.
 FACTS = (
-    *("digest", "n_cases", "n_train", "n_test", "n_channels", "n_timepoints", "n_classes"),
-    *("settings", "cases_dropped", "classes_dropped", "values_interpolated", "cases_resampled"),
+    *("digest", "n_cases", "n_train", "n_test", "n_channels", "n_timepoints", "n_classes", "settings"),
+    *("cases_dropped", "classes_dropped", "values_interpolated", "cases_resampled"),
 )
-#: Kept of a run's record.
+#: Kept of a run's record; the second list is missing from records of early versions.
 OF_RUN = (
-    *(
-        "git_revision",
-        "wall_seconds",
-        "train_samples",
-        "train_tokens",
-        "token_budget",
-        "epochs_done",
-        "steps",
-    ),
-    *("stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters", "validation_accuracy"),
+    *("git_revision", "wall_seconds", "train_samples", "train_tokens", "token_budget", "epochs_done"),
+    *("steps", "stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters"),
+    "validation_accuracy",
 )
-#: Likewise, but absent from records of early versions.
 OF_NEWER_RUN = ("processes", "shared_with", "training_digest")
 OF_BASELINE = ("baseline", "seed", "chosen", "wall_seconds", "git_revision", "versions")
-#: Kept of the configuration of a checkpoint's language model and vision tower.
-ARCHITECTURE = {
-    "language": (
-        "text_config",
-        ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
-    ),
-    "vision": (
-        "vision_config",
-        (
-            *("model_type", "variant", "hidden_size", "num_hidden_layers"),
-            *("image_size", "patch_size", "strides"),
-        ),
-    ),
-}
+#: Kept of the configurations of a checkpoint's language model and vision tower.
+ARCHITECTURE = (
+    *("model_type", "variant", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
+    *("image_size", "patch_size", "strides"),
+)
 
 Record = dict[str, Any]
 
@@ -76,10 +59,11 @@ def digest_checkpoint(checkpoint: Path) -> Record:
     ]
     config = checkpoint / "config.json"
     content = read_json(config) if config.is_file() else {}
+    sections = {"language": content.get("text_config"), "vision": content.get("vision_config")}
     architecture = {
-        part: {key: content[name][key] for key in keys if key in content[name]}
-        for part, (name, keys) in ARCHITECTURE.items()
-        if name in content
+        part: {key: section[key] for key in ARCHITECTURE if key in section}
+        for part, section in sections.items()
+        if section
     }
     return {"files": files, "architecture": architecture}
 
