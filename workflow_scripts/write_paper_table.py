@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.reporting.baselines import read_published
 from vlmtsc.reporting.paper import paper_files
-from vlmtsc.reporting.runs import COLUMN_TYPES
+from vlmtsc.reporting.runs import COLUMN_TYPES, list_runs
 from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
 from vlmtsc.table_files import write_files
@@ -42,16 +42,10 @@ def write_paper_table(
     log : Path, optional
         File for messages.
     """
-    files = paper_files(
-        read_tables([runs], COLUMN_TYPES),
-        read_published(published, "scenario"),
-        models=models,
-        datasets=datasets,
-        scenarios=scenarios,
-        protocol=protocol,
-    )
+    keys = list_runs(models, datasets, protocol, scenarios, [0])
+    files = paper_files(read_tables([runs], COLUMN_TYPES), read_published(published, "scenario"), keys)
     write_files(output, files)
-    logger.info("%d models, %d datasets, %d scenarios", len(models), len(datasets), len(scenarios))
+    logger.info("%d rows in %s", len(keys), output / "paper.csv")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.baselines import read_published
 from vlmtsc.reporting.paper import paper_rows, paper_tables
-from vlmtsc.reporting.runs import read_run, runs_table
+from vlmtsc.reporting.runs import list_runs, read_run, runs_table
 from vlmtsc.reporting.tables import ReaderTable
 from write_paper_table import write_paper_table
 
@@ -65,7 +65,8 @@ def runs(tmp_path: Path) -> pd.DataFrame:
 
 
 def rows(runs: pd.DataFrame, protocol: str = "pooled") -> tuple[pd.DataFrame, pd.DataFrame]:
-    return paper_rows(runs.assign(protocol=protocol), PUBLISHED, protocol=protocol, **MATRIX)
+    keys = list_runs(**MATRIX, protocol=protocol, seeds=[0])
+    return paper_rows(runs.assign(protocol=protocol), PUBLISHED, keys)
 
 
 def tables(runs: pd.DataFrame, protocol: str = "pooled") -> tuple[ReaderTable, ReaderTable]:

@@ -98,13 +98,7 @@ def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any] | None:
 
 
 def best_run_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of the fine-tuned scenarios chosen on validation, one per model and dataset.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    """
+    """Return the rows of the fine-tuned scenarios chosen on validation, one per model and dataset."""
     rows = []
     for (model, protocol, dataset), scenario in choose_scenarios(runs).items():
         place = ["model", "protocol", "dataset", "scenario"]
@@ -147,16 +141,7 @@ def published_rows(published: pd.DataFrame, datasets: Sequence[str], protocol: s
 
 
 def baselines_table(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], protocol: str) -> ReaderTable:
-    """Return the accuracies of datasets (rows) by methods (columns).
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        From `read_baseline`, `best_run_rows` and `published_rows`.
-    datasets : sequence of str
-        In the order of the rows.
-    protocol : str
-    """
+    """Return the accuracies of datasets by methods, from `read_baseline`, `best_run_rows` and `published_rows`."""
     tidy = pd.DataFrame(list(rows))
     several = tidy.loc[tidy["model"] != "", "model"].nunique() > 1
     tidy["column"] = [_column(row, several) for row in tidy.to_dict("records")]

@@ -123,13 +123,7 @@ def read_method(paths: Paths, keys: Sequence[Run] | Sequence[BaselineKey]) -> Me
 def compare_predictions(
     place: Mapping[str, str], methods: Sequence[Method]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Measure and compare the methods of one model, dataset and protocol.
-
-    Parameters
-    ----------
-    place : mapping
-        model, dataset, protocol.
-    methods : sequence of Method
+    """Measure and compare the methods of one model, dataset and protocol (`place`).
 
     Returns
     -------
@@ -202,14 +196,9 @@ def compare_predictions(
 
 
 def accuracies_by_dataset(methods: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracies with datasets in rows and methods in columns, without datasets that lack a method.
+    """Return the accuracies of datasets (rows) by methods (columns), without datasets that lack a method.
 
     With several models, names of methods contain the model; a baseline on the series alone has one column.
-
-    Parameters
-    ----------
-    methods : DataFrame
-        Columns `METHOD_COLUMNS`, of one protocol.
     """
     names = methods["method"]
     if methods["model"].nunique() > 1:
@@ -266,12 +255,7 @@ def pairs_table(pairs: pd.DataFrame) -> ReaderTable:
 
 
 def ranking_table(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, ReaderTable | str]:
-    """Compare methods over datasets.
-
-    Parameters
-    ----------
-    accuracies : DataFrame
-        `accuracies_by_dataset`.
+    """Compare methods over datasets, from `accuracies_by_dataset`.
 
     Returns
     -------
@@ -306,13 +290,7 @@ def _significant(rows: Sequence[Mapping[str, Any]]) -> list[set[str]]:
 
 
 def comparison_files(methods: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, pd.DataFrame | str]:
-    """Return the files of the tables of methods, pairs and rankings.
-
-    Parameters
-    ----------
-    methods, pairs : DataFrame
-        Columns `METHOD_COLUMNS` and `COMPARISON_COLUMNS`.
-    """
+    """Return the files of the tables of methods, pairs and rankings."""
     rankings, ranked = ranking_table(accuracies_by_dataset(methods))
     measured = methods_table(methods)
     compared = pairs_table(pairs) if len(pairs) else None

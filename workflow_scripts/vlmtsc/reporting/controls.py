@@ -42,15 +42,7 @@ NOTE = (
 
 
 def control_rows(run: Run, controls: pd.DataFrame, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of one run in the tidy table.
-
-    Parameters
-    ----------
-    run : Run
-    controls : DataFrame
-        Its ``controls.csv``.
-    metrics : mapping
-        Content of its ``metrics.json``.
+    """Return the rows of one run in the tidy table, from its ``controls.csv`` and ``metrics.json``.
 
     Raises
     ------
@@ -71,13 +63,7 @@ def control_rows(run: Run, controls: pd.DataFrame, metrics: Mapping[str, Any]) -
 
 
 def controls_table(rows: pd.DataFrame) -> ReaderTable:
-    """Return the accuracies of each dataset and scenario (rows) under each control (columns).
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns `CONTROL_COLUMNS`; its order gives the order of rows.
-    """
+    """Return the accuracies of each dataset and scenario (rows) under each control (columns)."""
     keys = ("model", "protocol", "dataset", "scenario")
     present = [name for name in NAMES if name in set(rows["control"])]
     cells = [

@@ -41,12 +41,7 @@ NOTE = (
 def compare_inputs(
     without: Mapping[str, Sequence[Mapping[str, Any]]], with_fault: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Inputs:
-    """Compare the content of the conversations of two scenarios.
-
-    Parameters
-    ----------
-    without, with_fault : mapping of str to sequence of mapping
-        Conversations by set (training, validation, test).
+    """Compare the conversations of two scenarios, by set (training, validation, test).
 
     Returns
     -------
@@ -73,11 +68,6 @@ def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
     """Return the p-value of the exact McNemar test that two runs are correct equally often.
 
     Each run is correct or wrong by its own true labels, so that merged labels count as in the original.
-
-    Parameters
-    ----------
-    one, other : DataFrame of str
-        Columns id, true, predicted.
 
     Raises
     ------

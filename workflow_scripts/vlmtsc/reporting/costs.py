@@ -57,12 +57,8 @@ def training_flops(frozen: int, adapted: int) -> int:
 def adapter_flops(adapter: Path) -> int | None:
     """Return `training_flops` of an adapter; None if it was removed to save space.
 
-    A has shape (rank, inputs) and B (outputs, rank), so the frozen matrix has shape (outputs, inputs).
-
-    Parameters
-    ----------
-    adapter : Path
-        Folder that ``finetune_model`` wrote. Only the header of its file is read.
+    A has shape (rank, inputs) and B (outputs, rank), so the frozen matrix has shape (outputs, inputs). Only the header
+    of the file is read.
 
     Raises
     ------
@@ -129,21 +125,14 @@ def peak_rate(gpu: str, precision: str) -> float | None:
 def run_costs(
     record: Mapping[str, Any], flops_per_token: int | None, evaluation_seconds: float | None
 ) -> dict[str, Any]:
-    """Return the costs of a run.
+    """Return the costs of a run (keys `vlmtsc.reporting.runs.COSTS`), None for unknown ones.
 
     Parameters
     ----------
     record : mapping
         Content of its ``run_record.json``.
-    flops_per_token : int or None
-        From `adapter_flops`.
-    evaluation_seconds : float or None
-        From `job_seconds`.
-
-    Returns
-    -------
-    dict
-        With the keys `vlmtsc.reporting.runs.COSTS`; None for what is unknown.
+    flops_per_token, evaluation_seconds : number or None
+        From `adapter_flops` and `job_seconds`.
 
     Raises
     ------
@@ -182,13 +171,7 @@ def run_costs(
 
 
 def costs_table(runs: pd.DataFrame) -> ReaderTable:
-    """Return the costs of each dataset and scenario, means over the finished seeds.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs; its order gives the order of rows.
-    """
+    """Return the costs of each dataset and scenario, means over the finished seeds."""
     done = runs[runs["status"] == DONE]
     if done.empty:
         return ReaderTable(pd.DataFrame(), "No run is finished.")

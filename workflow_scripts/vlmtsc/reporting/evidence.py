@@ -90,16 +90,10 @@ def best_baseline(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
 def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
     """Compare the chosen scenario of each dataset with the best baseline.
 
-    Parameters
-    ----------
-    paths : Paths
-    runs : DataFrame
-        Tidy table of the runs of the configuration, finished or not.
-
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`, one row for each model and dataset; those of a missing run or baseline are empty.
+        Columns `COLUMNS`, one row per model and dataset of `runs`; those of a missing run or baseline are empty.
     """
     chosen = choose_scenarios(runs)
     done = runs[runs["status"] == DONE]
@@ -153,13 +147,6 @@ def read_controls(paths: Paths, done: pd.DataFrame) -> pd.DataFrame:
 
 def input_rows(runs: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
     """State for each scenario which of its inputs it uses.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    controls : DataFrame
-        Tidy table of their controls (`vlmtsc.reporting.controls`).
 
     Returns
     -------
@@ -243,15 +230,7 @@ def inputs_table(rows: pd.DataFrame) -> ReaderTable:
 
 
 def sentences(rows: pd.DataFrame, inputs: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """Count the verdicts in plain sentences.
-
-    Parameters
-    ----------
-    rows, inputs : DataFrame
-        `evidence_rows`, `input_rows`.
-    runs : DataFrame
-        Tidy table of the runs of the configuration, finished or not.
-    """
+    """Return sentences that count verdicts and unused inputs, and name missing runs."""
     return [*_verdicts(rows), *_uses(inputs), *_missing(runs)]
 
 

@@ -16,15 +16,8 @@ from vlmtsc.reporting.tables import NONE, ReaderTable, percent, short_count, var
 KEYS = ["model", "dataset", "protocol", "scenario"]
 PARTS = ["system prompt", "image", "numbers", "text", "label"]
 COUNTS = [
-    "cases",
-    "longest case",
-    "context",
-    "factor",
-    "timepoints",
-    "values kept",
-    "original factor",
-    "original cuts",
-    "training tokens",
+    *("cases", "longest case", "context", "factor", "timepoints", "values kept", "original factor"),
+    *("original cuts", "training tokens"),
 ]
 SAME = "same inputs as"
 COLUMNS = [*KEYS, "cases", "mean tokens", *PARTS, *COUNTS[1:], SAME, "inputs"]
@@ -43,21 +36,7 @@ NOTE = (
 
 
 def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) -> dict[str, Any]:
-    """Return a scenario's row.
-
-    Parameters
-    ----------
-    key : mapping
-        Model, dataset, protocol and scenario.
-    budget : mapping
-        Content of the scenario's ``budget.json``.
-    plots : str
-        Digest of the scenario's plots; empty without plots.
-
-    Returns
-    -------
-    dict
-        With the keys `COLUMNS` except `SAME`.
+    """Return a scenario's row (keys `COLUMNS` except `SAME`), from its ``budget.json`` and the digest of its plots.
 
     Raises
     ------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
+from vlmtsc.paths import Run
 from vlmtsc.reporting.runs import DONE, NOT_RUN, accuracy_text, choose_scenarios
 from vlmtsc.reporting.tables import NONE, ReaderTable, joined, percent, short_count
 
@@ -25,25 +26,9 @@ BEST_NOTE = (
 
 
 def paper_rows(
-    runs: pd.DataFrame,
-    published: pd.DataFrame,
-    *,
-    models: Sequence[str],
-    datasets: Sequence[str],
-    scenarios: Sequence[str],
-    protocol: str,
+    runs: pd.DataFrame, published: pd.DataFrame, keys: Sequence[Run]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return published results and ours, for all combinations, of which some runs may be missing.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    published : DataFrame
-        dataset, scenario, accuracy in percent; used for the protocol ``pooled`` only.
-    models, datasets, scenarios : sequence of str
-        In the order of the rows.
-    protocol : str
+    """Return published results (used for the protocol ``pooled`` only) and ours, for these runs with any seed.
 
     Returns
     -------
@@ -53,13 +38,15 @@ def paper_rows(
         One row per model, dataset and scenario. Both have numbers in percent and points, and ``text``, the accuracy
         for a reader.
     """
-    known = published if protocol == "pooled" else published.iloc[:0]
+    known = published if keys[0].protocol == "pooled" else published.iloc[:0]
     accuracies = {(row["dataset"], row["scenario"]): row["accuracy"] for row in known.to_dict("records")}
     best = known.sort_values("accuracy", ascending=False, kind="stable").groupby("dataset").first()
     groups = dict(list(runs.groupby(["model", "dataset", "scenario"], sort=False)))
     chosen = choose_scenarios(runs)
     best_rows, rows = [], []
-    for model, dataset in product(models, datasets):
+    for (model, protocol, dataset), of_place in groupby(
+        keys, key=lambda key: (key.model, key.protocol, key.dataset)
+    ):
         head = {"model": model, "dataset": dataset}
         name = chosen.get((model, protocol, dataset))
         # Without a result, the row states the status of all runs.
@@ -68,7 +55,7 @@ def paper_rows(
         reached = None if entry["difference"] is None else bool(entry["difference"] >= 0)
         names = {"published scenario": best["scenario"].get(dataset), "scenario": name}
         best_rows.append(head | names | entry | {"reached": reached})
-        for scenario in scenarios:
+        for scenario in (key.scenario for key in of_place):
             group = groups.get((model, dataset, scenario), runs.iloc[:0])
             entry = _entry(group, accuracies.get((dataset, scenario)))
             rows.append(head | {"scenario": scenario} | entry | {"chosen": scenario == name})
@@ -105,8 +92,10 @@ def paper_tables(
     best: pd.DataFrame, every: pd.DataFrame, published: pd.DataFrame, protocol: str
 ) -> tuple[ReaderTable, ReaderTable]:
     """Return `paper_rows` for a reader; in the table of all scenarios the chosen ones are emphasised."""
-    sources = published["source"] if protocol == "pooled" else []
-    note = NOTE.format(sources=joined(sources, separator=", ").replace(NONE, "none"), protocol=protocol)
+    sources = (
+        joined(published["source"], separator=", ") if protocol == "pooled" else "none for this protocol"
+    )
+    note = NOTE.format(sources=sources, protocol=protocol)
     best_cells = [
         {"model": row["model"], "dataset": row["dataset"]}
         | _cells(row, f" ({row['published scenario']})", f" ({row['scenario']})")
@@ -136,19 +125,11 @@ def _cells(row: Mapping[str, Any], published_scenario: str = "", scenario: str =
 
 
 def paper_files(
-    runs: pd.DataFrame,
-    published: pd.DataFrame,
-    *,
-    models: Sequence[str],
-    datasets: Sequence[str],
-    scenarios: Sequence[str],
-    protocol: str,
+    runs: pd.DataFrame, published: pd.DataFrame, keys: Sequence[Run]
 ) -> dict[str, pd.DataFrame | str]:
-    """Return the files of both tables; parameters as for `paper_rows`. Markdown and LaTeX contain both tables."""
-    best, every = paper_rows(
-        runs, published, models=models, datasets=datasets, scenarios=scenarios, protocol=protocol
-    )
-    best_table, table = paper_tables(best, every, published, protocol)
+    """Return the files of both tables; Markdown and LaTeX contain both."""
+    best, every = paper_rows(runs, published, keys)
+    best_table, table = paper_tables(best, every, published, keys[0].protocol)
     return {
         "paper.csv": every.drop(columns="text"),
         "paper_best.csv": best.drop(columns="text"),

@@ -97,18 +97,7 @@ def runs_in(table: pd.DataFrame) -> list[Run]:
 
 
 def run_row(run: Run, metrics: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a finished run's row of the tidy table.
-
-    Parameters
-    ----------
-    run : Run
-    metrics, record : mapping
-        Content of its ``metrics.json`` and ``run_record.json``.
-
-    Returns
-    -------
-    dict
-        With the keys `RUN_COLUMNS`; costs and `OVER_SEEDS` are None.
+    """Return a finished run's row of the tidy table, with the keys `RUN_COLUMNS`; costs and `OVER_SEEDS` are None.
 
     Raises
     ------
@@ -144,14 +133,7 @@ def read_run(paths: Paths, run: Run) -> dict[str, Any]:
 
 
 def read_states(paths: Paths, states: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the tidy table of runs of which some have no result, with ``step`` and ``reason`` after the status.
-
-    Parameters
-    ----------
-    paths : Paths
-    states : sequence of mapping
-        From `vlmtsc.run_states.run_states`.
-    """
+    """Return the tidy table of runs in these states (`run_states`), with ``step`` and ``reason`` after the status."""
     runs = [Run(*(state[name] for name in RUN_KEYS)) for state in states]
     # Results of an earlier call may be left of a run that has failed now.
     rows = [
@@ -199,11 +181,6 @@ def choose_scenarios(runs: pd.DataFrame) -> pd.Series:
     The highest mean validation accuracy over the seeds; on a tie, frequent with a small validation set, the lower
     validation loss, then the earlier row. No column measured on the test set is read.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-
     Returns
     -------
     Series of str
@@ -222,12 +199,8 @@ def accuracy_table(runs: pd.DataFrame) -> ReaderTable:
     """Return the accuracies of datasets (rows) by scenarios (columns), such as ``94.1 [90.2, 96.5] (620k)``.
 
     Accuracy and its 95% interval in percent, then training tokens. Over several seeds it is the mean and standard
-    deviation, then the interval `OVER_SEEDS`, ``94.1 ± 0.8 [92.0, 95.9], 3 seeds (620k)``.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs; its order gives the order of rows and columns.
+    deviation, then the interval `OVER_SEEDS`, ``94.1 ± 0.8 [92.0, 95.9], 3 seeds (620k)``. Rows and columns have the
+    order of the runs.
     """
     chosen = choose_scenarios(runs)
     scenarios = list(dict.fromkeys(runs["scenario"]))
