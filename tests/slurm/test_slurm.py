@@ -25,8 +25,9 @@ pytestmark = pytest.mark.slurm
 
 SCENARIOS = ("plot", "numbers")
 #: Long enough to be caught in the middle.
-RECIPE = {"epochs": 60}
-OUTAGE_SECONDS = 25
+RECIPE = {"epochs": 40}
+UNTIL = ("--until", "evaluate_model")
+OUTAGE_SECONDS = 12
 
 
 def run_folder(project: Path, scenario: str) -> Path:
@@ -60,9 +61,7 @@ def local(
 ) -> Path:
     """Give the same project, run on this machine."""
     project = tiny_project(tmp_path_factory.mktemp("local") / "project", tiny_checkpoint, SCENARIOS, RECIPE)
-    done = snakemake(
-        project, "--cores", "2", "--configfile", CONFIGURATION, "--until", "evaluate_model", timeout=1800
-    )
+    done = snakemake(project, "--cores", "2", "--configfile", CONFIGURATION, *UNTIL, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -88,8 +87,8 @@ class Disturbed:
 
 @pytest.fixture(scope="module")
 def disturbed(cluster: Cluster, project: Path) -> Disturbed:
-    """Run everything; cancel one job, requeue another in the middle of training, take the controller away."""
-    session = start(cluster, project, "disturbed", *ONE_ATTEMPT)
+    """Run up to the evaluations; cancel one job, requeue another in the middle of training, take the controller away."""
+    session = start(cluster, project, "disturbed", *ONE_ATTEMPT, *UNTIL)
     victim = f"rule_build_conversations_wildcards_tiny_{DATASET}_pooled_numbers"
     started(session, lambda: cluster.running(victim), "the conversations of `numbers`")
     cancelled = cluster.running(victim)
@@ -123,17 +122,17 @@ class Orphaned:
 @pytest.fixture(scope="module")
 def orphaned(cluster: Cluster, project: Path, disturbed: Disturbed, snakemake: SnakemakeRunner) -> Orphaned:
     """Run again, kill Snakemake in the middle of a fine-tuning, and run once more while that goes on."""
-    killed = start(cluster, project, "killed", *ONE_ATTEMPT)
+    killed = start(cluster, project, "killed", *ONE_ATTEMPT, *UNTIL)
     started(killed, lambda: states(project, "numbers"), "a state of the fine-tuning")
     orphan = cluster.running("rule_finetune_model")
     assert orphan is not None
     cluster.ask("scontrol", "suspend", orphan)  # so that it is still there when its double comes
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
-    locked = start(cluster, project, "locked").finish()
+    locked = start(cluster, project, "locked", *UNTIL).finish()
     unlocked = snakemake(project, "--unlock", "--configfile", CONFIGURATION)
     assert unlocked.returncode == 0, unlocked.stderr
-    final = start(cluster, project, "final", *ONE_ATTEMPT)
+    final = start(cluster, project, "final", *ONE_ATTEMPT, *UNTIL)
     started(final, lambda: "another process works in" in finetuning_log(project, "numbers"), "the double")
     cluster.ask("scontrol", "resume", orphan)
     final.finish()
@@ -154,12 +153,7 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
         ["prepare_preprocess_dataset_split_dataset", "render_plots"]
         + ["build_conversations"] * 3
         + ["finetune_model"] * 3
-        + ["evaluate_model", "evaluate_controls"] * 2
-        + ["write_ledger", "summaries_summarise_dataset", "tables_draw_figures_write_tables"]
-        + ["report_controls", "draw_evidence"]
-        + ["gallery_draw_gallery", "downsampling_draw_downsampling", "cases_write_wrong_cases"]
-        + ["write_provenance"]
-        + ["digest_model"]
+        + ["evaluate_model"] * 2
     )
     failed = {job.number for job in orphaned.jobs.values() if job.state != "COMPLETED"}
     assert failed == {disturbed.cancelled}
@@ -172,7 +166,7 @@ def test_downloads_run_where_snakemake_does(disturbed: Disturbed) -> None:
 
 def test_only_jobs_of_the_model_ask_for_a_gpu(orphaned: Orphaned) -> None:
     with_gpu = {job.name for job in orphaned.jobs.values() if job.gres}
-    assert with_gpu == {"finetune_model", "evaluate_model", "evaluate_controls"}
+    assert with_gpu == {"finetune_model", "evaluate_model"}
 
 
 def test_a_cancelled_job_is_noticed(disturbed: Disturbed) -> None:
@@ -215,8 +209,6 @@ def test_results_equal_an_undisturbed_run(orphaned: Orphaned, local: Path, proje
         left, right = (json.loads((run / "run_record.json").read_text()) for run in (ours, theirs))
         assert left["steps"] == right["steps"]
     assert not list((project / "results/checkpoints").rglob("checkpoint-*"))
-    table = pd.read_csv(project / "results/tables/runs.csv")
-    assert set(table["status"]) == {"done"}
 
 
 def test_no_path_is_run_on_the_way_to_a_node(orphaned: Orphaned, project: Path) -> None:
