@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.describe.descriptions import describe_by_endpoint
 from vlmtsc.files import write_json
 from vlmtsc.script import run_script
 from vlmtsc.settings import DescriptionKind, EndpointSettings, LeakedKind, RequestLimits
@@ -47,7 +46,7 @@ def request_descriptions(
         File for messages.
     """
     # Here, because no other step needs the network's libraries.
-    from vlmtsc.describe.client import DescriberClient, Endpoint
+    from vlmtsc.describe.client import DescriberClient, Endpoint, describe_by_endpoint
 
     client = DescriberClient(Endpoint.from_environment(os.environ), limits, cache)
     write_json(descriptions, describe_by_endpoint(CleanSeries.load(series), dataset, kind, settings, client))

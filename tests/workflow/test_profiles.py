@@ -59,11 +59,11 @@ def test_small_jobs_of_single_datasets_are_in_groups() -> None:
     small = {
         name
         for name, text in rules().items()
-        if re.search(r"{{dataset}}|CASE_FIGURES", text)
+        if re.search(r"log:\n.*(\{dataset\}|SCENARIO|RUN)", text)
         and re.search(r"mem_mb=growing\((500|1000|2000)\)", text)
     }
     # Many plots, prompts or requests to a describer: these take their time.
-    alone = {"render_plots", "render_scenario_plots", "build_conversations", "describe_series"}
+    alone = {"render_plots", "build_conversations", "describe_series"}
     assert small - set(grouped) == alone
 
 

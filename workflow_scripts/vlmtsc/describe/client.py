@@ -20,6 +20,8 @@ import openai
 from diskcache import Cache
 from filelock import FileLock
 
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.describe.descriptions import description_content, requested_text
 from vlmtsc.errors import InputError
 from vlmtsc.progress import Progress
 from vlmtsc.representation.downsampling import uniform_downsample
@@ -29,6 +31,7 @@ from vlmtsc.settings import (
     URL_VARIABLE,
     DescriptionKind,
     EndpointSettings,
+    LeakedKind,
     RequestLimits,
 )
 
@@ -347,3 +350,36 @@ class DescriberClient:
         if not isinstance(text, str):
             raise TypeError("no text")
         return text.replace(self._endpoint.key, "***") if len(self._endpoint.key) >= 8 else text
+
+
+def describe_by_endpoint(
+    series: CleanSeries,
+    dataset: str,
+    kind: DescriptionKind | LeakedKind,
+    settings: EndpointSettings,
+    client: DescriberClient,
+) -> dict[str, Any]:
+    """Return the content of a description file with texts of a hosted model.
+
+    Parameters
+    ----------
+    series : CleanSeries
+    dataset : str
+    kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
+    settings : EndpointSettings
+    client : DescriberClient
+    """
+    asked, leaked = requested_text(series, kind)
+    bodies = [
+        request_body(values, asked, dataset, settings, leaked_label=label)
+        for values, label in zip(series.values, leaked, strict=True)
+    ]
+    answers = client.ask(bodies, f"{dataset}, {kind}")
+    if answers.cut:
+        logger.warning("%s: %d texts end at max_tokens=%d", dataset, answers.cut, settings.max_tokens)
+    facts = {
+        "settings": settings.model_dump(),
+        "answered_by": answers.models,
+        "cut_at_max_tokens": answers.cut,
+    }
+    return description_content(series, dataset, kind, "endpoint", facts, answers.texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
@@ -13,10 +13,7 @@ from vlmtsc.describe.template import describe_template
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.representation.prompts import label_texts
-from vlmtsc.settings import DescriptionKind, EndpointSettings, LeakedKind, leaked_kind
-
-if TYPE_CHECKING:
-    from vlmtsc.describe.client import DescriberClient
+from vlmtsc.settings import DescriptionKind, LeakedKind, leaked_kind
 
 logger = logging.getLogger(__name__)
 
@@ -39,42 +36,7 @@ def describe_by_template(
     ]
     mean = sum(map(len, texts)) / len(texts)
     logger.info("%s: %d texts of %.0f characters on average", dataset, len(texts), mean)
-    return _content(series, dataset, kind, "template", {}, texts)
-
-
-def describe_by_endpoint(
-    series: CleanSeries,
-    dataset: str,
-    kind: DescriptionKind | LeakedKind,
-    settings: EndpointSettings,
-    client: DescriberClient,
-) -> dict[str, Any]:
-    """Return the content of a description file with texts of a hosted model.
-
-    Parameters
-    ----------
-    series : CleanSeries
-    dataset : str
-    kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
-    settings : EndpointSettings
-    client : DescriberClient
-    """
-    from vlmtsc.describe.client import request_body  # network libraries, needed here only
-
-    asked, leaked = requested_text(series, kind)
-    bodies = [
-        request_body(values, asked, dataset, settings, leaked_label=label)
-        for values, label in zip(series.values, leaked, strict=True)
-    ]
-    answers = client.ask(bodies, f"{dataset}, {kind}")
-    if answers.cut:
-        logger.warning("%s: %d texts end at max_tokens=%d", dataset, answers.cut, settings.max_tokens)
-    facts = {
-        "settings": settings.model_dump(),
-        "answered_by": answers.models,
-        "cut_at_max_tokens": answers.cut,
-    }
-    return _content(series, dataset, kind, "endpoint", facts, answers.texts)
+    return description_content(series, dataset, kind, "template", {}, texts)
 
 
 def requested_text(
@@ -97,7 +59,7 @@ def requested_text(
     return "rationale", [answers[index] for index in series.label_index.tolist()]
 
 
-def _content(
+def description_content(
     series: CleanSeries,
     dataset: str,
     kind: DescriptionKind | LeakedKind,
@@ -105,6 +67,7 @@ def _content(
     facts: Mapping[str, Any],
     texts: Sequence[str],
 ) -> dict[str, Any]:
+    """Return the content of a description file."""
     head = {"dataset": dataset, "kind": kind, "describer": describer, "cases": len(texts)}
     return head | dict(facts) | {"texts": dict(zip(series.case_ids.tolist(), texts, strict=True))}
 
