@@ -87,7 +87,7 @@ class Disturbed:
 
 @pytest.fixture(scope="module")
 def disturbed(cluster: Cluster, project: Path) -> Disturbed:
-    """Run up to the evaluations; cancel one job, requeue another in the middle of training, take the controller away."""
+    """Run up to the evaluations; cancel one job, requeue another while it trains, take the controller away."""
     session = start(cluster, project, "disturbed", *ONE_ATTEMPT, *UNTIL)
     victim = f"rule_build_conversations_wildcards_tiny_{DATASET}_pooled_numbers"
     started(session, lambda: cluster.running(victim), "the conversations of `numbers`")
