@@ -50,14 +50,7 @@ class Example:
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """Examples of one set of a split, with the positions of their plots.
-
-    Attributes
-    ----------
-    examples : sequence of Example
-    image_indices : sequence of int
-        Position of each example's plot in the list of `image_paths`; -1 without an image.
-    """
+    """Examples of one set of a split, and their plots' positions in `image_paths` (-1 without an image)."""
 
     examples: Sequence[Example]
     image_indices: Sequence[int]
@@ -74,13 +67,7 @@ class ExampleSet:
 
 
 def image_paths(sets: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
-    """List the plots of all sets, in order.
-
-    Raises
-    ------
-    InputError
-        If examples have images but `plots`, the folder of plots, is None.
-    """
+    """List the plots of all sets, in order; InputError if examples have images but there is no folder of plots."""
     names = [example.image for examples in sets for example in examples if example.image is not None]
     if names and plots is None:
         raise InputError(f"conversations with images ({names[0]}, ...), but no folder of plots was given")
@@ -156,14 +143,9 @@ def original_tokens(tokenizer: PreTrainedTokenizerBase, n_classes: int) -> list[
 
 
 def distinguishing_tokens(answers: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Drop the end token of all answers unless one answer is the beginning of another.
+    """Drop the last token (end token, or full stop before a rationale) unless an answer is the beginning of another.
 
     With answers such as "1" and "12", the likelihoods add up to at most one only with the end token.
-
-    Parameters
-    ----------
-    answers : sequence of sequence of int
-        Tokens of each class's answer, the end token (or the full stop before a rationale) last.
     """
     bodies = [tuple(answer[:-1]) for answer in answers]
     prefixes = {body[:length] for body in bodies for length in range(len(body))}
@@ -176,14 +158,6 @@ def make_examples(
     """Tokenise whole conversations and split each into prompt and answer.
 
     Nothing is truncated, except with the switch `first_case_factor` (`truncate`).
-
-    Parameters
-    ----------
-    records : sequence of mapping
-        Conversations of one set.
-    representation : Representation
-        The one stored with the conversations.
-    tokenizer : PreTrainedTokenizerBase
 
     Raises
     ------
@@ -219,22 +193,15 @@ def make_questions(
     *,
     slack: int = 0,
 ) -> list[Example]:
-    """Tokenise conversations up to the answer; answers are ignored, and the label is -1.
+    """Tokenise conversations up to the answer, which is ignored; the label is -1.
 
     Nothing is truncated, except with the switch `first_case_factor` (`truncate`).
-
-    Parameters
-    ----------
-    records : sequence of mapping
-    representation : Representation
-    tokenizer : PreTrainedTokenizerBase
-    slack : int
-        Tokens by which question and longest answer may exceed the scenario's context.
 
     Raises
     ------
     InputError
-        If a question leaves no room for the longest answer, or the image placeholder is missing.
+        If a question leaves no room for the longest answer in the scenario's context and `slack` more tokens, or the
+        image placeholder is missing.
     """
     placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     longest = max(map(len, answer_tokens(tokenizer, representation)))
@@ -268,13 +235,7 @@ def _tokenise(
 
 
 def expand_placeholder(tokens: Sequence[int], placeholder: int, image_tokens: int) -> list[int]:
-    """Repeat the image placeholder once for each image token.
-
-    Raises
-    ------
-    InputError
-        If there is not exactly one placeholder where there is an image, and none where there is none.
-    """
+    """Repeat the image placeholder for each image token; InputError unless there is one, or none without an image."""
     tokens = list(tokens)
     found = tokens.count(placeholder)
     if found != (1 if image_tokens else 0):
@@ -286,14 +247,9 @@ def expand_placeholder(tokens: Sequence[int], placeholder: int, image_tokens: in
 
 
 def truncate(tokens: list[int], placeholder: int, identity: str, representation: Representation) -> list[int]:
-    """Cut a case to the context with the switch `first_case_factor`; otherwise return it whole.
+    """Cut a case to the context with the switch `first_case_factor`, perhaps without answer and question.
 
-    The cut may remove the answer and the question.
-
-    Raises
-    ------
-    InputError
-        If the cut would be within the image.
+    Otherwise return it whole. A cut within the image is an InputError.
     """
     context = representation.scenario.context_length
     if not representation.scenario.restores("first_case_factor") or len(tokens) <= context:
@@ -309,12 +265,7 @@ def truncate(tokens: list[int], placeholder: int, identity: str, representation:
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes a right-padded training batch.
-
-    Attributes
-    ----------
-    pad_token_id : int
-    """
+    """Makes a right-padded training batch."""
 
     pad_token_id: int
 

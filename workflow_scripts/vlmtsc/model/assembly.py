@@ -64,13 +64,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    """Load a language model from a GGUF file, dequantised to float32, and keep its first layers.
-
-    Raises
-    ------
-    InputError
-        If the model has fewer layers.
-    """
+    """Load a language model from a GGUF file, dequantised to float32, and keep its first layers."""
     transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
@@ -104,13 +98,7 @@ def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
 
 
 def load_vision_tower(weights: Path, strides: Sequence[int] = (32,)) -> EfficientNetLiteModel:
-    """Load EfficientNet-Lite0 from a state dictionary, without its classifier.
-
-    Raises
-    ------
-    InputError
-        If anything but the classifier is missing or unexpected.
-    """
+    """Load EfficientNet-Lite0 from a state dictionary, without its classifier."""
     config = EfficientNetLiteConfig(strides=list(strides), hidden_size=token_width(strides))
     tower = EfficientNetLiteModel(config)
     state = torch.load(weights, weights_only=True, map_location="cpu")

@@ -33,19 +33,7 @@ UNQUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
 
 def check_kernels(*, attention: str, quantization: str, precision: str, has_gpu: bool) -> None:
-    """Check that the machine supports a recipe's kernels.
-
-    Parameters
-    ----------
-    attention, quantization, precision : str
-        As in `FinetuneSettings`.
-    has_gpu : bool
-
-    Raises
-    ------
-    InputError
-        If there is no GPU, the precision is not bf16, or the package is missing.
-    """
+    """Raise InputError if the machine does not support a recipe's kernels: GPU, precision bf16, package."""
     for kernel in (quantization, attention):
         if kernel not in KERNEL_PACKAGES:
             continue
@@ -216,13 +204,8 @@ def project(model: LlavaForConditionalGeneration, features: torch.Tensor) -> dic
 def project_in_forward(model: LlavaForConditionalGeneration) -> None:
     """Let a model's forward pass accept vision features, as a keyword argument `vision_features`.
 
-    The trained projector must run inside the forward pass: DDP and FSDP gather parameters before it, and exchange
-    gradients after it.
-
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration
-        Changed in place. Features have the shape (n_images, image_tokens, vision_hidden_size).
+    Their shape is (n_images, image_tokens, vision_hidden_size). The trained projector must run inside the forward pass:
+    DDP and FSDP gather parameters before it, and exchange gradients after it.
     """
     model.register_forward_pre_hook(_project, with_kwargs=True)
 
@@ -242,13 +225,7 @@ def only_rows(model: Any, kept: torch.Tensor) -> Iterator[None]:
 
     No layer follows, and the output layer is applied to the kept positions only, so logits and gradients stay the
     same. This saves a seventh of a step with six layers. It has no effect where the layer's activations are recomputed
-    (`gradient_checkpointing`), which would happen after this context.
-
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration or PeftModel
-    kept : torch.Tensor
-        bool, shape (batch, length): positions whose logits are used.
+    (`gradient_checkpointing`), which would happen after this context. `kept` is a mask of shape (batch, length).
     """
     layer = inner_model(model).model.language_model.layers[-1]
     if layer.gradient_checkpointing:

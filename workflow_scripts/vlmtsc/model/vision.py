@@ -16,24 +16,9 @@ from vlmtsc.representation.plot_files import PlotPath
 
 
 def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
-    """Read plots and convert them to the model's input.
+    """Read plots as the model's input: float32, shape (n_images, 3, height, width).
 
-    Parameters
-    ----------
-    paths : sequence of Path or zipfile.Path
-    processor : LlavaProcessor
-    padded : container of int
-        Positions of plots that are padded to squares first (`pad_to_square`).
-
-    Returns
-    -------
-    torch.Tensor
-        float32, shape (n_images, 3, height, width).
-
-    Raises
-    ------
-    InputError
-        If a plot is missing or not an image.
+    Plots at the positions `padded` are padded to squares first. A missing or damaged plot is an InputError.
     """
     images = []
     for position, path in enumerate(paths):
@@ -60,18 +45,8 @@ def pad_to_square(image: Image.Image, mean: Sequence[float]) -> Image.Image:
 def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
     """Return the tower's features as the projector expects them.
 
-    The same selection as in `LlavaModel.get_image_features`, which includes the projector.
-
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration
-    pixels : torch.Tensor
-        Shape (n_images, 3, height, width).
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (n_images, image_tokens, vision_hidden_size * feature layers).
+    The same selection as in `LlavaModel.get_image_features`, which includes the projector. The shape is (n_images,
+    image_tokens, vision_hidden_size * feature layers).
     """
     layers = model.config.vision_feature_layer
     layers = [layers] if isinstance(layers, int) else layers
@@ -121,12 +96,9 @@ class VisionFeatures:
         self._cache: dict[int, torch.Tensor] = {}
 
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return the features of the plots at `indices`.
+        """Return the features of the plots at `indices`, in bfloat16 or float32, without gradient.
 
-        Returns
-        -------
-        torch.Tensor
-            Shape (n, image_tokens, vision_hidden_size), bfloat16 or float32, without gradient.
+        The shape is (n, image_tokens, vision_hidden_size).
         """
         computed: dict[int, torch.Tensor] = {}
         missing = [index for index in dict.fromkeys(indices) if index not in self._cache]

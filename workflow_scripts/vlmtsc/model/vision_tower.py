@@ -72,18 +72,9 @@ class EfficientNetLiteModel(PreTrainedModel):
         return super().train(False)
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        """Return the image tokens, row by row.
+        """Return the image tokens, row by row: shape (batch, (image_size / patch_size) ** 2, hidden_size).
 
-        Parameters
-        ----------
-        pixel_values : torch.Tensor
-            float, shape (batch, 3, image_size, image_size), normalised by the image processor.
-
-        Returns
-        -------
-        BaseModelOutput
-            `last_hidden_state` and the only entry of `hidden_states`: shape
-            (batch, (image_size / patch_size) ** 2, hidden_size).
+        They are `last_hidden_state` and the only entry of `hidden_states`.
         """
         maps = self._feature_maps(pixel_values)
         cells = [pixel_unshuffle(maps[s], self.config.patch_size // s) for s in self.config.strides]
