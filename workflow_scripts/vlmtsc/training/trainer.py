@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax
 from torch import nn
 from torch.nn.functional import pad
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import RandomSampler, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -60,69 +60,63 @@ def set_activation_checkpointing(model: PeftModel, enabled: bool) -> None:
         language_model.activation_checkpointing_disable()
 
 
-class WeightAverage:
-    """Exponential moving average of a model's trained parameters, without a copy of the frozen ones."""
+class WeightAverage(TrainerCallback):
+    """Exponential moving average of a model's trained parameters, updated after each optimizer step."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        self._trained = nn.ParameterList(
-            parameter for parameter in model.parameters() if parameter.requires_grad
-        )
-        self._average = AveragedModel(self._trained, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-    def update(self) -> None:
-        """Include the present weights; the first ones are the average."""
-        self._average.update_parameters(self._trained)
-
-    @torch.no_grad()
-    def copy_to_model(self) -> None:
-        """Replace the model's weights by the average."""
-        for parameter, average in zip(self._trained, self._averages(), strict=True):
-            parameter.copy_(average)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Replace the model's weights by the average within the block, if there has been an update."""
-        if not self._average.n_averaged:
-            yield
-            return
-        kept = [parameter.detach().clone() for parameter in self._trained]
-        self.copy_to_model()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for parameter, value in zip(self._trained, kept, strict=True):
-                    parameter.copy_(value)
-
-    def save(self, folder: Path) -> None:
-        """Write the average into a checkpoint."""
-        averages = zip(self._names, self._averages(), strict=True)
-        tensors = {name: value.detach().contiguous() for name, value in averages}
-        save_file(tensors | {"n_averaged": self._average.n_averaged}, folder / AVERAGE)
-
-    @torch.no_grad()
-    def restore(self, folder: Path) -> None:
-        """Read the average from a checkpoint."""
-        tensors = load_file(folder / AVERAGE)
-        self._average.n_averaged.copy_(tensors["n_averaged"])
-        for name, average in zip(self._names, self._averages(), strict=True):
-            average.copy_(tensors[name])
-
-    def _averages(self) -> list[nn.Parameter]:
-        return list(self._average.module.parameters())
-
-
-class _UpdateAverage(TrainerCallback):
-    """Updates the average after each optimizer step."""
-
-    def __init__(self, average: WeightAverage) -> None:
-        self._average = average
+        self._trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+        self._average = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
+        self._updates = torch.tensor(0)
+        self._combine = get_ema_multi_avg_fn(decay)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._average.update()
+        """Update the average."""
+        self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Include the present weights; the first ones are the average."""
+        if self._updates:
+            self._combine(list(self._average.values()), list(self._trained.values()), self._updates)
+        else:
+            _copy(self._trained, self._average)
+        self._updates += 1
+
+    def copy_to_model(self) -> None:
+        """Replace the model's weights by the average."""
+        _copy(self._average, self._trained)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Replace the model's weights by the average within the block, if there has been an update."""
+        if not self._updates:
+            yield
+            return
+        kept = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
+        self.copy_to_model()
+        try:
+            yield
+        finally:
+            _copy(kept, self._trained)
+
+    def save(self, folder: Path) -> None:
+        """Write the average into a checkpoint."""
+        tensors = {name: tensor.contiguous() for name, tensor in self._average.items()}
+        save_file(tensors | {"n_averaged": self._updates}, folder / AVERAGE)
+
+    def restore(self, folder: Path) -> None:
+        """Read the average from a checkpoint."""
+        tensors = load_file(folder / AVERAGE)
+        self._updates = tensors.pop("n_averaged")
+        _copy(tensors, self._average)
+
+
+@torch.no_grad()
+def _copy(source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
 
 
 def training_arguments(
@@ -217,7 +211,7 @@ class AnswerTrainer(Trainer):
                     "ema_decay with FSDP, where no process has whole weights; allowed: ema_decay=0"
                 )
             self.average = WeightAverage(self.model, settings.ema_decay)
-            self.add_callback(_UpdateAverage(self.average))
+            self.add_callback(self.average)
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
         """Train; afterwards the model has the weights of the result, averaged if any are."""
