@@ -102,7 +102,7 @@ rule write_tables:
 rule comparisons:
     input:
         PATHS.table("comparisons.md"),
-        ranking_figures(),
+        [PATHS.figure(f"{name}.png") for name in RANKINGS],
 
 
 rule evidence:
@@ -117,47 +117,27 @@ rule controls:
 
 rule draw_figures:
     input:
-        runs=f"{RESULTS}/tables/runs.csv",
-        training=collected("training.csv"),
-        confusion=collected("confusion.csv"),
+        ledger=PATHS.table("ledger.csv"),
+        summaries=[collected(f"{name}.csv") for name in SUMMARY if name != "comparisons"],
     output:
-        heatmap=report(
-            f"{RESULTS}/figures/accuracy_heatmap.png",
-            caption="report/accuracy_heatmap.rst",
-            category="1 Results",
-            labels={"result": "Accuracy, datasets by scenarios", "form": "heatmap"},
-        ),
-        heatmap_print=f"{RESULTS}/figures/accuracy_heatmap.pdf",
-        curves=report(
-            f"{RESULTS}/figures/training_curves.png",
-            caption="report/training_curves.rst",
-            category="2 Training",
-            labels={"result": "Training curves", "form": "figure"},
-        ),
-        curves_print=f"{RESULTS}/figures/training_curves.pdf",
-        confusion=report(
-            f"{RESULTS}/figures/confusion_matrices.png",
-            caption="report/confusion_matrices.rst",
-            category="1 Results",
-            labels={"result": "Confusion matrices", "form": "figure"},
-        ),
-        confusion_print=f"{RESULTS}/figures/confusion_matrices.pdf",
+        **figure_files(),
     log:
-        f"{RESULTS}/logs/draw_figures/all.log",
+        PATHS.log("draw_figures", "all"),
     benchmark:
-        f"{RESULTS}/benchmarks/draw_figures/all.tsv"
+        PATHS.benchmark("draw_figures", "all")
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=20,
+        runtime=30,
     params:
-        training=lambda wildcards, input: as_argument(list(input.training)),
-        confusion=lambda wildcards, input: as_argument(list(input.confusion)),
-        folder=lambda wildcards, output: str(Path(output.heatmap).parent),
+        options=f"{RESULTS_OPTION} {selected_options('models', 'datasets')}",
+        protocol=CONFIGURATION.protocol,
+        scenarios=as_argument(compared_scenarios()),
+        figures=as_argument(list(FIGURES)),
+        folder=lambda wildcards, output: str(Path(output.calibration).parent),
         script=path_of("draw_figures"),
         code=code_of("draw_figures"),
     shell:
-        "python {params.script} --runs {input.runs:q} --training {params.training:q} "
-        "--confusion {params.confusion:q} --output {params.folder:q} --log {log:q}"
+        "python {params.script} {params.options} --protocol {params.protocol} --scenarios {params.scenarios:q} "
+        "--figures {params.figures:q} --output {params.folder:q} --log {log:q}"

@@ -68,9 +68,8 @@ def compared_files(*names):
     ]
 
 
-def ranking_figures():
-    """Figures of ranks over datasets, if there are enough datasets and methods to rank."""
-    methods = {run.scenario for run in RUNS} | {key.baseline for key in COMPARED_KEYS}
-    if len({run.dataset for run in RUNS}) < DATASETS_NEEDED or len(methods) < METHODS_NEEDED:
-        return []
-    return [f"{RESULTS}/figures/critical_difference.png", f"{RESULTS}/figures/multi_comparison_matrix.png"]
+# Whether there are enough datasets and methods for figures of ranks over datasets.
+RANKED = (
+    len({run.dataset for run in RUNS}) >= DATASETS_NEEDED
+    and len({run.scenario for run in RUNS} | {key.baseline for key in COMPARED_KEYS}) >= METHODS_NEEDED
+)

@@ -96,17 +96,13 @@ def final_results():
     """What `all` asks for."""
     tables = ["accuracy.md", "accuracy.csv", "accuracy.tex", "runs.csv", "ledger.md", "ledger.csv"]
     tables += ["costs.md", "evidence.md"]
-    figures = ["accuracy_heatmap.png", "training_curves.png", "confusion_matrices.png"]
-    figures += ["modality_ablation.png", "accuracy_by_context.png", "calibration.png", "accuracy_by_cost.png"]
     if CONFIGURATION.evaluate.controls:
         tables += ["controls.md"]
-        figures += ["controls.png"]
     return [
         *(f"{RESULTS}/tables/{name}" for name in tables),
-        *(f"{RESULTS}/figures/{name}" for name in figures),
+        *(PATHS.figure(f"{name}.png") for name in FIGURES),
         f"{RESULTS}/tables/comparisons.md",
-        *ranking_figures(),
-        *case_figures(),
+        *(f"{PATHS.case_figures(runs[0])}/{name}" for runs in RUNS_ON.values() for name in CASES),
         *(
             f"{RESULTS}/{name}"
             for name in ("methods/headline.html", "methods/methods.html", "provenance/provenance.html")

@@ -59,7 +59,8 @@ def write_tables(
     """
     paths = Paths(results)
     if states is None:
-        tables = read_summaries(paths, models, selected, protocol, controls)
+        names = ["runs", "methods", "comparisons", *(["controls"] if controls else [])]
+        tables = read_summaries(paths, models, selected, protocol, names)
         runs = tables["runs"]
         files = accuracy_files(runs) | costs_table(runs).files("costs", "Costs of runs")
         files |= comparison_files(tables["methods"], tables["comparisons"])

@@ -90,7 +90,11 @@ def expected_outputs() -> set[str]:
     ):
         names |= {f"figures/{figure}.png", f"figures/{figure}.pdf"}
     cases = f"figures/by_dataset/{DATASET}/pooled"
-    names |= {f"{cases}/{figure}.{kind}" for figure in ("gallery", "downsampling") for kind in ("png", "pdf")}
+    names |= {
+        f"{cases}/{figure}.{kind}"
+        for figure in ("prototypes", "gallery", "downsampling")
+        for kind in ("png", "pdf")
+    }
     names.add(f"{cases}/wrong_cases.html")
     return names | {"report.html"}
 
@@ -117,15 +121,13 @@ def test_exactly_these_outputs(finished: Path) -> None:
         f"render_plots/{DATASET}/line",
         *(f"build_conversations/{run}/{scenario}" for scenario in SCENARIOS),
         *(f"{rule}/{run}/{scenario}/seed-0" for rule in OF_MODEL for scenario in SCENARIOS),
-        "report_controls/all",
         f"summarise_dataset/{run}",
         "digest_model/tiny",
         "write_provenance/all",
         "write_ledger/all",
         "write_tables/all",
         "draw_figures/all",
-        "draw_evidence/all",
-        *(f"{rule}/{DATASET}/pooled" for rule in ("draw_gallery", "draw_downsampling", "write_wrong_cases")),
+        f"draw_cases/{DATASET}/pooled",
     }
 
 
@@ -232,14 +234,12 @@ def test_another_rank_trains_again_and_nothing_before_that(
         "finetune_model",
         "evaluate_model",
         "evaluate_controls",
-        "report_controls",
         "summarise_dataset",
         "digest_model",
         "write_provenance",
         "write_tables",
         "draw_figures",
-        "draw_evidence",
-        "write_wrong_cases",
+        "draw_cases",
         "all",
     }
     reasons = re.findall(r"rule finetune_model:.*?reason: ([^\n]+)", output, re.DOTALL)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from chat_server import ChatServer
 from file_server import FileServer, sends
 from hub_server import REPOSITORY, REVISION, hub_headers, place_of, start_hub
@@ -27,7 +26,6 @@ ASSEMBLED, FROM_HUB = "assembled", "from_hub"
 TEXTS = f"descriptions/{DATASET}/endpoint/signal_analysis.json"
 PARTS = tuple(f"model_parts/{ASSEMBLED}/{name}" for name in ("language_model.gguf", "vision_tower.pth"))
 WHEELS = "packages of all"
-METHODS = "results/tables/methods.csv"
 
 #: What each rule writes, below the results folder.
 OUTPUTS: dict[str, tuple[str, ...]] = {
@@ -36,7 +34,6 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "download_model": (f"models/{FROM_HUB}",),
     "request_descriptions": (TEXTS,),
     "write_corrections_table": tuple(f"tables/corrections.{kind}" for kind in ("csv", "md", "tex", "html")),
-    "draw_rankings": ("figures/critical_difference.png", "figures/multi_comparison_matrix.png"),
     "collect_paper": ("paper",),
 }
 #: A file whose new time makes a rule run again.
@@ -44,7 +41,6 @@ CAUSES = {
     "assemble_model": f"results/{PARTS[0]}",
     "request_descriptions": f"results/datasets/{DATASET}/series.npz",
     "write_corrections_table": f"results/{RUN}/metrics.json",
-    "draw_rankings": METHODS,
     "collect_paper": "results/tables/accuracy.csv",
 }
 #: What has to be removed so that a rule has everything to do again: of those without input what they write, and what is
@@ -128,24 +124,11 @@ def configure(project: Path, wheel: bytes) -> None:
     (project / CONFIGURATION).write_text(json.dumps(configuration))
 
 
-def add_datasets(methods: Path) -> None:
-    """Add the methods' accuracies on five datasets that are none: ranks need six."""
-    table = pd.read_csv(methods)
-    others = [
-        table.assign(dataset=f"Other{number}", accuracy=table["accuracy"] * (0.9 + number / 50))
-        for number in range(5)
-    ]
-    pd.concat([table, *others]).to_csv(methods, index=False)
-
-
 def make_further(undisturbed: Path, folder: Path, variables: Mapping[str, str], wheel: bytes) -> Further:
     """Copy a finished tiny project and have these rules run in it; the variables have to be set."""
     project = shutil.copytree(undisturbed, folder)
     configure(project, wheel)
-    late = ("draw_rankings", "collect_paper")
-    for asked in (OUTPUTS.keys() - late, late):
-        if asked is late:
-            add_datasets(project / METHODS)
+    for asked in (OUTPUTS.keys() - {"collect_paper"}, ["collect_paper"]):
         done = run(project, *(f"results/{OUTPUTS[rule][0]}" for rule in asked))
         assert done.returncode == 0, done.stdout + done.stderr
     return Further(project, variables)

@@ -174,7 +174,7 @@ INTERMEDIATES = {
     f"results/{RUN}/training_log.csv": "summarise_dataset",
     f"results/{TABLES}/runs.csv": "write_tables",
     f"results/{TABLES}/confusion.csv": "draw_figures",
-    f"results/{TABLES}/reliability.csv": "draw_evidence",
+    f"results/{TABLES}/reliability.csv": "draw_figures",
 }
 
 

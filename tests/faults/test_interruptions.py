@@ -27,7 +27,6 @@ LATE = (
     "write_tables",
     "write_paper_table",
     "draw_figures",
-    "draw_evidence",
 )
 #: Those from which results are made. What the others make, nothing or little is made from: it is asked for alone.
 CHAIN = ("download_dataset", "preprocess_dataset", "split_dataset", "describe_series", "render_plots")

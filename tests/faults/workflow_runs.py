@@ -45,16 +45,12 @@ CAUSES = {
     "write_tables": f"results/{TABLES}/comparisons.csv",
     "write_paper_table": "results/tables/runs.csv",
     "draw_figures": f"results/{TABLES}/training.csv",
-    "draw_evidence": f"results/{TABLES}/reliability.csv",
     "evaluate_controls": f"results/{RUN}/predictions.csv",
-    "report_controls": "results/tables/controls.csv",
     "fit_baseline": f"results/datasets/{DATASET}/pooled/split.npz",
     "fit_probe": f"results/datasets/{DATASET}/pooled/split.npz",
     "write_baselines_table": f"results/{BASELINE}/majority/record.json",
     "export_results": f"results/{BASELINE}/majority/predictions.csv",
-    "draw_gallery": f"results/datasets/{DATASET}/pooled/split.npz",
-    "draw_downsampling": f"results/{CONVERSATIONS}/representation.json",
-    "write_wrong_cases": f"results/{RUN}/predictions.csv",
+    "draw_cases": f"results/{RUN}/predictions.csv",
     "digest_model": f"results/{RUN}/run_record.json",
     "write_provenance": "results/provenance/models/tiny.json",
 }
@@ -86,20 +82,21 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
         ),
     ),
     "write_paper_table": ("tables/paper.csv", "tables/paper.md", "tables/paper.tex"),
+    # Not accuracy_by_cost, which has times.
     "draw_figures": tuple(
-        f"figures/{name}.png" for name in ("accuracy_heatmap", "training_curves", "confusion_matrices")
-    ),
-    # Not accuracy_by_cost, which holds times.
-    "draw_evidence": tuple(
-        f"figures/{name}.png" for name in ("modality_ablation", "accuracy_by_context", "calibration")
+        f"figures/{name}.png"
+        for name in (
+            *("accuracy_heatmap", "training_curves", "confusion_matrices", "controls"),
+            *("modality_ablation", "accuracy_by_context", "calibration"),
+        )
     ),
     "evaluate_controls": (f"{RUN}/controls.csv",),
-    "report_controls": ("figures/controls.png",),
     "fit_baseline": (f"{BASELINE}/majority/predictions.csv", f"{BASELINE}/majority/metrics.json"),
     "fit_probe": (f"{PROBE}/logistic_tower/predictions.csv", f"{PROBE}/logistic_tower/metrics.json"),
-    "draw_gallery": (f"{CASES}/gallery.png",),
-    "draw_downsampling": (f"{CASES}/downsampling.png",),
-    "write_wrong_cases": (f"{CASES}/wrong_cases.html",),
+    "draw_cases": tuple(
+        f"{CASES}/{name}"
+        for name in ("prototypes.png", "gallery.png", "downsampling.png", "wrong_cases.html")
+    ),
     "digest_model": ("provenance/models/tiny.json",),
 }
 #: The same of rules whose files hold times or dates: that they are there again is all that can be asked of them.

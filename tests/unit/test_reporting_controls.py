@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from finished_runs import summarised, write_controls, write_run
 
-from report_controls import report_controls
 from vlmtsc.errors import InputError
 from vlmtsc.paths import Paths, Run
-from vlmtsc.reporting.control_figures import control_looks, draw_controls
 from vlmtsc.reporting.controls import (
     CONTROL_COLUMNS,
     CONTROL_TYPES,
     NAMES,
+    control_looks,
     control_rows,
     controls_table,
+    draw_controls,
 )
 from vlmtsc.reporting.evidence import read_controls
 from vlmtsc.reporting.tables import read_tables
@@ -77,15 +77,6 @@ def test_the_table_says_what_remains_and_what_is_not_used(rows: pd.DataFrame) ->
     assert cells.loc["both", "swapped image"] == "87.5 [73.9, 94.5]"
     assert cells.loc["both", "finding"] == "image not used, order of numbers not used"
     assert "Model: tiny. Protocol: pooled." in table.note
-
-
-def test_files_are_written_and_the_same_each_time(rows: pd.DataFrame, tmp_path: Path) -> None:
-    assert "image not used" in controls_table(rows).to_html("Controls")
-    rows.to_csv(tmp_path / "controls.csv", index=False)
-    for name in ("one", "other"):
-        report_controls(tmp_path / "controls.csv", tmp_path / name)
-    for name in ("controls.png", "controls.pdf"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 def test_the_figure_has_a_mark_for_each_control_and_hollow_ones_where_nothing_is_used(

@@ -12,12 +12,10 @@ import pandas as pd
 import pytest
 from finished_runs import summarised, write_run
 
-from draw_figures import draw_figures
 from print_summary import print_summary
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
-from vlmtsc.reporting.figures import draw_confusion_matrices
 from vlmtsc.reporting.runs import (
     COLUMN_TYPES,
     accuracy_table,
@@ -27,7 +25,6 @@ from vlmtsc.reporting.runs import (
     run_row,
     runs_table,
 )
-from vlmtsc.reporting.style import line_looks, wrapped
 from vlmtsc.reporting.tables import read_tables, short_count
 from vlmtsc.run_states import last_line, run_states
 from write_tables import write_tables
@@ -48,10 +45,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(results, "GunPoint", "numbers", wrong=4, validation_accuracy=0.9)
     for scenario in ("plot", "numbers"):
         write_run(results, "BasicMotions", scenario, classes=("walk", "NA", "run_fast"))
-    folders = [summarised(results, name, ["plot", "numbers"]) for name in ("GunPoint", "BasicMotions")]
+    for name in ("GunPoint", "BasicMotions"):
+        summarised(results, name, ["plot", "numbers"])
     written(results, ["GunPoint", "BasicMotions"], ["plot", "numbers"])
-    logs, counts = ([folder / f"{name}.csv" for folder in folders] for name in ("training", "confusion"))
-    draw_figures(results / "tables/runs.csv", logs, counts, results / "figures")
     return results
 
 
@@ -127,24 +123,6 @@ def test_html_tables_are_self_contained_and_hold_every_cell(finished: Path) -> N
         text = path.read_text()
         assert "http" not in text
         assert "src=" not in text
-
-
-def test_figures_are_written_as_png_and_pdf_and_nothing_else_is_left(finished: Path) -> None:
-    names = ["accuracy_heatmap", "confusion_matrices", "training_curves"]
-    assert sorted(path.name for path in (finished / "figures").iterdir()) == sorted(
-        f"{name}.{suffix}" for name in names for suffix in ["pdf", "png"]
-    )
-    assert all(path.stat().st_size > 5_000 for path in (finished / "figures").iterdir())
-
-
-def test_drawing_again_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    folder = finished / "tables/by_dataset/tiny/GunPoint/pooled"
-    for name in ["first", "second"]:
-        draw_figures(
-            folder / "runs.csv", [folder / "training.csv"], [folder / "confusion.csv"], tmp_path / name
-        )
-    for path in (tmp_path / "first").iterdir():
-        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
 
 
 def test_summary_prints_the_table_and_where_everything_is(
@@ -237,15 +215,6 @@ def test_counts_are_written_short(number: float, text: str) -> None:
     assert short_count(number) == text
 
 
-def test_no_two_lines_look_alike_and_long_names_break() -> None:
-    looks = [str(look) for look in line_looks([str(index) for index in range(64)]).values()]
-    assert len(set(looks)) == 64
-    assert (
-        wrapped("BASELINE_2048_adaptive_ds_plot_ds").replace("\n", "") == "BASELINE_2048_adaptive_ds_plot_ds"
-    )
-    assert max(map(len, wrapped("BASELINE_2048_adaptive_ds_plot_ds").split("\n"))) <= 15
-
-
 def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> None:
     for seed, wrong in enumerate((2, 6)):
         write_run(tmp_path, "GunPoint", "plot", seed, wrong=wrong)
@@ -260,14 +229,6 @@ def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> N
     pd.read_csv(path).iloc[1:].to_csv(path, index=False)
     with pytest.raises(InputError, match="scored on different cases"):
         summarised(tmp_path, "GunPoint", ["plot"], seeds=[0, 1])
-
-
-def test_a_confusion_matrix_of_many_classes_is_small_in_print(tmp_path: Path) -> None:
-    names = [str(number) for number in range(300)]
-    counts = pd.DataFrame({"true": names, "predicted": names[::-1], "count": 1})
-    counts = counts.assign(model="m", dataset="d", protocol="pooled", scenario="plot", seed=0)
-    draw_confusion_matrices(counts).savefig(tmp_path / "figure.pdf")
-    assert (tmp_path / "figure.pdf").stat().st_size < 100_000  # as shapes, ten times as much
 
 
 class Job(SimpleNamespace):

@@ -1,4 +1,4 @@
-"""Cases most confidently wrong: the right ones in the right order, with what the model was given."""
+"""Cases most confidently wrong, in the right order, with the model's inputs; the script that draws all cases."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from draw_cases import draw_cases
 from render_plots import render_plots
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.predictions import prediction_table
 from vlmtsc.files import write_json
-from vlmtsc.paths import plot_file_name
-from vlmtsc.reporting.cases import ScoredRun, classes_to_show, confidence_order, shortened
+from vlmtsc.paths import Paths, Run, plot_file_name
+from vlmtsc.reporting.cases import CaseScenario
 from vlmtsc.reporting.wrong_cases import (
     CASES,
     MAX_CLASSES,
     MAX_SCENARIOS,
     PROMPT_SHOWN,
     ScenarioCases,
+    ScoredRun,
     ShownCase,
     as_percent,
+    classes_to_show,
+    confidence_order,
+    shortened,
+    wrong_cases,
     wrong_cases_page,
 )
 from vlmtsc.representation.plot_files import PlotStore
 from vlmtsc.representation.representation import Representation, fit_representation
 from vlmtsc.settings import PlotSettings, ScenarioSettings
-from write_wrong_cases import write_wrong_cases
 
 
 def scored(seed: int, labels: list[int], scores: list[list[float]]) -> ScoredRun:
@@ -127,18 +132,21 @@ SCENARIOS = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give what runs of three scenarios leave, with plots in both stores; half of the prompts are long."""
+    """Results of runs of three scenarios, with plots in both stores; half of the prompts are long."""
     root = tmp_path_factory.mktemp("wrong") / "results"
     values = np.random.default_rng(0).normal(size=(20, 1, 400))
     labels = np.concatenate([np.arange(12) % 3, np.arange(8) % 3])
     ids = np.array([f"Waves-{case:05d}" for case in range(20)])
     series = CleanSeries(values, labels, np.array(CLASSES), ids, 12)
-    root.mkdir()
-    series.save(root / "series.npz")
+    paths, key = Paths(str(root)), Run("tiny", "Waves", "pooled", "", 0)
+    Path(paths.split(key)).mkdir(parents=True)
+    series.save(Path(paths.dataset(key)) / "series.npz")
+    parts = {"train": np.arange(10), "validation": np.arange(10, 12), "test": np.arange(12, 20)}
+    np.savez(Path(paths.split(key)) / "split.npz", **parts)  # type: ignore[arg-type]
     plot = PlotSettings(inches=1.0)
     stores: tuple[PlotStore, ...] = ("files", "archive")
     for store in stores:
-        render_plots(root / "series.npz", root / store, plot, store=store)
+        render_plots(Path(paths.dataset(key)) / "series.npz", root / store, plot, store=store)
     for name, scenario in SCENARIOS.items():
         fitted = fit_representation(
             scenario,
@@ -172,16 +180,24 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def page_of(results: Path, output: Path, store: str = "files", runs: tuple[str, ...] = ()) -> str:
-    chosen = runs or tuple(f"tiny/{name}/seed-{seed}" for name, seed in PREDICTED)
-    plots = {f"tiny/{name}": str(results / store) if name != "numbers" else "" for name in SCENARIOS}
-    write_wrong_cases(results, "Waves", "pooled", list(chosen), plots, output / "page.html")
-    return (output / "page.html").read_text()
+def scenarios_of(results: Path, store: str, names: tuple[str, ...]) -> list[CaseScenario]:
+    found = []
+    for name in names:
+        seeds = tuple(seed for scenario, seed in PREDICTED if scenario == name)
+        shown = name != "numbers"
+        plots = str(results / store) if shown else ""
+        found.append(CaseScenario("tiny", name, seeds, "line" if shown else "", plots, name != "plot"))
+    return found
 
 
-def test_the_page_shows_the_surest_of_each_scenario(results: Path, tmp_path: Path) -> None:
-    page = page_of(results, tmp_path)
-    assert re.findall(r"<h3>(Waves-\d+): class (\S+), taken for class (\S+) \(([\d.]+%)\)</h3>", page) == [
+def page_of(results: Path, store: str = "files", names: tuple[str, ...] = tuple(SCENARIOS)) -> str:
+    scenarios = scenarios_of(results, store, names)
+    return wrong_cases_page("Waves", "pooled", wrong_cases(Paths(str(results)), "Waves", "pooled", scenarios))
+
+
+def test_the_page_shows_the_surest_of_each_scenario(results: Path) -> None:
+    page = page_of(results)
+    assert re.findall(r"<h3>(Waves-\d+): class (\S+), taken for class (\S+)\s\(([\d.]+%)\)</h3>", page) == [
         # numbers: cases 0, 3, 4, 5, 6 of the test part are wrong, the last three are the surest
         ("Waves-00018", "&lt;b&gt;walk&lt;/b&gt;", "stand", "99.8%"),
         ("Waves-00017", "stand", "&lt;b&gt;walk&lt;/b&gt;", "99.5%"),
@@ -192,30 +208,31 @@ def test_the_page_shows_the_surest_of_each_scenario(results: Path, tmp_path: Pat
     ]
     assert "<b>" not in page
     rows = re.findall(
-        r'<td class="text">(\w+)</td><td>([\d, ]+)</td><td>8</td>\s*<td>(\d+)</td><td>(\S+)</td>', page
+        r'<td class="text">(\w+)</td><td>([\d, ]+)</td><td>8</td>\s*<td>(\d+)</td>\s*<td>(\S+)</td>', page
     )
     assert rows == [("plot", "0", "0", "-"), ("numbers", "0", "5", "99.8%"), ("both", "0, 1", "2", "99.8%")]
     assert "No wrong case: all 8 test cases are right." in page
-    assert "As in seed 1. Wrong in 1 of 2 seeds: 1." in page
-    assert "As in seed 0. Wrong in 2 of 2 seeds: 0, 1." in page
+    sentences = " ".join(page.split())
+    assert "As in seed 1. Wrong in 1 of 2 seeds: 1." in sentences
+    assert "As in seed 0. Wrong in 2 of 2 seeds: 0, 1." in sentences
 
 
-def test_plots_are_the_very_files_of_either_store(results: Path, tmp_path: Path) -> None:
-    page = page_of(results, tmp_path)
+def test_plots_are_the_very_files_of_either_store(results: Path) -> None:
+    page = page_of(results)
     embedded = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert embedded == [(results / "files" / plot_file_name(case)).read_bytes() for case in (18, 14)]
-    assert page == page_of(results, tmp_path, "archive")
+    assert page == page_of(results, "archive")
     assert page.count("<img") == 2
-    # Nothing comes from elsewhere.
+    # No other file is loaded.
     assert not re.search(r"https?:|src=\"(?!data:)|href=|url\(", page)
 
 
-def test_whole_prompts_are_there(results: Path, tmp_path: Path) -> None:
+def test_whole_prompts_are_there(results: Path) -> None:
     from html import unescape
 
     from vlmtsc.files import read_json
 
-    page = unescape(page_of(results, tmp_path))
+    page = unescape(page_of(results))
     folder = results / "conversations/tiny/Waves/pooled"
     for name, cases in (("numbers", (6, 5, 4)), ("both", (6, 2))):
         representation = Representation.load(folder / name / "representation.json")
@@ -228,8 +245,8 @@ def test_whole_prompts_are_there(results: Path, tmp_path: Path) -> None:
             assert f"[... {len(prompt) - PROMPT_SHOWN} characters ...]" in page
 
 
-def test_a_dataset_without_a_wrong_case_says_so(results: Path, tmp_path: Path) -> None:
-    page = page_of(results, tmp_path, runs=("tiny/plot/seed-0",))
+def test_a_dataset_without_a_wrong_case_says_so(results: Path) -> None:
+    page = page_of(results, names=("plot",))
     assert "No wrong case: every test case is right in every run." in page
     assert "<h3>" not in page
 
@@ -247,7 +264,7 @@ def test_predictions_of_other_cases_or_classes_are_refused(results: Path, tmp_pa
             folder / "predictions.csv", index=False
         )
         with pytest.raises(InputError, match=message):
-            page_of(tmp_path, tmp_path, runs=("tiny/numbers/seed-0",))
+            page_of(tmp_path, names=("numbers",))
 
 
 def test_scenarios_and_classes_beyond_the_limits_are_counted() -> None:
@@ -268,3 +285,20 @@ def test_scenarios_and_classes_beyond_the_limits_are_counted() -> None:
     assert page.count("4 more classes have") == MAX_SCENARIOS
     assert page.count(f'<td class="text">c{len(names) - 1} (true)</td>') == MAX_SCENARIOS
     assert CASES >= 1
+
+
+def test_the_script_draws_what_the_scenarios_have_with_the_same_bytes(results: Path, tmp_path: Path) -> None:
+    everything = scenarios_of(results, "files", tuple(SCENARIOS))
+    for folder in ("first", "second"):
+        draw_cases(results, "Waves", "pooled", everything, tmp_path / folder)
+    names = {path.name for path in (tmp_path / "first").iterdir()}
+    figures = ("prototypes", "gallery", "downsampling")
+    assert names == {"wrong_cases.html", *(f"{name}.{form}" for name in figures for form in ("png", "pdf"))}
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+    draw_cases(results, "Waves", "pooled", scenarios_of(results, "", ("numbers",)), tmp_path / "numbers")
+    assert not (tmp_path / "numbers/gallery.png").exists()
+    assert (tmp_path / "numbers/downsampling.png").exists()
+    draw_cases(results, "Waves", "pooled", scenarios_of(results, "files", ("plot",)), tmp_path / "plot")
+    assert not (tmp_path / "plot/downsampling.png").exists()
+    assert (tmp_path / "plot/gallery.png").exists()

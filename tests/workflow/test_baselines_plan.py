@@ -50,7 +50,7 @@ def test_methods_of_series_alone_need_no_model(project: Path, snakemake: Snakema
 
 def test_a_whole_run_has_the_configured_baselines(project: Path, snakemake: SnakemakeRunner) -> None:
     counts = planned(snakemake, project, "all", *TWO)
-    assert not {"fit_baseline", "fit_probe", "draw_rankings"} & set(counts)
+    assert not {"fit_baseline", "fit_probe"} & set(counts)
     assert (counts["summarise_dataset"], counts["write_tables"]) == (2, 1)
     counts = planned(snakemake, project, "all", *TWO, "baselines=[majority,logistic_tower]")
     assert (counts["fit_baseline"], counts["fit_probe"]) == (2, 2)
@@ -64,7 +64,7 @@ def test_ranks_are_drawn_where_there_is_enough(
     counts = planned(
         snakemake, project, "comparisons", six, "scenarios=[plot,numbers]", f"baselines={baselines}"
     )
-    assert counts.get("draw_rankings", 0) == figures
+    assert counts.get("draw_figures", 0) == figures
 
 
 def test_an_unknown_baseline_is_refused(project: Path, snakemake: SnakemakeRunner) -> None:

@@ -138,6 +138,12 @@ class Configuration(Options):
         row = self.scenario_table[scenario]
         return row.plot if row.has_image else None
 
+    def downsamples(self, scenario: str) -> bool:
+        """Return whether a scenario's numbers or plots are of downsampled series."""
+        plot = self.shown_plot(scenario)
+        drawn = plot is not None and self.plot_table[plot].series == "downsampled"
+        return drawn or self.scenario_table[scenario].modality != "plot"
+
     def descriptions(self, scenario: str) -> dict[str, str | None]:
         """Return describer and kind (``template/rationale``) of the descriptions in question and target, if any."""
         row = self.scenario_table[scenario]

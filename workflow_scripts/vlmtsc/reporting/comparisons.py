@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
 
 from vlmtsc.errors import InputError
@@ -27,6 +28,7 @@ from vlmtsc.evaluation.statistics import (
 from vlmtsc.files import read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.runs import BASELINE, FINE_TUNED
+from vlmtsc.reporting.style import figure_style, wrapped
 from vlmtsc.reporting.tables import (
     NONE,
     ReaderTable,
@@ -309,3 +311,86 @@ def comparison_files(methods: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, pd
         "comparisons.md": "\n".join(texts),
         "comparisons.html": page.to_html("Paired comparisons"),
     }
+
+
+def ranked_accuracies(methods: pd.DataFrame) -> pd.DataFrame:
+    """Return `accuracies_by_dataset`; InputError if there are too few methods or datasets to rank."""
+    accuracies = accuracies_by_dataset(methods)
+    lacking = why_no_ranking(accuracies)
+    if lacking:
+        raise InputError(lacking)
+    return accuracies
+
+
+def draw_critical_difference(methods: pd.DataFrame) -> Figure:
+    """Draw mean ranks, and bars that join methods without a significant difference [1]_.
+
+    The bars come from aeon: one-sided signed-rank tests at 0.05 divided by the number of methods less one. The exact
+    p-values, two-sided and with Holm's correction for all pairs, are in ``rankings.csv``.
+
+    Parameters
+    ----------
+    methods : DataFrame
+        Columns `METHOD_COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        If there are too few methods or datasets.
+
+    References
+    ----------
+    .. [1] J. Demsar, Statistical comparisons of classifiers over multiple data sets, Journal of Machine Learning
+       Research 7 (2006) 1-30.
+    """
+    from aeon.visualisation import plot_critical_difference
+
+    accuracies = ranked_accuracies(methods)
+    margin = max(1.5, 0.125 * max(map(len, accuracies.columns)))
+    with figure_style():
+        figure, _ = plot_critical_difference(
+            accuracies.to_numpy(dtype=float).round(12),
+            list(accuracies.columns),
+            alpha=ALPHA,
+            width=4 + 2 * margin,
+            textspace=margin,
+        )
+    return figure
+
+
+def draw_multi_comparison_matrix(methods: pd.DataFrame) -> Figure:
+    """Draw all pairs: mean difference, wins, ties and losses, p-value of the two-sided signed-rank test [1]_.
+
+    The p-values are not corrected; bold are those below 0.05 after Holm's correction for all pairs, as in
+    ``rankings.csv``.
+
+    Parameters
+    ----------
+    methods : DataFrame
+        Columns `METHOD_COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        If there are too few methods or datasets.
+
+    References
+    ----------
+    .. [1] A. Ismail-Fawaz et al., An approach to multiple comparison benchmark evaluations that is stable under
+       manipulation of the comparate set, arXiv:2305.11921.
+    """
+    from aeon.visualisation import create_multi_comparison_matrix
+
+    accuracies = ranked_accuracies(methods)
+    n_methods = accuracies.shape[1]
+    with figure_style():
+        return create_multi_comparison_matrix(
+            accuracies.round(12).rename(columns=wrapped),
+            # A cell as large as its three lines; aeon's own size is made for a wall.
+            fig_size=(1.5 * n_methods + 3, 0.7 * n_methods + 1),
+            font_size=9,
+            statistic_name="Accuracy",
+            pvalue_test_params={"zero_method": "wilcox", "alternative": "two-sided"},
+            pvalue_correction="Holm",
+            pvalue_threshold=ALPHA,
+        )

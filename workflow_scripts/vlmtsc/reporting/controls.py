@@ -1,17 +1,31 @@
-"""Controls at test time: accuracy with one input perturbed, as tidy rows and as a table."""
+"""Controls at test time: accuracy with one input perturbed, as tidy rows, table and figure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.control_kinds import FEW_CHANGES, INTACT, LEVEL, Control
 from vlmtsc.paths import Run
 from vlmtsc.reporting.runs import RUN_KEYS
+from vlmtsc.reporting.style import (
+    MAJORITY,
+    PLACE,
+    draw_interval,
+    figure_style,
+    legend_entry,
+    marker_looks,
+    panel_grid,
+    wrapped,
+)
 from vlmtsc.reporting.tables import NONE, ReaderTable, grouped, with_constants, with_interval
 
 #: Names of controls in tables and figures, in their order.
@@ -96,3 +110,66 @@ def _findings(group: pd.DataFrame) -> str:
     return ", ".join(
         text if count == seeds else f"{text} in {count} of {seeds} seeds" for text, count in counts.items()
     )
+
+
+def draw_controls(rows: pd.DataFrame) -> Figure:
+    """Draw the test accuracy of every scenario, intact and under each control, a panel for each dataset.
+
+    With 95% Wilson intervals (over several seeds: standard deviations); a hollow mark is an input that the model does
+    not use; the dashed line is the majority class.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns `CONTROL_COLUMNS`.
+    """
+    looks = control_looks()
+    scenarios = list(dict.fromkeys(rows["scenario"]))
+    places = list(rows.groupby(PLACE, sort=False))
+    with figure_style():
+        panels = panel_grid(len(places), 3, (2.6, 0.75 * len(scenarios)), (0.25, 0.7))
+        for [axes], (_, of_dataset) in zip(panels.axes, places, strict=True):
+            draw_scenarios(axes, of_dataset, scenarios, looks)
+        panels.set_titles(rows, [key for key, _ in places])
+        panels.label("test accuracy (%)", [""])
+        shown = [name for name in NAMES if name in set(rows["control"])]
+        handles = [legend_entry(NAMES[name], **looks[name]) for name in shown]
+        handles.append(legend_entry("majority class", **MAJORITY))
+        if rows["finding"].notna().any():
+            hollow = {"marker": "o", "linestyle": "", "fillstyle": "none"}
+            handles.append(legend_entry("hollow: not used", color="0.3", **hollow))
+        panels.add_legend(handles)
+    return panels.figure
+
+
+def control_looks() -> dict[str, dict[str, Any]]:
+    """Return colour and marker of each control: black for intact, colours that differ in grey for the others."""
+    others = marker_looks([name for name in NAMES if name != INTACT])
+    return {INTACT: {"color": "black", "marker": "P", "linestyle": ""}} | others
+
+
+def draw_scenarios(
+    axes: Axes, rows: pd.DataFrame, scenarios: Sequence[str], looks: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Draw the scenarios of one dataset, the first at the top, each with its controls below one another."""
+    for place, scenario in enumerate(scenarios):
+        run = rows[rows["scenario"] == scenario]
+        present = [name for name in NAMES if name in set(run["control"])]
+        for name, offset in zip(
+            present, 0.16 * (np.arange(len(present)) - (len(present) - 1) / 2), strict=True
+        ):
+            seeds = run[run["control"] == name]
+            middle = seeds["accuracy"].mean()
+            bounds = seeds["accuracy_low"].iloc[0], seeds["accuracy_high"].iloc[0]
+            if len(seeds) > 1:
+                bounds = middle - seeds["accuracy"].std(), middle + seeds["accuracy"].std()
+            hollow = {"markerfacecolor": "white"} if seeds["finding"].notna().all() else {}
+            draw_interval(axes, middle, place + offset, bounds, dict(looks[name]) | hollow, along="x")
+        if place:
+            axes.axhline(place - 0.5, color="0.85", linewidth=0.6, zorder=0)
+    axes.axvline(100 * rows["majority_rate"].iloc[0], **MAJORITY)
+    axes.set_yticks(range(len(scenarios)), [wrapped(name, 18) for name in scenarios])
+    axes.set(xlim=(-3, 103), ylim=(len(scenarios) - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(True, axis="x")
+    axes.tick_params(axis="y", length=0)

@@ -1,4 +1,4 @@
-"""Costs of runs: time, processor and GPU hours, operations per second, utilisation; computed from run records."""
+"""Costs of runs: time, processor and GPU hours, operations per second, utilisation; as columns, table and figure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vlmtsc.errors import InputError
-from vlmtsc.reporting.runs import DONE
+from vlmtsc.reporting.runs import BASELINE, DONE, FINE_TUNED
+from vlmtsc.reporting.style import (
+    MAJORITY,
+    PLACE,
+    accuracy_floor,
+    figure_style,
+    legend_entry,
+    marker_looks,
+    panel_grid,
+    set_accuracy_axis,
+)
 from vlmtsc.reporting.tables import ReaderTable, counted, grouped, joined, short_count, three_digits
 from vlmtsc.table_files import read_csv
 
@@ -38,6 +52,10 @@ GPU_MEMORY = "GPU memory: peak of tensors, in the first process."
 KNOWN_PEAK = "Utilisation: FLOP/s relative to the peak of dense bfloat16 matrices (data sheets)."
 NO_PEAK = "No utilisation: no data sheet states the peak of this processor."
 UNKNOWN_GPU = "Utilisation is empty where the device's peak at the run's precision is unknown."
+#: Seconds; cheaper points are drawn here.
+SHORTEST = 0.01
+#: Look of the points of the frontier; a line alone would also seem to contain points that it passes.
+RING: dict[str, Any] = {"color": "0.35", "marker": "o", "markersize": 10, "markerfacecolor": "none"}
 
 
 def training_flops(frozen: int, adapted: int) -> int:
@@ -221,3 +239,113 @@ def _total(done: pd.DataFrame) -> str:
         f"In total: {counted(len(own), 'fine-tuning')}, {own['wall_seconds'].sum() / 60:.3g} minutes, {hours}, "
         f"{short_count(own['train_tokens'].sum())} training tokens, on {joined(own['device'], separator='; ')}."
     )
+
+
+def pareto_frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Find the points for which no other is at least as cheap and as accurate, and better in one of the two.
+
+    Parameters
+    ----------
+    cost, accuracy : ndarray of float, shape (n_points,)
+
+    Returns
+    -------
+    ndarray of bool, shape (n_points,)
+        Points with equal cost and accuracy are all on the frontier, or none of them is.
+    """
+    as_cheap, cheaper = cost[:, None] <= cost, cost[:, None] < cost
+    as_accurate, more_accurate = accuracy[:, None] >= accuracy, accuracy[:, None] > accuracy
+    beats = as_cheap & as_accurate & (cheaper | more_accurate)
+    on_frontier: np.ndarray = np.logical_not(np.any(beats, axis=0))
+    return on_frontier
+
+
+def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return a point for each run and each baseline, and the meaning of its seconds.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Tidy table of finished runs.
+    methods : DataFrame
+        Columns `vlmtsc.reporting.comparisons.METHOD_COLUMNS`, of which only the baselines are used.
+
+    Returns
+    -------
+    points : DataFrame
+        `PLACE`, ``kind`` ("fine-tuned" or "baseline"), ``method``, ``seconds``, ``accuracy``, ``majority_rate`` (NaN
+        for baselines), ``frontier``: whether it is one of `pareto_frontier` among the points of the same place.
+    label : str
+        Of the axis of seconds. If the evaluation time of any run is unknown, seconds are those of training alone.
+    """
+    on_gpus = runs["gpu_hours"] > 0
+    complete = bool(runs["compute_seconds"].notna().all())
+    training = 3600 * runs["gpu_hours"].where(on_gpus, runs["cpu_hours"])
+    seconds = runs["compute_seconds"] if complete else training
+    columns = [*PLACE, "kind", "method", "seconds", "accuracy", "majority_rate"]
+    tuned = runs.assign(kind=FINE_TUNED, method=runs["scenario"], seconds=seconds)[columns]
+    others = methods[(methods["kind"] == BASELINE) & methods["wall_seconds"].notna()]
+    others = others.assign(seconds=others["wall_seconds"], majority_rate=float("nan"))[columns]
+    points = pd.concat([tuned, others] if len(others) else [tuned], ignore_index=True)
+    points["frontier"] = False
+    for _, place in points.groupby(PLACE, sort=False):
+        best = pareto_frontier(place["seconds"].to_numpy(), place["accuracy"].to_numpy())
+        points.loc[place.index, "frontier"] = best
+    unit = "CPU seconds"
+    if on_gpus.any():
+        unit = "GPU seconds" if on_gpus.all() else "GPU or CPU seconds"
+        unit += " (baselines: CPU)" if len(others) else ""
+    return points, f"{unit},\n{'training and test' if complete else 'training'}"
+
+
+def draw_accuracy_by_cost(runs: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+    """Draw the test accuracy against seconds of processors or GPUs, a panel for each dataset, a point for each run.
+
+    Parameters
+    ----------
+    runs, methods : DataFrame
+        As for `cost_points`.
+    """
+    points, label = cost_points(runs, methods)
+    points["seconds"] = points["seconds"].clip(lower=SHORTEST)
+    # Fine-tuned methods come first and are filled, baselines are hollow.
+    kinds = points.drop_duplicates("method").set_index("method")["kind"]
+    looks = marker_looks(list(kinds.sort_values(key=lambda kind: kind == BASELINE, kind="stable").index))
+    for name in kinds.index[kinds == BASELINE]:
+        looks[name]["markerfacecolor"] = "white"
+    places = list(points.groupby(PLACE, sort=False))
+    low = accuracy_floor(points["accuracy"], points["majority_rate"])
+    reach = points["seconds"].min() / 1.5, points["seconds"].max() * 1.5
+    with figure_style():
+        panels = panel_grid(len(places), 4, (2.2, 1.9), (0.3, 0.95))
+        for [axes], (_, of_dataset) in zip(panels.axes, places, strict=True):
+            best = of_dataset[of_dataset["frontier"]].sort_values(["seconds", "accuracy"])
+            axes.step(
+                best["seconds"], 100 * best["accuracy"], where="post", linewidth=1.2, zorder=1.8, **RING
+            )
+            for name, of_method in of_dataset.groupby("method", sort=False):
+                axes.plot(of_method["seconds"], 100 * of_method["accuracy"], markersize=5.5, **looks[name])
+            axes.axhline(100 * of_dataset["majority_rate"].max(), **MAJORITY)
+            set_accuracy_axis(axes, "y", low)
+            set_seconds_axis(axes, *reach)
+            axes.grid(True)
+        panels.set_titles(runs, [key for key, _ in places])
+        panels.label(label, ["test accuracy (%)"])
+        panels.add_legend(
+            [
+                *(legend_entry(name, **look) for name, look in looks.items()),
+                legend_entry("Pareto frontier", linewidth=1.2, **RING),
+                legend_entry("majority class", **MAJORITY),
+            ]
+        )
+    return panels.figure
+
+
+def set_seconds_axis(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis logarithmic, with few ticks, written as plain numbers."""
+    decades = np.log10(high / low)
+    subs = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 3 else (1.0,)
+    axes.set(xscale="log", xlim=(low, high))
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,11 +1,9 @@
-"""The gallery of a dataset: plots of each class, pixel for pixel as they are given to a model.
-
-A plot is never scaled. Everything is laid out in the pixels of the PNG: a pixel of a plot is a pixel of the figure. The
-PDF holds the same pixels as images of their own.
-"""
+"""Figures of a dataset's classes: the plots that models are shown, pixel for pixel, and class prototypes."""
 
 from __future__ import annotations
 
+import io
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,206 +11,330 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from PIL import Image
 
-from vlmtsc.reporting.style import DPI, figure_style
+from vlmtsc.data.series import CleanSeries
+from vlmtsc.errors import InputError
+from vlmtsc.files import read_json
+from vlmtsc.paths import plot_file_name
+from vlmtsc.reporting.cases import CaseScenario
+from vlmtsc.reporting.style import DPI, figure_style, fitting_size, legend_entry, panel_grid
+from vlmtsc.representation.plot_files import PlotPath, plots_in
 
-#: Cases of each class.
-CASES = 4
-#: Classes and kinds of plots that a figure shows at most, the first ones.
-MAX_CLASSES, MAX_KINDS = 12, 6
-#: With more classes than this, two of them stand side by side.
+#: Most plots of a class in the gallery, most classes of a figure, most kinds of plots.
+CASES, MAX_CLASSES, MAX_KINDS = 4, 12, 6
+#: With more classes than this, two of them stand side by side in the gallery.
 MAX_STACKED = 6
-#: Pixels of a figure at most, whatever the size of the plots: fewer classes are shown then.
+#: Most pixels of a gallery, whatever the size of the plots: fewer classes are shown then.
 MAX_PIXELS = 50_000_000
-
-# All in pixels.
+#: Pixels.
 MARGIN, GAP, BLOCK_GAP = 24, 10, 60
 CLASS_LINE, CASE_LINE, KIND_LINE, NOTE_LINE, TITLE_LINE = 40, 30, 52, 34, 46
-#: Narrowest figure, so that its text fits beside small plots; width of a character of a text of 9 points.
+#: Width of the narrowest gallery, so that its text fits beside small plots; width of a character of 9 points.
 MIN_WIDTH, CHARACTER = 1000, 15
-# A box that is smaller than its pixels by this covers the same ones, whichever way its floats are rounded.
-INSET = 0.01
+FRAME_GREY = 178
+#: Most training cases, timepoints and channels that a class prototype is computed from, and iterations.
+PROTOTYPE_CASES, PROTOTYPE_TIMEPOINTS, PROTOTYPE_CHANNELS, PROTOTYPE_ITERATIONS = 20, 128, 3, 30
 
 
 @dataclass(frozen=True)
 class KindOfPlot:
-    """What one kind of plot shows of the chosen cases.
+    """Plots of one kind.
 
     Attributes
     ----------
     title : str
         The plot's name and the scenarios that show it.
-    images : sequence of sequence of ndarray of uint8, shape (height, width, 3)
-        By class and case, as in the files; all of one size.
+    images : list of list of ndarray of uint8, shape (height, width, 3)
+        By class and case; all of one size.
     """
 
     title: str
-    images: Sequence[Sequence[np.ndarray]]
+    images: list[list[np.ndarray]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the plots."""
+        height, width, _ = next(image.shape for images in self.images for image in images)
+        return height, width
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Height and width of the plots of one class, with the text above and below them."""
+        height, width = self.size
+        widest = max(CASES * (width + GAP) - GAP, MIN_WIDTH // 2 - MARGIN - BLOCK_GAP // 2)
+        return CLASS_LINE + height + CASE_LINE + GAP, widest
 
 
 def draw_gallery(
-    title: str,
-    notes: Sequence[str],
-    class_titles: Sequence[str],
-    cases: Sequence[Sequence[str]],
-    kinds: Sequence[KindOfPlot],
+    dataset: str, protocol: str, series: CleanSeries, train: np.ndarray, scenarios: Sequence[CaseScenario]
 ) -> Figure:
-    """Draw plots of each class, a row of them for each class, one kind of plot below the other.
+    """Draw the first training plots of each class, one kind of plot below the other.
 
     Parameters
     ----------
-    title : str
-    notes : sequence of str
-        Sentences below it. What is left out of the figure is added to them.
-    class_titles : sequence of str
-        By class index.
-    cases : sequence of sequence of str
-        By class index, what stands below each plot.
-    kinds : sequence of KindOfPlot
+    dataset, protocol : str
+    series : CleanSeries
+    train : ndarray of int64
+        Positions of the training cases.
+    scenarios : sequence of CaseScenario
+        Folders with equal plots are drawn once.
 
     Returns
     -------
     Figure
-        For `save_gallery`. At the resolution of `style.DPI`, each plot covers exactly its own pixels.
+        To be saved without fitting the page: at the resolution `style.DPI` each plot covers exactly its own pixels.
+    """
+    cases = first_cases(series.label_index, train, len(series.classes), CASES)
+    counts = np.bincount(series.label_index[train], minlength=len(series.classes))
+    titles = [
+        f"class {name} ({count} training cases)" for name, count in zip(series.classes, counts, strict=True)
+    ]
+    note = (
+        f"Of each class the first {CASES} cases of the training set (protocol {protocol}), every pixel as in the "
+        "files; a number is a case's position in the dataset."
+    )
+    names = [[f"case {case}" for case in chosen] for chosen in cases]
+    title = f"{dataset}: plots as they are shown to a model"
+    return draw_plots(title, note, titles, names, kinds_of_plots(scenarios, cases))
+
+
+def first_cases(label_index: np.ndarray, train: np.ndarray, n_classes: int, limit: int) -> list[list[int]]:
+    """Return the first training cases of each class.
+
+    Parameters
+    ----------
+    label_index : ndarray of int64, shape (n_cases,)
+        Class of each case of the dataset.
+    train : ndarray of int64
+        Positions of the training cases, in an order that the split has drawn.
+    n_classes : int
+    limit : int
+        Most cases of a class.
+
+    Returns
+    -------
+    list of list of int
+        Positions by class index; an empty list for a class without training cases.
+    """
+    classes = label_index[train]
+    return [train[classes == index][:limit].tolist() for index in range(n_classes)]
+
+
+def read_plot(folder: PlotPath, name: str) -> tuple[bytes, np.ndarray]:
+    """Read a plot's file and its pixels, uint8 of shape (height, width, 3); InputError if it is missing or no image."""
+    try:
+        content = (folder / name).read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            return content, np.asarray(image.convert("RGB"))
+    except (OSError, KeyError) as error:
+        raise InputError(
+            f"{folder}: {name} is missing or no image ({error}); remove the folder to have it rebuilt"
+        ) from error
+
+
+def kinds_of_plots(scenarios: Sequence[CaseScenario], cases: Sequence[Sequence[int]]) -> list[KindOfPlot]:
+    """Read the plots of cases; folders whose manifests have the same digest are one kind."""
+    groups: dict[str, list[CaseScenario]] = {}
+    for shown in scenarios:
+        if shown.plots:
+            digest = read_json(Path(shown.plots) / "manifest.json")["digest"]
+            groups.setdefault(digest, []).append(shown)
+    kinds = []
+    for same in groups.values():
+        folder = plots_in(Path(same[0].plots))
+        images = [[read_plot(folder, plot_file_name(case))[1] for case in chosen] for chosen in cases]
+        plots = ", ".join(dict.fromkeys(shown.plot for shown in same))
+        shown_by = ", ".join(dict.fromkeys(shown.scenario for shown in same))
+        kinds.append(KindOfPlot(f"{plots} (shown by {shown_by})", images))
+    return kinds
+
+
+def draw_plots(
+    title: str,
+    note: str,
+    class_titles: Sequence[str],
+    case_names: Sequence[Sequence[str]],
+    kinds: Sequence[KindOfPlot],
+) -> Figure:
+    """Draw plots of each class, laid out in pixels from the upper left corner.
+
+    Parameters
+    ----------
+    title, note : str
+        Written at the top; the note also says what is left out of the figure.
+    class_titles : sequence of str
+    case_names : sequence of sequence of str
+        By class, the text below each plot.
+    kinds : sequence of KindOfPlot
     """
     n_classes, shown = classes_that_fit(kinds, len(class_titles)), kinds[:MAX_KINDS]
-    notes = list(notes)
     if n_classes < len(class_titles):
-        notes.append(f"{n_classes} of {len(class_titles)} classes are shown, the first ones.")
+        note += f" {n_classes} of {len(class_titles)} classes are shown, the first ones."
     if len(shown) < len(kinds):
-        notes.append(f"{len(shown)} of {len(kinds)} kinds of plots are shown, the first ones.")
-    width = figure_width(shown, n_classes)
-    lines = textwrap.wrap(" ".join(notes), (width - 2 * MARGIN) // CHARACTER)
-    head = MARGIN + TITLE_LINE + NOTE_LINE * len(lines)
-    height = head + sum(kind_height(kind, n_classes) for kind in shown) + MARGIN
+        note += f" {len(shown)} of {len(kinds)} kinds of plots are shown, the first ones."
+    body, width = body_size(shown, n_classes)
+    lines = textwrap.wrap(note, (width - 2 * MARGIN) // CHARACTER)
+    top = MARGIN + TITLE_LINE + NOTE_LINE * len(lines)
+    height = top + body + MARGIN
     with figure_style():
-        page = Page(width, height)
-        page.write(MARGIN, MARGIN, title, size=11, weight="bold")
-        for number, line in enumerate(lines):
-            page.write(MARGIN, MARGIN + TITLE_LINE + NOTE_LINE * number, line, color="0.3")
-        top = head
-        for kind in shown:
-            page.write(MARGIN, top + 12, fitting(kind.title, width - 2 * MARGIN), weight="bold", color="0.3")
-            draw_kind(page, top + KIND_LINE, kind, class_titles[:n_classes], cases)
-            top += kind_height(kind, n_classes)
-    return page.figure
-
-
-def draw_kind(
-    page: Page, top: int, kind: KindOfPlot, class_titles: Sequence[str], cases: Sequence[Sequence[str]]
-) -> None:
-    """Draw one kind of plot: a block of plots for each class, in one column of blocks or two."""
-    height, width = image_size(kind)
-    for index, class_title in enumerate(class_titles):
-        row, column = divmod(index, n_columns(len(class_titles)))
-        left = MARGIN + column * (block_width(kind) + BLOCK_GAP)
-        above = top + row * block_height(kind)
-        page.write(left, above + 4, fitting(class_title, block_width(kind)))
-        if not kind.images[index]:
-            page.write(left, above + CLASS_LINE, "no case in the training part", color="0.4")
-        for place, (image, case) in enumerate(zip(kind.images[index], cases[index], strict=True)):
-            page.show(left + place * (width + GAP), above + CLASS_LINE, image)
-            page.write(
-                left + place * (width + GAP), above + CLASS_LINE + height + 5, case, size=7, color="0.4"
-            )
-
-
-class Page:
-    """A figure that is laid out in pixels, from its upper left corner."""
-
-    def __init__(self, width: int, height: int) -> None:
         # A little more, since a canvas of 999.9999 pixels would be one of 999.
-        self._width, self._height = width + INSET, height + INSET
-        self.figure = Figure(figsize=(self._width / DPI, self._height / DPI), dpi=DPI)
+        figure = Figure(figsize=((width + 0.01) / DPI, (height + 0.01) / DPI), dpi=DPI)
+        # Otherwise a PDF has one large image.
+        figure.suppressComposite = True
 
-    def write(self, left: int, top: int, text: str, size: float = 9, **look: Any) -> None:
-        """Write a line of text, size in points, below and right of a place."""
-        place = (left / self._width, 1 - (top + INSET) / self._height)
-        # No mathematics in names of classes.
-        self.figure.text(*place, text, fontsize=size, va="top", parse_math=False, **look)
+        def write(left: int, above: int, text: str, room: int = 0, size: float = 9, **look: Any) -> None:
+            if room and len(text) > (limit := room // CHARACTER):
+                text = f"{text[: limit - 3].rstrip()}..."
+            place = (left / DPI, (height - above) / DPI)
+            # Names of classes may contain dollar signs.
+            look |= {"fontsize": size, "va": "top", "parse_math": False}
+            figure.text(*place, text, transform=figure.dpi_scale_trans, **look)
 
-    def show(self, left: int, top: int, image: np.ndarray) -> None:
-        """Show an image, uint8 of shape (height, width, 3), pixel for pixel, with a thin frame around it."""
-        height, width = image.shape[:2]
-        # Pixels are counted from the lower edge, which is a whole number of pixels away.
-        bottom = round(self._height - INSET) - top - height
-        axes = self.figure.add_axes(
-            (
-                (left + INSET) / self._width,
-                (bottom + INSET) / self._height,
-                (width - 2 * INSET) / self._width,
-                (height - 2 * INSET) / self._height,
-            ),
-            zorder=2,
-        )
-        axes.set_axis_off()
-        axes.imshow(image, interpolation="none", aspect="auto")
-        frame = Rectangle(
-            ((left - 1) / self._width, (bottom - 1) / self._height),
-            (width + 2) / self._width,
-            (height + 2) / self._height,
-            transform=self.figure.transFigure,
-            zorder=1,
-            fill=False,
-            edgecolor="0.7",
-            linewidth=72 / DPI,
-        )
-        self.figure.add_artist(frame)
+        write(MARGIN, MARGIN, title, size=11, weight="bold")
+        for number, line in enumerate(lines):
+            write(MARGIN, MARGIN + TITLE_LINE + NOTE_LINE * number, line, color="0.3")
+        columns = class_columns(n_classes)
+        for kind in shown:
+            (block_height, block_width), (plot_height, plot_width) = kind.block, kind.size
+            write(MARGIN, top + 12, kind.title, room=width - 2 * MARGIN, weight="bold", color="0.3")
+            for index in range(n_classes):
+                row, column = divmod(index, columns)
+                left = MARGIN + column * (block_width + BLOCK_GAP)
+                above = top + KIND_LINE + row * block_height
+                write(left, above + 4, class_titles[index], room=block_width)
+                if not kind.images[index]:
+                    write(left, above + CLASS_LINE, "no case in the training set", color="0.4")
+                for image, name in zip(kind.images[index], case_names[index], strict=True):
+                    bottom = height - above - CLASS_LINE - plot_height
+                    framed = np.pad(image, ((1, 1), (1, 1), (0, 0)), constant_values=FRAME_GREY)
+                    figure.figimage(framed, left - 1, bottom - 1)
+                    write(left, height - bottom + 5, name, size=7, color="0.4")
+                    left += plot_width + GAP
+            top += kind_height(kind, n_classes)
+    return figure
+
+
+def class_columns(n_classes: int) -> int:
+    """Return how many classes stand side by side in the gallery."""
+    return 1 if n_classes <= MAX_STACKED else 2
+
+
+def kind_height(kind: KindOfPlot, n_classes: int) -> int:
+    """Return the height of a kind of plots in pixels."""
+    return KIND_LINE + kind.block[0] * math.ceil(n_classes / class_columns(n_classes))
+
+
+def body_size(kinds: Sequence[KindOfPlot], n_classes: int) -> tuple[int, int]:
+    """Return height and width in pixels of a gallery without its head."""
+    columns = class_columns(n_classes)
+    widest = max(kind.block[1] for kind in kinds)
+    width = max(MIN_WIDTH, 2 * MARGIN + columns * widest + (columns - 1) * BLOCK_GAP)
+    return sum(kind_height(kind, n_classes) for kind in kinds), width
 
 
 def classes_that_fit(kinds: Sequence[KindOfPlot], n_classes: int) -> int:
-    """Return how many classes are shown: at most `MAX_CLASSES`, and no more than `MAX_PIXELS` have room for."""
-    shown = kinds[:MAX_KINDS]
+    """Return how many classes are shown: at most `MAX_CLASSES`, and no more than fit into `MAX_PIXELS`."""
     for number in range(min(n_classes, MAX_CLASSES), 1, -1):
-        height = sum(kind_height(kind, number) for kind in shown)
-        if height * figure_width(shown, number) <= MAX_PIXELS:
+        if math.prod(body_size(kinds[:MAX_KINDS], number)) <= MAX_PIXELS:
             return number
     return 1
 
 
-def n_columns(n_classes: int) -> int:
-    """Return how many classes stand side by side."""
-    return 1 if n_classes <= MAX_STACKED else 2
+def class_prototype(series: np.ndarray) -> np.ndarray:
+    """Average series under time warping: their soft-DTW barycentre [1]_, begun at their mean.
+
+    Barycentres of plain DTW show spikes where many timepoints are warped onto one. The smoothing parameter is the
+    variance of the series.
+
+    Parameters
+    ----------
+    series : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_channels, n_timepoints)
+
+    References
+    ----------
+    .. [1] M. Cuturi, M. Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
+    """
+    from tslearn.barycenters import softdtw_barycenter
+
+    mean, variance = series.mean(axis=0), float(series.var())
+    if variance == 0:
+        return mean
+    cases = series.transpose(0, 2, 1)
+    average: np.ndarray = softdtw_barycenter(
+        cases, gamma=variance, init=mean.T, max_iter=PROTOTYPE_ITERATIONS
+    )
+    return average.T
 
 
-def figure_width(kinds: Sequence[KindOfPlot], n_classes: int) -> int:
-    """Return the width of the figure in pixels."""
-    columns = n_columns(n_classes)
-    widest = max(block_width(kind) for kind in kinds)
-    return max(MIN_WIDTH, 2 * MARGIN + columns * widest + (columns - 1) * BLOCK_GAP)
+def draw_prototypes(dataset: str, protocol: str, series: CleanSeries, train: np.ndarray) -> Figure:
+    """Draw the prototype of each class over training series of the class, a panel for each class.
 
+    The first `PROTOTYPE_CASES` training cases of a class and the first `PROTOTYPE_CHANNELS` channels are used, longer
+    series resampled to `PROTOTYPE_TIMEPOINTS` timepoints: so that a dataset takes seconds.
 
-def image_size(kind: KindOfPlot) -> tuple[int, int]:
-    """Return height and width of a kind's images."""
-    height, width, _ = next(image.shape for images in kind.images for image in images)
-    return height, width
+    Parameters
+    ----------
+    dataset, protocol : str
+    series : CleanSeries
+    train : ndarray of int64
+        Positions of the training cases.
+    """
+    from tslearn.preprocessing import TimeSeriesResampler
 
-
-def block_width(kind: KindOfPlot) -> int:
-    """Return the width of the plots of one class."""
-    return max(CASES * (image_size(kind)[1] + GAP) - GAP, MIN_WIDTH // 2 - MARGIN - BLOCK_GAP // 2)
-
-
-def block_height(kind: KindOfPlot) -> int:
-    """Return the height of the plots of one class, with what is written above and below them."""
-    return CLASS_LINE + image_size(kind)[0] + CASE_LINE + GAP
-
-
-def kind_height(kind: KindOfPlot, n_classes: int) -> int:
-    """Return the height of a kind of plots."""
-    return KIND_LINE + block_height(kind) * -(-n_classes // n_columns(n_classes))
-
-
-def fitting(text: str, width: int) -> str:
-    """Cut a line of text that is wider than so many pixels."""
-    limit = width // CHARACTER
-    return text if len(text) <= limit else f"{text[: limit - 3].rstrip()}..."
-
-
-def save_gallery(figure: Figure, path: Path) -> None:
-    """Save as the format of the path's suffix; unlike `style.save_figure` it moves nothing by parts of a pixel."""
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    n_classes = min(len(series.classes), MAX_CLASSES)
+    _, n_channels, n_timepoints = series.values.shape
+    channels, timepoints = min(n_channels, PROTOTYPE_CHANNELS), min(n_timepoints, PROTOTYPE_TIMEPOINTS)
+    times = np.linspace(1, n_timepoints, timepoints)
+    chosen = first_cases(series.label_index, train, len(series.classes), PROTOTYPE_CASES)
+    note = [f"{dataset}: training series and prototypes ({protocol} split)"]
+    if n_classes < len(series.classes):
+        note.append(f"the first {n_classes} of {len(series.classes)} classes")
+    if channels < n_channels:
+        note.append(f"the first {channels} of {n_channels} channels, from top to bottom")
+    colour = sns.color_palette("colorblind")[0]
     with figure_style():
-        figure.savefig(path, dpi=DPI, metadata=metadata)
+        panels = panel_grid(
+            n_classes,
+            4,
+            (2.4, 1.4 + 0.9 * (channels - 1)),
+            (0.3, 0.6),
+            heights=(1,) * channels,
+            inner_gap=0.1,
+        )
+        for parts, cases, name in zip(panels.axes, chosen, series.classes, strict=False):
+            title = f"class {name} ({len(cases)} series)"
+            parts[0].set_title(title, fontsize=fitting_size(title, 2.6, 9), parse_math=False)
+            if not cases:
+                parts[0].text(
+                    0.5, 0.5, "no case in the training set", ha="center", transform=parts[0].transAxes
+                )
+                continue
+            marker = "." if timepoints == 1 else ""
+            values = series.values[cases, :channels].transpose(0, 2, 1)
+            values = TimeSeriesResampler(sz=timepoints).fit_transform(values).transpose(0, 2, 1)
+            for axes, of_channel, prototype in zip(
+                parts, values.swapaxes(0, 1), class_prototype(values), strict=True
+            ):
+                axes.plot(times, of_channel.T, marker, color="0.75", linewidth=0.6, zorder=1)
+                axes.plot(times, prototype, marker, color=colour, linewidth=1.8, zorder=2)
+        for of_channel in zip(*panels.axes, strict=True):
+            lows, highs = zip(*(axes.get_ylim() for axes in of_channel if axes.lines), strict=True)
+            for axes in of_channel:
+                axes.set(xlim=(0.5, n_timepoints + 0.5), ylim=(min(lows), max(highs)))
+        names = ["value"] if channels == 1 else [f"channel {number + 1}" for number in range(channels)]
+        panels.label("timepoint", names)
+        panels.add_legend(
+            [
+                legend_entry("training series", color="0.75", linewidth=0.6),
+                legend_entry("prototype (soft-DTW barycentre)", color=colour, linewidth=1.8),
+            ],
+            title="; ".join(note),
+        )
+    return panels.figure

@@ -13,7 +13,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.statistics import bootstrap_accuracies, interval
 from vlmtsc.files import read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
-from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, reliability_rows
+from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, RELIABILITY_TYPES, reliability_rows
 from vlmtsc.reporting.comparisons import (
     COMPARISON_COLUMNS,
     COMPARISON_TYPES,
@@ -28,6 +28,7 @@ from vlmtsc.reporting.costs import adapter_flops, job_seconds, run_costs
 from vlmtsc.reporting.runs import (
     COLUMN_TYPES,
     CONFUSION_COLUMNS,
+    CONFUSION_TYPES,
     OVER_SEEDS,
     RUN_KEYS,
     confusion_rows,
@@ -88,13 +89,13 @@ def summarise(
 
 
 def read_summaries(
-    paths: Paths, models: Sequence[str], datasets: Sequence[str], protocol: str, controls: bool
+    paths: Paths, models: Sequence[str], datasets: Sequence[str], protocol: str, names: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """Read and join the tables of `summarise` that tables over all datasets are made from."""
-    types = {"runs": COLUMN_TYPES, "methods": METHOD_TYPES, "comparisons": COMPARISON_TYPES}
-    types |= {"controls": CONTROL_TYPES} if controls else {}
+    """Read these tables of `summarise`, each joined over models and datasets."""
+    types = {"runs": COLUMN_TYPES, "methods": METHOD_TYPES, "comparisons": COMPARISON_TYPES, "training": {}}
+    types |= {"controls": CONTROL_TYPES, "confusion": CONFUSION_TYPES, "reliability": RELIABILITY_TYPES}
     folders = [paths.summary(run) for run in list_runs(models, datasets, protocol, [""], [0])]
-    return {name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in types}
+    return {name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in names}
 
 
 def interval_over_seeds(predictions: Sequence[pd.DataFrame]) -> tuple[float, float]:

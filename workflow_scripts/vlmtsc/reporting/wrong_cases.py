@@ -1,23 +1,31 @@
-"""A page of the cases that models have most confidently wrong: plot, prompt, scores. It needs no other file.
-
-A page and not a figure, since prompts are long: a reader unfolds one, selects and searches in it.
-"""
+"""A page of the test cases that models have most confidently wrong: plot, prompt, scores. It needs no other file."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from vlmtsc.reporting.cases import WrongCase, classes_to_show, shortened
+import numpy as np
+from scipy.special import softmax
+
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.predictions import read_predictions
+from vlmtsc.files import read_json
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.cases import CaseScenario, scenario_titles
+from vlmtsc.reporting.gallery import read_plot
 from vlmtsc.reporting.pages import PAGES
+from vlmtsc.representation.plot_files import plots_in
+from vlmtsc.representation.representation import Representation
 
-#: Cases of each scenario, scenarios whose cases are shown (the first ones), classes of a case: at most.
+#: Most cases of a scenario, scenarios whose cases are shown, classes of a case.
 CASES, MAX_SCENARIOS, MAX_CLASSES = 3, 12, 6
 #: Characters of a prompt that are shown before it is unfolded.
 PROMPT_SHOWN = 600
 
-PAGE = PAGES.from_string("""\
+PAGE = """\
 {% extends "frame.html" %}
 {% block looks %}
 body { max-width: none; }
@@ -45,12 +53,13 @@ summary { cursor: pointer; }
 <p>{{ note }}</p>
 <div class="scroll"><table>
 <thead><tr>
-<th class="text">scenario</th><th>seeds</th><th>test cases</th><th>wrong</th><th>surest of a wrong class</th>
+<th class="text">scenario</th><th>seeds</th><th>test cases</th><th>wrong</th><th>highest wrong probability</th>
 </tr></thead>
 <tbody>
 {% for section in sections %}
 <tr><td class="text">{{ section.title }}</td><td>{{ section.seeds | join(", ") }}</td><td>{{ section.n_cases }}</td>
-<td>{{ section.wrong | length }}</td><td>{{ section.surest }}</td></tr>
+<td>{{ section.wrong | length }}</td>
+<td>{{ percent(section.wrong[0].confidence) if section.wrong else "-" }}</td></tr>
 {% endfor %}
 </tbody>
 </table></div>
@@ -66,68 +75,126 @@ summary { cursor: pointer; }
 <p>No wrong case: all {{ section.n_cases }} test cases are right
 {{- " in every run" if section.seeds | length > 1 else "" }}.</p>
 {% endif %}
-{% for card in section.cards %}
+{% for shown in section.shown %}
+{% set case = shown.case %}
+{% set indices, n_left, share = classes_to_show(case.probabilities, [case.true, case.predicted]) %}
+{% set head, n_cut, tail = shortened(shown.prompt) %}
 <section class="case">
-{% if card.image %}
-<img src="data:image/png;base64,{{ card.image }}" width="{{ card.size[0] }}" height="{{ card.size[1] }}"
-alt="plot of {{ card.id }}">
+{% if shown.plot %}
+<img src="data:image/png;base64,{{ base64(shown.plot) }}" width="{{ shown.size[0] }}" height="{{ shown.size[1] }}"
+alt="plot of {{ case.id }}">
 {% endif %}
 <div>
-<h3>{{ card.id }}: class {{ card.true }}, taken for class {{ card.predicted }} ({{ card.confidence }})</h3>
+<h3>{{ case.id }}: class {{ section.classes[case.true] }}, taken for class {{ section.classes[case.predicted] }}
+({{ percent(case.confidence) }})</h3>
 <div class="scroll"><table class="scores">
 <tr><th class="text">class</th><th class="text">answer</th><th class="text" colspan="2">probability</th>
 <th>log-likelihood</th></tr>
-{% for bar in card.bars %}
-<tr class="{{ bar.kind }}"><td class="text">{{ bar.name }}{{ " (" ~ bar.kind ~ ")" if bar.kind }}</td>
-<td class="text"><code>{{ bar.answer }}</code></td>
-<td class="bar"><span style="width: {{ bar.percent }}%"></span></td><td>{{ bar.probability }}</td>
-<td>{{ bar.score }}</td></tr>
+{% for index in indices %}
+{% set kind = "true" if index == case.true else "predicted" if index == case.predicted else "" %}
+<tr class="{{ kind }}"><td class="text">{{ section.classes[index] }}{{ " (" ~ kind ~ ")" if kind }}</td>
+<td class="text"><code>{{ section.answers[index] }}</code></td>
+<td class="bar"><span style="width: {{ "%.1f" | format(100 * case.probabilities[index]) }}%"></span></td>
+<td>{{ percent(case.probabilities[index]) }}</td>
+<td>{{ score(case.scores[index]) }}</td></tr>
 {% endfor %}
 </table></div>
-{% if card.left %}
-<p>{{ card.left }}</p>
+{% if n_left %}
+<p>{{ n_left }} more classes have {{ percent(share) }} in all.</p>
 {% endif %}
-{% if card.seeds %}
-<p>{{ card.seeds }}</p>
+{% if section.seeds | length > 1 %}
+<p>As in seed {{ case.seed }}. Wrong in {{ case.wrong_seeds | length }} of {{ section.seeds | length }} seeds:
+{{ case.wrong_seeds | join(", ") }}.</p>
 {% endif %}
-{% if card.n_left %}
-<pre>{{ card.head }}<em> [... {{ card.n_left }} characters ...] </em>{{ card.tail }}</pre>
-<details><summary>The whole prompt</summary><pre>{{ card.prompt }}</pre></details>
+{% if n_cut %}
+<pre>{{ head }}<em> [... {{ n_cut }} characters ...] </em>{{ tail }}</pre>
+<details><summary>The whole prompt</summary><pre>{{ shown.prompt }}</pre></details>
 {% else %}
-<pre>{{ card.prompt }}</pre>
+<pre>{{ shown.prompt }}</pre>
 {% endif %}
 </div>
 </section>
 {% endfor %}
 {% endfor %}
 {% endblock %}
-""")
+"""
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """The predictions of one run on the test set.
+
+    Attributes
+    ----------
+    seed : int
+    ids : sequence of str
+        Cases, in the order of the test set.
+    label_index : ndarray of int64, shape (n_cases,)
+    scores : ndarray of float64, shape (n_cases, n_classes)
+        Log-likelihoods of the classes' answers.
+    """
+
+    seed: int
+    ids: Sequence[str]
+    label_index: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class WrongCase:
+    """A test case with a wrong prediction, in the run with the highest probability of a wrong class.
+
+    Attributes
+    ----------
+    id : str
+    seed : int
+        The run.
+    true, predicted : int
+        Class indices.
+    scores, probabilities : ndarray of float64, shape (n_classes,)
+        Log-likelihoods of the classes' answers, and their softmax.
+    wrong_seeds : tuple of int
+        All runs with a wrong prediction of the case.
+    """
+
+    id: str
+    seed: int
+    true: int
+    predicted: int
+    scores: np.ndarray
+    probabilities: np.ndarray
+    wrong_seeds: tuple[int, ...]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the predicted class."""
+        return float(self.probabilities[self.predicted])
 
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A wrong case and what the model was given.
+    """A wrong case and what the model was shown.
 
     Attributes
     ----------
     case : WrongCase
     prompt : str
         The text before the answer.
-    plot : bytes or None
-        The PNG file as it is on the disk; None where the scenario shows no plot.
-    size : tuple of int
-        Its width and height in pixels.
+    plot : bytes
+        The PNG file as stored; empty if the scenario shows no plot.
+    size : (int, int)
+        Width and height of the plot in pixels.
     """
 
     case: WrongCase
     prompt: str
-    plot: bytes | None = None
+    plot: bytes = b""
     size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
 class ScenarioCases:
-    """What a model has wrong in one scenario.
+    """The wrong cases of one scenario.
 
     Attributes
     ----------
@@ -137,11 +204,11 @@ class ScenarioCases:
     classes, answers : tuple of str
         The archive's label and the model's answer of each class, by its index.
     n_cases : int
-        Cases of the test part.
+        Cases of the test set.
     wrong : tuple of WrongCase
-        Those that some run has wrong, the surest first.
+        Those with a wrong prediction in any run, the most confident first.
     shown : tuple of ShownCase
-        What is shown of them.
+        Those that the page shows.
     """
 
     title: str
@@ -152,50 +219,195 @@ class ScenarioCases:
     wrong: tuple[WrongCase, ...]
     shown: tuple[ShownCase, ...]
 
-    @property
-    def surest(self) -> str:
-        """The highest probability of a wrong class."""
-        return confidence(self.wrong[0]) if self.wrong else "-"
 
-    @property
-    def cards(self) -> list[Card]:
-        """What the page shows of the cases."""
-        return [make_card(self, shown) for shown in self.shown]
+def wrong_cases(
+    paths: Paths, dataset: str, protocol: str, scenarios: Sequence[CaseScenario]
+) -> list[ScenarioCases]:
+    """Read the predictions of all runs on a dataset, and collect their wrong cases by scenario.
+
+    Raises
+    ------
+    InputError
+        If predictions are of other cases or classes than the test set's, or a plot is missing.
+    """
+    sections: list[ScenarioCases] = []
+    for scenario, title in zip(scenarios, scenario_titles(scenarios), strict=True):
+        runs = [Run(scenario.model, dataset, protocol, scenario.scenario, seed) for seed in scenario.seeds]
+        folder = Path(paths.conversations(runs[0]))
+        representation = Representation.load(folder / "representation.json")
+        found = [read_run(Path(paths.run(run)) / "predictions.csv", run.seed, representation) for run in runs]
+        wrong = confidence_order(found)
+        shown = wrong[:CASES] if len(sections) < MAX_SCENARIOS else []
+        sections.append(
+            ScenarioCases(
+                title=title,
+                seeds=scenario.seeds,
+                classes=representation.classes,
+                answers=representation.label_texts,
+                n_cases=len(found[0].ids),
+                wrong=tuple(wrong),
+                shown=tuple(show_cases(shown, folder / "test.json", representation, scenario.plots)),
+            )
+        )
+    return sections
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A line of a case's table: one class."""
-
-    name: str
-    answer: str
-    kind: str
-    percent: str
-    probability: str
-    score: str
+def read_run(predictions: Path, seed: int, representation: Representation) -> ScoredRun:
+    """Read the predictions of a run; InputError if the classes are not those of the scenario."""
+    ids, label_index, scores = read_predictions(predictions)
+    if scores.shape[1] != len(representation.classes):
+        raise InputError(
+            f"{predictions}: {scores.shape[1]} classes; allowed: the scenario's {len(representation.classes)}"
+        )
+    return ScoredRun(seed, ids, label_index, scores)
 
 
-@dataclass(frozen=True)
-class Card:
-    """What the page shows of one case, as text."""
+def show_cases(
+    cases: Sequence[WrongCase], test: Path, representation: Representation, plots: str
+) -> Iterator[ShownCase]:
+    """Yield cases with prompt and plot; InputError if a case is not in the test set, or a plot is missing."""
+    if not cases:
+        return
+    records = {record["id"]: record for record in read_json(test)}
+    folder = plots_in(Path(plots)) if representation.has_image else None
+    for case in cases:
+        if case.id not in records:
+            raise InputError(f"{test}: without the case {case.id}, which has a prediction")
+        record = records[case.id]
+        prompt = representation.record_text(record, with_answer=False)
+        if folder is None:
+            yield ShownCase(case, prompt)
+        else:
+            content, pixels = read_plot(folder, record["image"])
+            yield ShownCase(case, prompt, content, (pixels.shape[1], pixels.shape[0]))
 
-    id: str
-    image: str
-    size: tuple[int, int]
-    true: str
-    predicted: str
-    confidence: str
-    bars: list[Bar] = field(repr=False)
-    left: str
-    seeds: str
-    head: str
-    n_left: int
-    tail: str
-    prompt: str
+
+def confidence_order(runs: Sequence[ScoredRun]) -> list[WrongCase]:
+    """Return the cases with a wrong prediction, the highest probability of the predicted class first.
+
+    Parameters
+    ----------
+    runs : sequence of ScoredRun
+        Runs that differ in nothing but their seeds, on the same cases.
+
+    Returns
+    -------
+    list of WrongCase
+        Each case once. Cases of equal probability stay in the order of the test set; of equal runs the first counts.
+
+    Raises
+    ------
+    InputError
+        If the runs have predicted other cases.
+
+    Notes
+    -----
+    The odds against the predicted class are compared: they still differ where probabilities are rounded to 1.
+    """
+    found: dict[str, list[tuple[float, int, int, int]]] = {}
+    for place, run in enumerate(runs):
+        if list(run.ids) != list(runs[0].ids):
+            raise InputError(
+                f"seeds {runs[0].seed} and {run.seed} have predicted other cases; allowed: the same test set"
+            )
+        predicted = run.scores.argmax(axis=1)
+        odds = odds_against_best(run.scores)
+        for row in np.flatnonzero(predicted != run.label_index).tolist():
+            found.setdefault(run.ids[row], []).append((float(odds[row]), row, place, int(predicted[row])))
+    cases = []
+    for identity, entries in found.items():
+        against, row, place, predicted_class = min(entries, key=lambda entry: (entry[0], entry[2]))
+        run = runs[place]
+        case = WrongCase(
+            id=identity,
+            seed=run.seed,
+            true=int(run.label_index[row]),
+            predicted=predicted_class,
+            scores=run.scores[row],
+            probabilities=softmax(run.scores[row]),
+            wrong_seeds=tuple(runs[entry[2]].seed for entry in entries),
+        )
+        cases.append((against, row, case))
+    return [case for _, _, case in sorted(cases, key=lambda entry: entry[:2])]
+
+
+def odds_against_best(scores: np.ndarray) -> np.ndarray:
+    """Return the odds against the class with the highest score, under the softmax of the scores.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n_cases, n_classes)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_cases,)
+    """
+    relative = np.exp(scores - scores.max(axis=1, keepdims=True))
+    relative[np.arange(len(scores)), scores.argmax(axis=1)] = 0.0
+    total: np.ndarray = relative.sum(axis=1)
+    return total
+
+
+def classes_to_show(
+    probabilities: np.ndarray, always: Sequence[int], limit: int = MAX_CLASSES
+) -> tuple[list[int], int, float]:
+    """Choose the classes whose probabilities are shown.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n_classes,)
+    always : sequence of int
+        Classes that are shown whatever their probability: the true one and the predicted one.
+    limit : int
+        Most classes to show; a single one beyond it is shown too.
+
+    Returns
+    -------
+    shown : list of int
+        Class indices, the likeliest first.
+    n_left : int
+        Number of classes left out.
+    share : float
+        The sum of their probabilities.
+    """
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    if len(order) <= limit + 1:
+        return order, 0, 0.0
+    others = [index for index in order if index not in always]
+    wanted = {*always, *others[: limit - len({*always})]}
+    left = [index for index in order if index not in wanted]
+    return [index for index in order if index in wanted], len(left), float(probabilities[left].sum())
+
+
+def shortened(text: str, limit: int = PROMPT_SHOWN) -> tuple[str, int, str]:
+    """Cut a long text in its middle.
+
+    Returns
+    -------
+    head : str
+        The whole text if it has at most `limit` characters.
+    n_cut : int
+        Characters between `head` and `tail`.
+    tail : str
+        A third of the limit: a prompt begins with the description of the series and ends with the question.
+    """
+    if len(text) <= limit:
+        return text, 0, ""
+    tail = limit // 3
+    return text[: limit - tail], len(text) - limit, text[-tail:]
+
+
+def as_percent(share: float) -> str:
+    """Return a probability in percent; one that is not 0 or 1 is not rounded to it."""
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return f"{100 * share:.1f}%"
 
 
 def wrong_cases_page(dataset: str, protocol: str, scenarios: Sequence[ScenarioCases]) -> str:
-    """Write the page of one dataset.
+    """Return the HTML page of one dataset.
 
     Parameters
     ----------
@@ -203,68 +415,21 @@ def wrong_cases_page(dataset: str, protocol: str, scenarios: Sequence[ScenarioCa
     scenarios : sequence of ScenarioCases
         All are in the table; the cases of the first `MAX_SCENARIOS` are shown.
     """
-    return PAGE.render(
+    return PAGES.from_string(PAGE).render(
         title=f"{dataset}: the cases most confidently wrong",
         note=(
-            f"Test part, protocol {protocol}. Of each scenario the {CASES} test cases whose wrong class has the "
+            f"Test set, protocol {protocol}. Of each scenario the {CASES} test cases whose wrong class has the "
             "highest probability: the softmax of the log-likelihoods of the classes' answers. With several seeds, a "
-            "case counts as wrong if some run has it wrong, and is shown as in the run that is surest of a wrong "
-            "class. Plots and prompts are those that the model was given."
+            "case counts as wrong if any run predicts a wrong class, and is shown as in the run with the highest "
+            "probability of a wrong class. Plots and prompts are those that the model was shown."
         ),
         sections=scenarios,
         shown=scenarios[:MAX_SCENARIOS],
         n_left=len(scenarios[MAX_SCENARIOS:]),
         any_wrong=any(scenario.wrong for scenario in scenarios),
+        classes_to_show=classes_to_show,
+        shortened=shortened,
+        percent=as_percent,
+        score=lambda score: f"{score:.2f}".replace("-", "\N{MINUS SIGN}"),
+        base64=lambda content: base64.b64encode(content).decode("ascii"),
     )
-
-
-def make_card(scenario: ScenarioCases, shown: ShownCase) -> Card:
-    """Put what is known about a case into words."""
-    case = shown.case
-    indices, n_left, share = classes_to_show(case.probabilities, [case.true, case.predicted], MAX_CLASSES)
-    kinds = {case.true: "true", case.predicted: "predicted"}
-    bars = [
-        Bar(
-            name=scenario.classes[index],
-            answer=scenario.answers[index],
-            kind=kinds.get(index, ""),
-            percent=f"{100 * case.probabilities[index]:.1f}",
-            probability=as_percent(float(case.probabilities[index])),
-            score=f"{case.scores[index]:.2f}".replace("-", "\N{MINUS SIGN}"),
-        )
-        for index in indices
-    ]
-    seeds = ""
-    if len(scenario.seeds) > 1:
-        wrong = ", ".join(map(str, case.wrong_seeds))
-        seeds = f"As in seed {case.seed}. Wrong in {len(case.wrong_seeds)} of {len(scenario.seeds)} seeds: {wrong}."
-    head, cut, tail = shortened(shown.prompt, PROMPT_SHOWN)
-    return Card(
-        id=case.id,
-        image="" if shown.plot is None else base64.b64encode(shown.plot).decode("ascii"),
-        size=shown.size,
-        true=scenario.classes[case.true],
-        predicted=scenario.classes[case.predicted],
-        confidence=confidence(case),
-        bars=bars,
-        left=f"{n_left} more classes have {as_percent(share)} in all." if n_left else "",
-        seeds=seeds,
-        head=head,
-        n_left=cut,
-        tail=tail,
-        prompt=shown.prompt,
-    )
-
-
-def confidence(case: WrongCase) -> str:
-    """Write the probability of the predicted class."""
-    return as_percent(float(case.probabilities[case.predicted]))
-
-
-def as_percent(share: float) -> str:
-    """Write a probability in percent; one that is not 0 or 1 is not rounded to it."""
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    if 0 < share < 0.0005:
-        return "<0.1%"
-    return f"{100 * share:.1f}%"

@@ -9,36 +9,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from finished_runs import summarised, write_controls, write_run
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
-from draw_evidence import draw_evidence
+from draw_figures import draw_figures
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.calibration import BINS
 from vlmtsc.evaluation.metrics import compute_metrics
 from vlmtsc.evaluation.predictions import prediction_table
-from vlmtsc.paths import Run
-from vlmtsc.reporting import calibration_figures
-from vlmtsc.reporting.ablation_figures import (
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.ablation import (
     by_modality,
     context_points,
     draw_accuracy_by_context,
     draw_modality_ablation,
     same_but_context,
+    scenario_points,
 )
 from vlmtsc.reporting.calibration import (
     AS_SCORED,
-    AT_TEMPERATURE,
     ERRORS,
     RELIABILITY_COLUMNS,
+    draw_calibration,
+    pool_seeds,
     reliability_rows,
 )
-from vlmtsc.reporting.calibration_figures import draw_calibration, pool_seeds
 from vlmtsc.reporting.comparisons import METHOD_COLUMNS
-from vlmtsc.reporting.cost_figures import cost_points, draw_accuracy_by_cost
+from vlmtsc.reporting.costs import cost_points, draw_accuracy_by_cost, pareto_frontier
+from vlmtsc.reporting.figures import draw_accuracy_heatmap, draw_confusion_matrices, draw_training_curves
 from vlmtsc.reporting.ledger import COLUMNS as LEDGER_COLUMNS
-from vlmtsc.reporting.points import pareto_frontier, scenario_points
 from vlmtsc.reporting.runs import RUN_COLUMNS, accuracy_text, runs_table
+from vlmtsc.reporting.style import line_looks, panel_grid, wrapped
 
 PLACE = {"model": "m", "protocol": "pooled", "dataset": "Italy"}
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -53,7 +55,7 @@ TOKENS = {"plot": 72.0, "numbers": 150.0, "both_2048": 600.0, "both_4096": 900.0
 def run(
     scenario: str, accuracy: float, seed: int = 0, seconds: float = 100.0, **others: Any
 ) -> dict[str, Any]:
-    """Give a finished run."""
+    """Return the row of a finished run."""
     values = {"accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.02, "majority_rate": 0.5}
     values |= {"cpu_hours": seconds / 3600, "gpu_hours": 0.0, "compute_seconds": seconds + 10}
     keys = PLACE | {"scenario": scenario, "seed": seed, "status": "done", "accuracy": accuracy}
@@ -62,12 +64,10 @@ def run(
 
 @pytest.fixture
 def runs() -> pd.DataFrame:
-    """Three seeds of one scenario, one of two others, one scenario that was not run."""
+    """Three seeds of one scenario, one of two others."""
     bounds = {"accuracy_low_over_seeds": 0.71, "accuracy_high_over_seeds": 0.93}
     rows = [run("both_4096", accuracy, seed, **bounds) for seed, accuracy in enumerate([0.9, 0.8, 0.7])]
-    rows += [run("plot", 0.95, seconds=40), run("numbers", 0.6), run("both_2048", 0.0, status="not run")]
-    rows[-1] |= {"accuracy": None, "accuracy_low": None, "accuracy_high": None, "compute_seconds": None}
-    return runs_table(rows)
+    return runs_table([*rows, run("plot", 0.95, seconds=40), run("numbers", 0.6)])
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def ledger() -> pd.DataFrame:
 
 
 def intervals(axis: Axes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Give each drawn interval: the place (x, y) of its mark, and the two ends of its bar, in the order of drawing."""
+    """Return each drawn interval: the place (x, y) of its mark, and the two ends of its bar."""
     found = []
     for container in axis.containers:
         assert isinstance(container, ErrorbarContainer)
@@ -93,7 +93,7 @@ def intervals(axis: Axes) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def majority_line(axis: Axes, direction: str) -> list[float]:
-    """Give where dashed lines stand."""
+    """Return the places of dashed lines."""
     dashed = [line for line in axis.lines if line.get_linestyle() == "--"]
     return [getattr(line, f"get_{direction}data")()[0] for line in dashed]
 
@@ -112,7 +112,7 @@ def test_the_ablation_shows_intervals_seeds_and_the_majority_class(runs: pd.Data
     figure = draw_modality_ablation(runs, SCENARIOS)
     [axis] = figure.axes
     names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["plot", "numbers", "both_4096", "both_2048"]
+    assert names == ["plot", "numbers", "both_4096"]
     assert axis.get_title() == "Italy"
     for (mark, ends), (place, accuracy, low, high) in zip(
         intervals(axis), [(0, 95, 90, 97), (1, 60, 55, 62), (2, 80, 71, 93)], strict=True
@@ -122,18 +122,15 @@ def test_the_ablation_shows_intervals_seeds_and_the_majority_class(runs: pd.Data
     [seeds] = [line for line in axis.lines if len(line.get_xdata()) == 3]
     assert seeds.get_xdata() == pytest.approx([90, 80, 70])
     assert majority_line(axis, "x") == [50]
-    assert [text.get_text() for text in axis.texts] == ["not run"]
+    low, high = axis.get_xlim()
+    assert low < 50 < 100 < high
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["plot alone", "numbers alone", "plot and numbers", "one seed", "majority class"]
 
 
 def test_scenarios_of_a_modality_keep_their_order_and_an_unknown_one_is_named() -> None:
-    assert by_modality(["both_4096", "numbers", "plot", "both_2048"], SCENARIOS) == [
-        ("plot", "plot"),
-        ("numbers", "numbers"),
-        ("both_4096", "both"),
-        ("both_2048", "both"),
-    ]
+    order = ["plot", "numbers", "both_4096", "both_2048"]
+    assert by_modality(["both_4096", "numbers", "plot", "both_2048"], SCENARIOS) == order
     with pytest.raises(
         InputError, match="settings of the scenario 'other' are missing; given: both_4096, plot"
     ):
@@ -141,7 +138,7 @@ def test_scenarios_of_a_modality_keep_their_order_and_an_unknown_one_is_named() 
 
 
 def test_accuracy_stands_at_the_tokens_of_the_ledger(runs: pd.DataFrame, ledger: pd.DataFrame) -> None:
-    runs = pd.concat([runs.iloc[:-1], runs_table([run("both_2048", 0.75)])], ignore_index=True)
+    runs = pd.concat([runs, runs_table([run("both_2048", 0.75)])], ignore_index=True)
     [axis] = draw_accuracy_by_context(runs, ledger, SCENARIOS).axes
     found = {tuple(mark.round(9)): ends[:, 1] for mark, ends in intervals(axis)}
     assert set(found) == {(72, 95), (150, 60), (600, 75), (900, 80)}
@@ -184,7 +181,7 @@ def test_the_frontier_is_what_its_definition_says_with_many_ties() -> None:
 
 
 def methods(*baselines: tuple[str, float, float]) -> pd.DataFrame:
-    """Give a table of methods: a fine-tuned one, which is not taken from here, and baselines."""
+    """Return a table of methods: a fine-tuned one, which is not read, and baselines."""
     rows = [PLACE | {"kind": "fine-tuned", "method": "plot", "accuracy": 0.95, "wall_seconds": 40.0}]
     for name, seconds, accuracy in baselines:
         rows.append(
@@ -219,7 +216,7 @@ def test_where_an_evaluation_has_no_time_no_point_has_one(runs: pd.DataFrame) ->
     points, label = cost_points(runs.assign(gpu_hours=0.1), methods(("fcn", 70.0, 0.9)))
     assert points["seconds"].to_list() == pytest.approx([360] * 5 + [70])
     assert label.startswith("GPU seconds (baselines: CPU)")
-    _, label = cost_points(runs.assign(gpu_hours=[0, 0, 0, 0.1, 0, 0]), methods())
+    _, label = cost_points(runs.assign(gpu_hours=[0, 0, 0, 0.1, 0]), methods())
     assert label.startswith("GPU or CPU seconds,")
 
 
@@ -283,10 +280,8 @@ def test_the_diagram_shows_both_curves_their_cases_and_their_errors(tmp_path: Pa
     assert curves["s"].ravel() == pytest.approx([100 * 9 / 13, 50, 100 * 81 / 82, 75])
     assert [bar.get_height() for bar in below.patches] == [2, 4, 2, 4]
     centres = [bar.get_x() + bar.get_width() / 2 for bar in below.patches]
-    assert centres[1] == pytest.approx(13.5 / 15 * 100)
+    assert centres[1] == pytest.approx(13.5 / BINS * 100)
     assert below.get_yscale() == "log"
-    assert calibration_figures.BINS == BINS
-    assert list(ERRORS) == [AS_SCORED, AT_TEMPERATURE]
 
 
 def test_seeds_are_pooled_by_their_cases() -> None:
@@ -299,22 +294,103 @@ def test_seeds_are_pooled_by_their_cases() -> None:
     assert pooled[1]["confidence"] == pytest.approx((0.62 + 3 * 0.66) / 4)
 
 
-def test_the_script_writes_each_figure_twice_with_the_same_bytes(
-    runs: pd.DataFrame, ledger: pd.DataFrame, tmp_path: Path
-) -> None:
-    file, metrics = write_predictions(tmp_path)
-    curve = pd.DataFrame(reliability_rows(RUN, file, metrics), columns=RELIABILITY_COLUMNS)
-    names = ("runs", "ledger", "methods", "reliability")
-    for name, table in zip(names, (runs, ledger, methods(), curve), strict=True):
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
-    inputs = [tmp_path / f"{name}.csv" for name in names]
+def test_the_heatmap_has_every_run_and_marks_the_chosen_scenario() -> None:
+    places = [{"dataset": dataset, "model": model} for model in ("m", "n") for dataset in ("Waves", "Italy")]
+    rows = [run("plot", 0.9, seed, validation_accuracy=0.5) | place for place in places for seed in (0, 1)]
+    rows += [
+        run("numbers", 0.4, validation_accuracy=0.8, accuracy_low=0.3, accuracy_high=0.5) | place
+        for place in places
+    ]
+    figure = draw_accuracy_heatmap(runs_table(rows))
+    blocks = figure.axes[:2]
+    assert [axes.get_title(loc="left") for axes in blocks] == ["m, pooled split", "n, pooled split"]
+    for axes in blocks:
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["Waves", "Italy"]
+        texts = [text.get_text() for text in axes.texts]
+        assert texts == ["90.0\n± 0.0, n=2", "40.0\n[30.0, 50.0]", "50.0"] * 2
+        assert [text.get_text()[:4] for text in axes.texts if text.get_weight() == "bold"] == ["40.0"] * 2
+    assert [label.get_text() for label in blocks[1].get_xticklabels()] == [
+        "plot",
+        "numbers",
+        "majority class",
+    ]
+
+
+def test_curves_have_a_line_for_each_seed_in_its_scenario_s_colour() -> None:
+    names = [("plot", 0), ("plot", 1), ("numbers", 0)]
+    steps = pd.DataFrame({"step": np.arange(1, 41), "tokens": 10 * np.arange(1, 41), "loss": 2.0})
+    epochs = pd.DataFrame({"step": [20, 40], "tokens": [200, 400], "validation_accuracy": [0.5, 0.75]})
+    log = pd.concat([steps, epochs.assign(validation_loss=[0.9, 0.3])])
+    logs = [log.assign(**PLACE, scenario=scenario, seed=seed) for scenario, seed in names]
+    figure = draw_training_curves(pd.concat(logs, ignore_index=True))
+    above, below = figure.axes
+    looks = line_looks(["plot", "numbers"])
+    assert len(above.lines) == 2 * len(names)
+    assert [line.get_color() for line in below.lines] == [looks[scenario]["color"] for scenario, _ in names]
+    for line in below.lines:
+        assert line.get_xydata().tolist() == [[200, 50], [400, 75]]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["plot", "numbers", "training (smoothed)", "validation"]
+
+
+def confusion(classes: list[str], **others: str) -> pd.DataFrame:
+    """Return counts of which each class is taken for itself thrice and for the next one once."""
+    counts = pd.DataFrame({"true": classes * 2, "predicted": classes + classes[1:] + classes[:1]})
+    counts["count"] = [3] * len(classes) + [1] * len(classes)
+    return counts.assign(**PLACE | {"scenario": "plot", "seed": 0} | others)
+
+
+def test_confusion_matrices_have_counts_of_all_seeds() -> None:
+    one, other = confusion(["a", "b"]), confusion(["x", "y", "z"], dataset="Waves")
+    figure = draw_confusion_matrices(pd.concat([one, one.assign(seed=1), other]))
+    first, second, _ = figure.axes
+    assert [text.get_text() for text in first.texts] == ["6", "2", "2", "6"]
+    assert [text.get_text() for text in second.texts] == ["3", "1", "0", "0", "3", "1", "1", "0", "3"]
+    assert [label.get_text() for label in second.get_yticklabels()] == ["x", "y", "z"]
+    assert first.get_ylabel() == "Italy\ntrue class"
+
+
+def test_a_confusion_matrix_of_many_classes_is_small_in_print(tmp_path: Path) -> None:
+    classes = [str(number) for number in range(300)]
+    draw_confusion_matrices(confusion(classes)).savefig(tmp_path / "figure.pdf")
+    assert (tmp_path / "figure.pdf").stat().st_size < 100_000  # as shapes, ten times as much
+
+
+def test_titles_of_neighbouring_panels_do_not_overlap() -> None:
+    panels = panel_grid(3, 2, (2.0, 1.5), (0.3, 0.5))
+    names = [f"ADatasetWithAVeryLongNameIndeed{number}" for number in range(3)]
+    keys = [("m", "pooled", name) for name in names]
+    table = pd.DataFrame(keys, columns=["model", "protocol", "dataset"])
+    panels.set_titles(table, keys)
+    first, second = (axes.title.get_window_extent() for [axes] in panels.axes[:2])
+    assert first.x1 < second.x0
+    panels.label("x", ["y"])
+    assert [axes.get_ylabel() for [axes] in panels.axes] == ["y", "", "y"]
+    assert [axes.get_xlabel() for [axes] in panels.axes] == ["", "x", "x"]
+
+
+def test_no_two_lines_look_alike_and_long_names_break() -> None:
+    looks = [str(look) for look in line_looks([str(index) for index in range(64)]).values()]
+    assert len(set(looks)) == 64
+    name = "BASELINE_2048_adaptive_ds_plot_ds"
+    assert wrapped(name).replace("\n", "") == name
+    assert max(map(len, wrapped(name).split("\n"))) <= 15
+
+
+def test_the_script_draws_the_figures_twice_with_the_same_bytes(ledger: pd.DataFrame, tmp_path: Path) -> None:
+    controls = {"plot": {"intact": 4, "image_blank": 20}, "numbers": {"intact": 4, "numbers_shuffled": 4}}
+    for dataset in ("Italy", "Waves"):
+        for scenario, wrong in controls.items():
+            write_controls(tmp_path, write_run(tmp_path, dataset, scenario), wrong)
+        summarised(tmp_path, dataset, list(controls), controls=True)
+    tokens = [ledger.assign(model="tiny", dataset=dataset) for dataset in ("Italy", "Waves")]
+    pd.concat(tokens).to_csv(Paths(str(tmp_path)).table("ledger.csv"), index=False)
+    figures = ["accuracy_heatmap", "training_curves", "confusion_matrices", "modality_ablation", "controls"]
+    figures += ["accuracy_by_context", "calibration", "accuracy_by_cost"]
     for folder in ("first", "second"):
-        draw_evidence(*inputs[:3], [inputs[3]], SCENARIOS, tmp_path / folder)
-    first = sorted(path.name for path in (tmp_path / "first").iterdir())
-    figures = ("accuracy_by_context", "accuracy_by_cost", "calibration", "modality_ablation")
-    assert first == sorted(f"{name}.{kind}" for name in figures for kind in ("pdf", "png"))
-    for name in first:
+        options = [str(tmp_path), ["tiny"], ["Italy", "Waves"], "pooled", SCENARIOS, figures]
+        draw_figures(*options, tmp_path / folder)  # type: ignore[arg-type]
+    names = {f"{name}.{form}" for name in figures for form in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "first").iterdir()} == names
+    for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
-    curve.iloc[:0].to_csv(inputs[3], index=False)
-    with pytest.raises(InputError, match="no run is finished, so there is nothing to draw"):
-        draw_evidence(*inputs[:3], [inputs[3]], SCENARIOS, tmp_path / "third")
