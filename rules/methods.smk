@@ -2,7 +2,7 @@
 
 from vlmtsc.settings import BASELINES, PROBES, SERIES_BASELINES
 from vlmtsc.files import digest_of_files
-from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
+from vlmtsc.evaluation.constants import DATASETS_NEEDED, METHODS_NEEDED
 
 BASELINE_FILES = ("predictions.csv", "metrics.json", "record.json")
 PUBLISHED_OFFICIAL = Path(os.path.relpath(ROOT / "config" / "published_official.tsv")).as_posix()

@@ -11,8 +11,7 @@ import pandas as pd
 
 from summarise_dataset import summarise_dataset
 from vlmtsc.evaluation.controls import control_row
-from vlmtsc.evaluation.metrics import compute_metrics
-from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.evaluation.metrics import compute_metrics, prediction_table
 from vlmtsc.files import write_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.baselines import baseline_key

@@ -1,15 +1,12 @@
-"""Fit a simple method on the training part of a dataset, and classify its test part."""
+"""Fit a baseline on the training set of a dataset, and classify its test set."""
 
 from __future__ import annotations
 
-import logging
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vlmtsc.script import run_script
-
-logger = logging.getLogger("vlmtsc.fit_baseline")
 
 
 def fit_baseline(
@@ -19,15 +16,14 @@ def fit_baseline(
     predictions: Path,
     metrics: Path,
     record: Path,
-    threads: int = 1,
     log: Path | None = None,
 ) -> None:
-    """Fit a simple method on the training part of a dataset, and classify its test part.
+    """Fit a baseline on the training set of a dataset, and classify its test set.
 
     Parameters
     ----------
     key : dict
-        What identifies the result: baseline, dataset, protocol.
+        Identifies the result: baseline, dataset, protocol.
     series : Path
         Clean series (.npz) of `preprocess_dataset`.
     split : Path
@@ -37,27 +33,15 @@ def fit_baseline(
     metrics : Path
         Metrics (.json) to write.
     record : Path
-        What was chosen on validation, time and versions (.json) to write.
-    threads : int, default 1
-        Threads.
+        Choices on the validation set, time and versions (.json) to write.
     log : Path, optional
         File for messages.
     """
-    from vlmtsc.baselines.cases import take_parts
-    from vlmtsc.baselines.files import read_split, write_result
-    from vlmtsc.baselines.fit import fit_series_baseline
-    from vlmtsc.data.series import CleanSeries
+    from vlmtsc.baselines.results import evaluate_baseline
+    from vlmtsc.baselines.series import fit_series_baseline
 
-    clean = CleanSeries.load(series)
-    parts = read_split(split, len(clean.values))
-    begin = time.monotonic()
-    data = take_parts(clean.values, clean.label_index, parts, len(clean.classes))
-    result = fit_series_baseline(key["baseline"], data, threads)
-    seconds = time.monotonic() - begin
-    accuracy = write_result(
-        key, result, clean, parts, {"predictions": predictions, "metrics": metrics, "record": record}, seconds
-    )
-    logger.info("%s: accuracy %.1f%% in %.1f s, chosen: %s", key, 100 * accuracy, seconds, result.chosen)
+    fit = partial(fit_series_baseline, key["baseline"])
+    evaluate_baseline(key, series, split, predictions, metrics, record, fit)
 
 
 if __name__ == "__main__":

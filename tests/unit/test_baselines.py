@@ -7,25 +7,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from tiny_llava import make_task
 
-import vlmtsc.baselines.logistic as logistic
 from fit_baseline import fit_baseline
-from vlmtsc.baselines.cases import ABSENT, BaselineData, all_classes, take_parts
+from vlmtsc.baselines import probes
 from vlmtsc.baselines.fcn import Limits, fit_fcn
-from vlmtsc.baselines.files import read_split
-from vlmtsc.baselines.fit import fit_series_baseline
-from vlmtsc.baselines.logistic import fit_logistic, reduced_features
-from vlmtsc.baselines.nearest import (
+from vlmtsc.baselines.probes import fit_logistic, language_features, reduced_features, tower_features
+from vlmtsc.baselines.results import ABSENT, BaselineData, all_classes, read_split
+from vlmtsc.baselines.series import (
     band_widths,
     dtw_neighbours,
     euclidean_neighbours,
     fit_dtw_1nn,
     fit_majority,
+    fit_series_baseline,
+    padded,
 )
-from vlmtsc.baselines.rocket import long_enough
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
+from vlmtsc.examples import make_questions
 from vlmtsc.files import read_json
+from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.files import load_checked_processor
+from vlmtsc.model.vision import encode_pixels, load_pixels
+from vlmtsc.paths import plot_file_name
 
 RANDOM = np.random.default_rng(0)
 
@@ -89,7 +95,7 @@ def test_dtw_neighbours_are_those_of_all_distances(width: int) -> None:
     references, queries = RANDOM.normal(size=(15, 2, 12)).round(0), RANDOM.normal(size=(70, 2, 12)).round(0)
     references[7] = references[3]
     slow = np.array([[slow_dtw(q, r, width) for r in references] for q in queries[:9]])
-    found = dtw_neighbours(queries, references, width, threads=2)
+    found = dtw_neighbours(queries, references, width)
     assert found[:9].tolist() == slow.argmin(axis=1).tolist()
     if width == 0:
         assert found.tolist() == euclidean_neighbours(queries, references).tolist()
@@ -142,8 +148,8 @@ def test_minirocket_learns_and_short_series_are_padded() -> None:
     result = fit_series_baseline("minirocket", data)
     assert (result.test_scores.argmax(axis=1) == waves(10, 3)[1]).mean() == 1
     assert set(result.test_scores.ravel()) == {0.0, 1.0}
-    assert long_enough(np.ones((2, 1, 8)), 9).tolist() == [[[1] * 8 + [0]]] * 2
-    assert np.array_equal(long_enough(data.train, 9), data.train)
+    assert padded(np.ones((2, 1, 8)), 9).tolist() == [[[1] * 8 + [0]]] * 2
+    assert np.array_equal(padded(data.train, 9), data.train)
 
 
 @pytest.mark.parametrize(("name", "shortest"), [("minirocket", 9), ("multirocket_hydra", 10)])
@@ -176,20 +182,21 @@ def test_absent_classes_get_a_finite_score() -> None:
 
 
 def test_components_are_fitted_on_training_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logistic, "LARGE", 6)
-    monkeypatch.setattr(logistic, "COMPONENTS", 2)
+    monkeypatch.setattr(probes, "LARGE", 6)
+    monkeypatch.setattr(probes, "COMPONENTS", 2)
+    monkeypatch.setattr(probes, "BATCH", 4)
     features = RANDOM.normal(size=(30, 8)).astype(np.float32)
     train = np.arange(3, 20)
-    reduced = reduced_features(lambda cases: features[cases], train, 30, batch_size=4)
+    reduced = reduced_features(lambda cases: features[cases], train, 30)
     changed = features.copy()
     changed[25:] *= 100
-    again = reduced_features(lambda cases: changed[cases], train, 30, batch_size=4)
+    again = reduced_features(lambda cases: changed[cases], train, 30)
     assert reduced.shape == (30, 2)
     assert np.allclose(reduced[:25], again[:25])
     assert np.allclose(
         reduced[25:] - again[25:], (features[25:] - changed[25:]) @ _axes(features[train]), atol=1e-3
     )
-    monkeypatch.setattr(logistic, "LARGE", 8)
+    monkeypatch.setattr(probes, "LARGE", 8)
     assert np.array_equal(reduced_features(lambda cases: features[cases], train, 30), features)
 
 
@@ -207,9 +214,10 @@ def test_one_class_in_training_needs_no_fit() -> None:
 def test_unknown_names_and_empty_parts_are_refused() -> None:
     with pytest.raises(InputError, match="baseline 'knn'; allowed: majority, "):
         fit_series_baseline("knn", wave_data())
-    parts = {"train": np.array([0]), "validation": np.array([], dtype=int), "test": np.array([1])}
-    with pytest.raises(InputError, match="the validation part has no case"):
-        take_parts(np.zeros((2, 1, 3)), np.zeros(2, dtype=int), parts, 2)
+    split = {"train": np.array([0]), "validation": np.array([], dtype=int), "test": np.array([1])}
+    clean = CleanSeries(np.zeros((2, 1, 3)), np.zeros(2, int), np.array(["a"]), np.array(["0", "1"]), 2)
+    with pytest.raises(InputError, match="the validation set has no case"):
+        BaselineData.of_split(clean.values, clean, split)
 
 
 @pytest.fixture
@@ -261,5 +269,40 @@ def test_results_have_the_form_of_a_fine_tuned_run(dataset: Path) -> None:
 
 
 def test_a_split_of_other_cases_is_refused(dataset: Path) -> None:
-    with pytest.raises(InputError, match=r"split\.npz: parts that overlap or leave the 10 cases"):
+    with pytest.raises(InputError, match=r"split\.npz: sets that overlap or exceed the dataset's 10 cases"):
         read_split(dataset / "split.npz", 10)
+
+
+def test_language_features_are_the_last_state_of_each_question(
+    llama_checkpoint: Path, tmp_path: Path
+) -> None:
+    task = make_task(llama_checkpoint, tmp_path / "plots", modality="numbers", n_train=5)
+    records = [record for part in task.records.values() for record in part]
+    ids = sorted(record["id"] for record in records)
+    features = language_features(llama_checkpoint, records, task.representation, ids, "fp32")
+    model = load_checkpoint(llama_checkpoint, precision="fp32", attention="auto", context_length=512)
+    tokenizer = load_checked_processor(llama_checkpoint).tokenizer
+    for record in records[:3]:
+        [question] = make_questions([record], task.representation, tokenizer)
+        with torch.inference_mode():
+            alone = model.model.language_model(input_ids=torch.tensor([question.prompt])).last_hidden_state
+        assert np.allclose(features[ids.index(record["id"])], alone[0, -1].numpy(), atol=1e-4)
+    with pytest.raises(InputError, match="case absent: without a conversation"):
+        language_features(llama_checkpoint, records, task.representation, [*ids, "absent"], "fp32")
+    with pytest.raises(InputError, match="of no case of the dataset"):
+        language_features(llama_checkpoint, records, task.representation, ids[1:], "fp32")
+
+
+def test_tower_features_are_all_image_tokens_of_each_plot(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    plots = tmp_path / "plots"
+    task = make_task(tiny_checkpoint, plots, n_train=5)
+    n_cases = len(list(plots.glob("*.png")))
+    features = tower_features(tiny_checkpoint, plots, np.arange(2, 7), n_cases, "fp32")
+    model = load_checkpoint(tiny_checkpoint, precision="fp32", attention="auto", context_length=0)
+    pixels = load_pixels([plots / plot_file_name(3)], load_checked_processor(tiny_checkpoint))
+    with torch.inference_mode():
+        alone = encode_pixels(model, pixels).flatten().numpy()
+    assert features.shape == (n_cases, alone.size)
+    assert np.allclose(features[3], alone, atol=1e-4)
+    with pytest.raises(InputError, match="shows a plot; allowed here: one of numbers alone"):
+        language_features(tiny_checkpoint, [], task.representation, [], "fp32")

@@ -1,19 +1,47 @@
-"""Metrics of predictions: against the definitions, at the edges, and with bad input."""
+"""Metrics, calibration, tables of predictions, intervals and tests: hand-computed values and other libraries."""
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
+from math import comb
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from scipy.special import log_softmax
+from sklearn import metrics as sklearn_metrics
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.metrics import compute_metrics
+from vlmtsc.evaluation.metrics import (
+    INVALID,
+    TEMPERATURES,
+    calibration_metrics,
+    compute_metrics,
+    expected_calibration_error,
+    fit_temperature,
+    generation_metrics,
+    log_loss,
+    prediction_table,
+    printable,
+    read_predictions,
+    reliability_curve,
+    temperature_metrics,
+)
+from vlmtsc.evaluation.statistics import (
+    bootstrap_accuracies,
+    friedman_p_value,
+    holm,
+    interval,
+    mean_ranks,
+    paired_test,
+    signed_rank_tests,
+    why_no_ranking,
+)
 
 
 def scores_for(predicted: list[int], n_classes: int, margin: float = 2.0) -> np.ndarray:
@@ -83,18 +111,20 @@ def test_metrics_agree_with_scikit_learn_and_are_json(data: st.DataObject, n_cla
     assert np.sum(metrics["confusion_matrix"]) == n
     assert np.trace(metrics["confusion_matrix"]) == round(metrics["accuracy"] * n)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    assert metrics["log_loss"] == pytest.approx(log_loss(true, probabilities, labels=range(n_classes)))
+    assert metrics["log_loss"] == pytest.approx(
+        sklearn_metrics.log_loss(true, probabilities, labels=range(n_classes))
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert metrics["balanced_accuracy"] == pytest.approx(
-            balanced_accuracy_score(true, scores.argmax(axis=1))
+            sklearn_metrics.balanced_accuracy_score(true, scores.argmax(axis=1))
         )
 
 
 @pytest.mark.parametrize(
     ("true", "scores", "classes", "message"),
     [
-        ([], np.zeros((0, 2)), ["a", "b"], "holds no case"),
+        ([], np.zeros((0, 2)), ["a", "b"], "the test set has no case"),
         ([0], np.zeros((1, 1)), ["a"], "at least two classes"),
         ([0, 1], np.zeros((2, 3)), ["a", "b"], r"\(2, 2\), found \(2, 3\)"),
         ([0, 2], np.zeros((2, 2)), ["a", "b"], "label of row 1 is 2, allowed are 0 to 1"),
@@ -109,3 +139,220 @@ def test_bad_predictions_are_refused_in_one_clear_line(
     label_index = np.array(true, dtype=int) if not true else np.array(true)
     with pytest.raises(InputError, match=message):
         compute_metrics(label_index, scores, classes)
+
+
+def test_a_curve_counted_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.85, 0.15], [0.45, 0.55], [0.6, 0.4]])
+    # Right, right, wrong; right; wrong. With five bins: (0.4, 0.6] holds two cases, (0.8, 1] two, (0.6, 0.8] one.
+    curve = reliability_curve(probabilities, np.array([0, 1, 1, 1, 1]), bins=5)
+    assert [point["cases"] for point in curve] == [2, 1, 2]
+    assert [point["confidence"] for point in curve] == pytest.approx([0.575, 0.8, 0.875])
+    assert [point["accuracy"] for point in curve] == pytest.approx([0.5, 1.0, 0.5])
+    assert expected_calibration_error(curve) == pytest.approx((2 * 0.075 + 0.2 + 2 * 0.375) / 5)
+
+
+def test_brier_score_counted_by_hand() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])
+    found = calibration_metrics(np.log(probabilities), np.array([0, 2]))
+    first, second = 0.5**2 + 0.3**2 + 0.2**2, 0.1**2 + 0.8**2 + 0.9**2
+    assert found["brier_score"] == pytest.approx((first + second) / 2)
+    # A test part in which one class occurs alone.
+    lone = calibration_metrics(np.log(probabilities[:1]), np.array([0]))
+    assert lone["brier_score"] == pytest.approx(first)
+
+
+@pytest.mark.parametrize(("label", "error"), [(0, 0.0), (1, 1.0)])
+def test_certainty_is_the_best_or_the_worst(label: int, error: float) -> None:
+    found = calibration_metrics(np.array([[0.0, -2000.0]] * 4), np.array([label] * 4))
+    assert found["expected_calibration_error"] == pytest.approx(error)
+    assert found["brier_score"] == pytest.approx(2 * error)
+    assert found["reliability_curve"] == [{"confidence": 1.0, "accuracy": 1 - error, "cases": 4}]
+
+
+def test_the_temperature_of_a_constant_margin_is_known() -> None:
+    # Of ten cases with a margin of 6 nats eight are right: the best margin is log(8 / 2).
+    scores = np.array([[6.0, 0.0]] * 10)
+    labels = np.array([0] * 8 + [1] * 2)
+    assert fit_temperature(scores, labels) == pytest.approx(6 / np.log(4), rel=1e-3)
+    # Shifts of a case's scores change nothing.
+    assert fit_temperature(scores + np.arange(10)[:, None], labels) == pytest.approx(6 / np.log(4), rel=1e-3)
+
+
+def test_a_temperature_that_scores_were_made_with_is_found() -> None:
+    generator = np.random.default_rng(0)
+    scores = log_softmax(2 * generator.normal(size=(4000, 5)), axis=1)
+    labels = np.array([generator.choice(5, p=np.exp(row)) for row in scores])
+    assert fit_temperature(3 * scores, labels) == pytest.approx(3, rel=0.1)
+
+
+def test_without_errors_the_temperature_is_the_lowest_allowed() -> None:
+    scores = np.array([[1.0, 0.0], [0.0, 2.0]])
+    assert fit_temperature(scores, np.array([0, 1])) == pytest.approx(TEMPERATURES[0], rel=1e-2)
+    assert fit_temperature(scores, np.array([1, 0])) == pytest.approx(TEMPERATURES[1], rel=1e-2)
+
+
+def test_the_temperature_is_of_the_validation_part_alone() -> None:
+    scores = np.array([[6.0, 0.0]] * 10)
+    validation = (scores, np.array([0] * 8 + [1] * 2))
+    temperature = 6 / np.log(4)
+    for test_labels in (np.array([0] * 9 + [1]), np.array([0] * 5 + [1] * 5)):
+        found = temperature_metrics(validation, (scores, test_labels))
+        assert found["temperature"] == pytest.approx(temperature, rel=1e-3)
+        assert found["temperature_cases"] == 10
+        share = test_labels.mean()
+        expected = -(1 - share) * np.log(0.8) - share * np.log(0.2)
+        assert found["log_loss_at_temperature"] == pytest.approx(expected, rel=1e-3)
+        assert found["expected_calibration_error_at_temperature"] == pytest.approx(
+            abs(1 - share - 0.8), abs=1e-3
+        )
+
+
+def test_log_loss_is_that_of_the_softmax() -> None:
+    scores = np.log(np.array([[0.2, 0.8], [0.6, 0.4]])) + 5
+    assert log_loss(scores, np.array([1, 1])) == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    scores, labels = np.array([[-1.5, -0.1], [-0.25, -3.0]]), np.array([1, 0])
+    generated = (["NA", "it is\n1"], np.array([1, -1]))
+    table = prediction_table(["a", "b"], scores, ["1", "NA"], labels, generated)
+    assert table["generated_class"].tolist() == ["NA", ""]
+    table.to_csv(tmp_path / "made.csv", index=False)
+    ids, true, read = read_predictions(tmp_path / "made.csv")
+    assert ids == ["a", "b"]
+    np.testing.assert_array_equal(true, labels)
+    np.testing.assert_array_equal(read, scores)
+    table.drop(columns="true").to_csv(tmp_path / "unlabelled.csv", index=False)
+    with pytest.raises(InputError, match="allowed: id, true, predicted and score_<class>"):
+        read_predictions(tmp_path / "unlabelled.csv")
+    table.assign(true="3").to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(InputError, match="true class '3'; allowed: 1, NA"):
+        read_predictions(tmp_path / "other.csv")
+
+
+def test_a_table_without_true_labels() -> None:
+    table = prediction_table(["a", "b"], np.array([[-1.0, -2.0], [-3.0, -0.5]]), ["-1", "walk"])
+    assert list(table) == ["id", "predicted", "score_-1", "score_walk"]
+    assert table["predicted"].tolist() == ["-1", "walk"]
+
+
+@given(st.text(max_size=8))
+@example("a\rb")
+@example('",\n\x85\u2028')
+def test_any_generated_text_is_one_row(text: str) -> None:
+    table = prediction_table(["a", "b"], np.zeros((2, 2)), ["1", "2"], None, ([text, "1"], np.array([-1, 0])))
+    file = io.StringIO(table.to_csv(index=False))
+    read = pd.read_csv(file, dtype=str, keep_default_na=False)
+    assert read["id"].tolist() == ["a", "b"]
+    assert read["generated"].tolist() == [printable(text), "1"]
+
+
+def right(*counts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cases that both, only the first, only the second and none of two methods have right."""
+    both, first, second, none = counts
+    one = [True] * (both + first) + [False] * (second + none)
+    other = [True] * both + [False] * first + [True] * second + [False] * none
+    return np.array(one), np.array(other)
+
+
+@pytest.mark.parametrize(("first", "second"), [(6, 1), (30, 10), (400, 200)])
+def test_mcnemar_is_the_binomial_test_however_many_cases_differ(first: int, second: int) -> None:
+    test = paired_test(*right(10, first, second, 3))
+    assert (test.only_first, test.only_second) == (first, second)
+    tail = sum(comb(first + second, count) for count in range(second + 1))
+    assert test.p_value == pytest.approx(2 * tail / 2 ** (first + second))
+
+
+def test_methods_that_agree_do_not_differ() -> None:
+    assert paired_test(*right(10, 0, 0, 3)).p_value == 1
+    with pytest.raises(InputError, match="allowed: the same cases"):
+        paired_test(np.array([True]), np.array([True, False]))
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.04: times 3, 2, 1, never smaller than the one before.
+    assert holm([0.04, 0.01, 0.02]).tolist() == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([]).size == 0
+
+
+def test_bootstrap_keeps_the_class_balance_and_pairs_the_cases() -> None:
+    labels = np.array([0] * 8 + [1] * 2)
+    # Right exactly on the cases of one class: the balance of every resample makes the accuracy certain.
+    of_class = (labels == 0)[None]
+    random = np.random.default_rng(0).random((1, 10)) < 0.5
+    certain, first, second = bootstrap_accuracies([of_class, random, random], labels, resamples=50)
+    assert set(certain.round(12)) == {0.8}
+    assert np.array_equal(first, second)
+    assert first.std() > 0
+
+
+def test_bootstrap_interval_is_near_that_of_a_binomial() -> None:
+    one = (np.arange(400) < 320)[None]
+    low, high = interval(bootstrap_accuracies([one], np.zeros(400, dtype=int))[0])
+    spread = 1.96 * np.sqrt(0.8 * 0.2 / 400)
+    assert (low, high) == pytest.approx((0.8 - spread, 0.8 + spread), abs=0.008)
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    labels = np.zeros(200, dtype=int)
+    seeds = np.stack([np.arange(200) < count for count in (120, 160, 200)])
+    same = np.stack([np.arange(200) < 160] * 3)
+    wide, narrow = (interval(values) for values in bootstrap_accuracies([seeds, same], labels))
+    assert wide[1] - wide[0] > narrow[1] - narrow[0] + 0.1
+    assert wide[0] < 0.8 < wide[1]
+    with pytest.raises(InputError, match=r"allowed: \(seeds, 200\)"):
+        bootstrap_accuracies([seeds[:, :9]], labels)
+
+
+def accuracies(n_datasets: int) -> pd.DataFrame:
+    """Method a wins everywhere, b and c take turns."""
+    turn = np.arange(n_datasets) % 2 / 100
+    return pd.DataFrame(
+        {"a": 0.9 + np.arange(n_datasets) / 1000, "b": 0.7 + turn, "c": 0.71 - turn},
+        index=[f"set{number}" for number in range(n_datasets)],
+    )
+
+
+def test_signed_ranks_by_hand() -> None:
+    table = signed_rank_tests(accuracies(6)).set_index(["first", "second"])
+    # a beats b on all of 6: the smallest two-sided p-value that there is.
+    assert table.loc[("a", "b"), ["wins", "ties", "losses"]].tolist() == [6, 0, 0]
+    assert table.loc[("a", "b"), "p_value"] == pytest.approx(2 / 2**6)
+    assert table.loc[("a", "b"), "p_holm"] == pytest.approx(3 * 2 / 2**6)
+    assert table.loc[("b", "c"), ["wins", "ties", "losses"]].tolist() == [3, 0, 3]
+    assert table.loc[("b", "c"), "p_value"] > 0.9
+
+
+def test_equal_methods_have_a_p_value() -> None:
+    table = accuracies(6).assign(b=accuracies(6)["a"])
+    assert signed_rank_tests(table).iloc[0]["p_value"] == 1
+    assert friedman_p_value(table[["a", "b"]].assign(c=table["a"])) == 1
+
+
+def test_ranks_and_friedman() -> None:
+    ranks = mean_ranks(accuracies(8))
+    assert ranks.to_dict() == {"a": 1, "b": 2.5, "c": 2.5}
+    assert friedman_p_value(accuracies(8)) < 0.01
+
+
+@pytest.mark.parametrize(("methods", "datasets"), [(2, 20), (3, 5)])
+def test_too_little_for_a_ranking_is_said(methods: int, datasets: int) -> None:
+    assert why_no_ranking(accuracies(6)) is None
+    reason = why_no_ranking(accuracies(datasets).iloc[:, :methods])
+    assert reason is not None
+    assert f"there are {methods} and {datasets}" in reason
+
+
+def test_an_invalid_answer_is_a_wrong_one() -> None:
+    found = generation_metrics(np.array([0, 1, 1, 0, 2]), np.array([0, 1, 0, INVALID, INVALID]))
+    assert found == {
+        "generated_valid_rate": pytest.approx(3 / 5),
+        "generated_accuracy_of_valid": pytest.approx(2 / 3),
+        "generated_accuracy": pytest.approx(2 / 5),
+    }
+    nothing = generation_metrics(np.array([0, 1]), np.array([INVALID, INVALID]))
+    assert nothing == {
+        "generated_valid_rate": 0.0,
+        "generated_accuracy_of_valid": None,
+        "generated_accuracy": 0.0,
+    }

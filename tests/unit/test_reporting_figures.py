@@ -15,9 +15,7 @@ from matplotlib.container import ErrorbarContainer
 
 from draw_figures import draw_figures
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.calibration import BINS
-from vlmtsc.evaluation.metrics import compute_metrics
-from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.evaluation.metrics import BINS, compute_metrics, prediction_table
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.ablation import (
     by_modality,

@@ -13,7 +13,7 @@ from draw_cases import draw_cases
 from render_plots import render_plots
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.predictions import prediction_table
+from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.files import write_json
 from vlmtsc.paths import Paths, Run, plot_file_name
 from vlmtsc.reporting.cases import CaseScenario

@@ -1,1 +1,1 @@
-"""Simple methods on the same split: what a fine-tuned vision-language model has to beat."""
+"""Baselines on the same split, for comparison with fine-tuned vision-language models."""

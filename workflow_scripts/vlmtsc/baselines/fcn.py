@@ -1,4 +1,4 @@
-"""The fully convolutional network of Wang et al., within a limit that a CPU can bear."""
+"""The fully convolutional network of Wang et al., with limits that suit a CPU."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool1d, cross_entropy, log_softmax
 
-from vlmtsc.baselines.cases import BaselineData, BaselineResult
+from vlmtsc.baselines.results import BaselineData, BaselineResult
 from vlmtsc.settings import BASELINE_SEED
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long the network is trained at most.
+    """Limits of training.
 
     Attributes
     ----------
     epochs, steps : int
-        Passes through the training part, and batches.
+        Passes through the training set, and batches.
     timepoints : int
-        Sum of the lengths of all series that are shown: one costs about 1.6 million operations.
+        Total length of all series processed; a timepoint costs about 1.6 million operations.
     length : int
-        Longer series are averaged over as many neighbouring timepoints as needed.
+        Longer series are shortened by averaging neighbouring timepoints.
     patience : int
-        Epochs without a lower validation loss after which training ends.
+        Epochs without a lower validation loss before training stops.
     """
 
     epochs: int = 300
@@ -66,32 +66,20 @@ class FullyConvolutionalNetwork(nn.Module):
         self.output = nn.Linear(width, n_classes)
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
-        """Return logits.
-
-        Parameters
-        ----------
-        series : torch.Tensor
-            float32, shape (batch, n_channels, n_timepoints).
-
-        Returns
-        -------
-        torch.Tensor
-            Shape (batch, n_classes).
-        """
+        """Return logits, shape (batch, n_classes), of float32 series of shape (batch, n_channels, n_timepoints)."""
         return self.output(self.features(series).mean(dim=-1))
 
 
-def fit_fcn(data: BaselineData, threads: int = 1, limits: Limits | None = None) -> BaselineResult:
-    """Train on the training part; the weights of the epoch with the lowest validation loss are kept.
+def fit_fcn(data: BaselineData, limits: Limits = Limits()) -> BaselineResult:
+    """Train the network, and keep the weights of the epoch with the lowest validation loss.
 
-    Optimiser, learning rate (halved on a plateau) and batch size are those of the paper and of its usual
-    re-implementations; the number of epochs is chosen on validation in place of a fixed 2000.
+    Optimiser, learning rate (halved on a plateau) and batch size are those of the paper and its common
+    re-implementations; the number of epochs is chosen on validation instead of a fixed 2000.
     """
-    limits = limits or Limits()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # batches are small: more threads are slower where cores are shared
     torch.manual_seed(BASELINE_SEED)
     prepare = _Preparation(data.train, limits.length)
-    train, validation, test = (prepare(part) for part in (data.train, data.validation, data.test))
+    train, validation, test = map(prepare, (data.train, data.validation, data.test))
     labels, wanted = torch.as_tensor(data.train_labels), torch.as_tensor(data.validation_labels)
     network = FullyConvolutionalNetwork(train.shape[1], data.n_classes)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -104,7 +92,7 @@ def fit_fcn(data: BaselineData, threads: int = 1, limits: Limits | None = None) 
     for epoch in range(1, limits.epochs + 1):
         network.train()
         for batch in torch.randperm(len(train), generator=order).split(batch_size):
-            # Batch normalisation has nothing to normalise a single case by.
+            # Batch normalisation needs more than one case.
             if len(batch) > 1:
                 optimizer.zero_grad()
                 cross_entropy(network(train[batch]), labels[batch]).backward()
@@ -121,7 +109,7 @@ def fit_fcn(data: BaselineData, threads: int = 1, limits: Limits | None = None) 
             reason = "limit"
             break
     network.load_state_dict(best[2])
-    scores = [log_softmax(_logits(network, part).double(), dim=1).numpy() for part in (validation, test)]
+    scores = [log_softmax(_logits(network, cases).double(), dim=1).numpy() for cases in (validation, test)]
     chosen = {"epochs": best[1], "epochs_done": epoch, "stopped_by": reason, "averaged_over": prepare.factor}
     return BaselineResult(scores[0], scores[1], True, chosen)
 
@@ -133,7 +121,7 @@ def _logits(network: nn.Module, series: torch.Tensor) -> torch.Tensor:
 
 
 class _Preparation:
-    """Standardises each channel by the training part's mean and deviation, and shortens long series."""
+    """Standardises each channel by mean and deviation of the training set, and shortens long series."""
 
     def __init__(self, train: np.ndarray, length: int) -> None:
         self._mean = train.mean(axis=(0, 2), keepdims=True)

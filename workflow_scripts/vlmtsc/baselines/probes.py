@@ -1,30 +1,41 @@
-"""Features of an untuned model: what its tower sees in the plots, what its language model makes of the numbers."""
+"""Probes: logistic regression on features of an untuned model's vision tower or language model."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from torch.nn.utils.rnn import pad_sequence
 
-from vlmtsc.baselines.logistic import reduced_features
+from vlmtsc.baselines.results import BaselineData, BaselineResult, all_classes
+from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.examples import make_questions
+from vlmtsc.files import read_json
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.paths import plot_file_name
+from vlmtsc.progress import Progress
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
+from vlmtsc.settings import BASELINE_SEED
 
 logger = logging.getLogger(__name__)
 
-#: Series that are encoded at a time, and after how many of these batches a line of progress is written.
-BATCH, REPORT = 16, 50
+#: Cases in one forward pass.
+BATCH = 16
+#: Inverse penalties that are tried.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+#: Features of more than `LARGE` dimensions are reduced to `COMPONENTS` principal components, fitted on `FITTED_CASES`.
+COMPONENTS, FITTED_CASES, LARGE = 300, 1200, 4096
 
 
 def tower_features(
@@ -32,8 +43,7 @@ def tower_features(
 ) -> np.ndarray:
     """Encode the plot of every case with the frozen vision tower.
 
-    All image tokens count, flattened: a mean over them would forget where in the plot a line runs. Principal components
-    are kept of so many features.
+    Features are all image tokens, flattened: their mean would lose where in the plot a line runs.
 
     Parameters
     ----------
@@ -42,7 +52,7 @@ def tower_features(
     plots : Path
         Folder of plots, one for each case.
     train : ndarray of int64
-        Cases of the training part: components are fitted on them.
+        Training cases, on which principal components are fitted.
     n_cases : int
     precision : {"bf16", "fp32"}
 
@@ -59,11 +69,58 @@ def tower_features(
     def encode(cases: Sequence[int]) -> np.ndarray:
         return features(cases).float().flatten(1).cpu().numpy()
 
-    def report(done: int) -> None:
-        if done % (BATCH * REPORT) < BATCH:
-            logger.info("%d of %d plots encoded", done, n_cases)
+    return reduced_features(encode, train, n_cases)
 
-    return reduced_features(encode, train, n_cases, batch_size=BATCH, progress=report)
+
+def reduced_features(
+    encode: Callable[[Sequence[int]], np.ndarray], train: np.ndarray, n_cases: int
+) -> np.ndarray:
+    """Encode all cases in batches, and reduce features of very many dimensions to principal components.
+
+    Parameters
+    ----------
+    encode : callable
+        Returns the features of the cases at some indices, shape (n, n_features).
+    train : ndarray of int64
+        Training cases. Components are fitted on the first `FITTED_CASES` of them.
+    n_cases : int
+        Cases of the dataset.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_cases, n_components or n_features)
+    """
+    progress = Progress(logger, "vision tower", n_cases, "plots")
+    fitted, done = train[:FITTED_CASES], 0
+
+    def batches(cases: np.ndarray, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        nonlocal done
+        reduced = []
+        for start in range(0, len(cases), BATCH):
+            batch = cases[start : start + BATCH].tolist()
+            reduced.append(reduce(encode(batch)))
+            done += len(batch)
+            progress.tell(done)
+        return np.concatenate(reduced)
+
+    known = batches(fitted, np.asarray)
+    reduce: Callable[[np.ndarray], np.ndarray] = np.asarray
+    if known.shape[1] > LARGE:
+        components = PCA(min(COMPONENTS, *known.shape), svd_solver="randomized", random_state=BASELINE_SEED)
+        known = components.fit_transform(known)
+        reduce = components.transform
+    others = np.setdiff1d(np.arange(n_cases), fitted)
+    result = np.empty((n_cases, known.shape[1]), dtype=np.float32)
+    result[fitted] = known
+    if len(others):
+        result[others] = batches(others, reduce)
+    return result
+
+
+def read_conversations(folder: Path) -> tuple[list[dict[str, Any]], Representation]:
+    """Read the conversations of all sets in a folder, and their representation."""
+    records = [record for name in SETS for record in read_json(folder / f"{name}.json")]
+    return records, Representation.load(folder / "representation.json")
 
 
 def language_features(
@@ -75,16 +132,16 @@ def language_features(
 ) -> np.ndarray:
     """Return the language model's last hidden state at the end of each question.
 
-    That is the state from which a tuned model predicts the answer's first token.
+    A tuned model predicts the answer's first token from that state.
 
     Parameters
     ----------
     checkpoint : Path
         Checkpoint folder of the untuned model.
     records : sequence of mapping
-        Conversations of all parts; their answers are not looked at.
+        Conversations of all sets; their answers are not used.
     representation : Representation
-        The one stored beside them, of a scenario without an image.
+        Of a scenario without an image.
     case_ids : sequence of str
         Identifiers of the cases, in the order of the result.
     precision : {"bf16", "fp32"}
@@ -92,27 +149,29 @@ def language_features(
     Returns
     -------
     ndarray of float32, shape (n_cases, hidden_size)
-        NaN for a case without a conversation.
 
     Raises
     ------
     InputError
-        If the scenario has an image, or a conversation is of another dataset.
+        If the scenario has an image, a case has no conversation, or a conversation belongs to another dataset.
     """
     scenario = representation.scenario
     if representation.has_image:
         raise InputError(f"scenario {scenario.name}: shows a plot; allowed here: one of numbers alone")
     positions = {identity: position for position, identity in enumerate(case_ids)}
-    strange = [record["id"] for record in records if record["id"] not in positions]
-    if strange:
+    found = {record["id"] for record in records}
+    if strange := [identity for identity in found if identity not in positions]:
         raise InputError(f"conversation {strange[0]}: of no case of the dataset ({case_ids[0]}, ...)")
+    if missing := [identity for identity in case_ids if identity not in found]:
+        raise InputError(f"case {missing[0]}: without a conversation; allowed: one for each case")
     model = load_checkpoint(
         checkpoint, precision=precision, attention="auto", context_length=scenario.context_length
     )
     tokenizer = load_checked_processor(checkpoint).tokenizer
     prompts = [example.prompt for example in make_questions(records, representation, tokenizer)]
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    states = np.full((len(case_ids), model.config.text_config.hidden_size), np.nan, dtype=np.float32)
+    states = np.empty((len(case_ids), model.config.text_config.hidden_size), dtype=np.float32)
+    progress = Progress(logger, "language model", len(prompts), "prompts")
     with torch.inference_mode(), autocast(precision, model.device):
         for start in range(0, len(order), BATCH):
             chunk = order[start : start + BATCH]
@@ -122,14 +181,52 @@ def language_features(
                 batch_first=True,
                 padding_value=tokenizer.pad_token_id,
             )
-            # Padding on the right is behind the last token, which does not look there.
+            # The last token does not attend to the padding on its right.
             mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
             output = model.model.language_model(
                 input_ids=tokens.to(model.device), attention_mask=mask.to(model.device), use_cache=False
             )
             last = output.last_hidden_state[torch.arange(len(chunk)), lengths - 1]
-            places = [positions[records[index]["id"]] for index in chunk]
-            states[places] = last.float().cpu().numpy()
-            if start // BATCH % REPORT == 0:
-                logger.info("%d of %d prompts read", start + len(chunk), len(prompts))
+            states[[positions[records[index]["id"]] for index in chunk]] = last.float().cpu().numpy()
+            progress.tell(start + len(chunk))
     return states
+
+
+def fit_logistic(data: BaselineData) -> BaselineResult:
+    """Fit logistic regression with the penalty of the highest validation accuracy, on a tie of the lowest loss.
+
+    Parameters
+    ----------
+    data : BaselineData
+        Features of shape (n_cases, n_features).
+
+    Raises
+    ------
+    InputError
+        If a feature is not finite.
+    """
+    if not all(np.isfinite(cases).all() for cases in (data.train, data.validation, data.test)):
+        raise InputError("features that are not finite; allowed: a model whose activations are")
+    centre = data.train.mean(axis=0)
+    # One scale for all features, so that directions of little variance stay small.
+    scale = float(np.sqrt(((data.train - centre) ** 2).mean())) or 1.0
+    train, validation, test = ((cases - centre) / scale for cases in (data.train, data.validation, data.test))
+    tried: dict[float, tuple[float, float]] = {}
+    models: dict[float, LogisticRegression] = {}
+    for penalty in PENALTIES:
+        models[penalty] = LogisticRegression(C=penalty, max_iter=500).fit(train, data.train_labels)
+        scores = _scores(models[penalty], validation, data.n_classes)
+        accuracy = float((scores.argmax(axis=1) == data.validation_labels).mean())
+        loss = log_loss(data.validation_labels, np.exp(scores), labels=np.arange(data.n_classes))
+        tried[penalty] = (accuracy, -float(loss))
+    best = max(tried, key=lambda penalty: tried[penalty])
+    chosen = {
+        "inverse_penalty": best,
+        "validation_accuracies": {str(penalty): accuracy for penalty, (accuracy, _) in tried.items()},
+    }
+    results = [_scores(models[best], cases, data.n_classes) for cases in (validation, test)]
+    return BaselineResult(results[0], results[1], True, chosen)
+
+
+def _scores(model: LogisticRegression, features: np.ndarray, n_classes: int) -> np.ndarray:
+    return all_classes(model.predict_log_proba(features), model.classes_, n_classes)

@@ -1,44 +1,59 @@
-"""Controls at test time: what is left of a fine-tuned model's accuracy when one of its inputs is spoilt.
+"""Controls at test time: a fine-tuned model's accuracy with one of its inputs corrupted.
 
-Each changes one thing of every test case and leaves the rest: the plot, or the list of numbers. Statistics and
-descriptions in a prompt stay those of the intact series.
+Each control changes the plot or the list of numbers of every test case and nothing else: statistics and descriptions
+in a prompt stay those of the unchanged series.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 from scipy.special import softmax
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.control_kinds import (
+from vlmtsc.evaluation.constants import (
+    ALPHA,
     FEW_CHANGES,
     IMAGE_CONTROLS,
     INTACT,
-    LEVEL,
     NUMBER_CONTROLS,
     UNUSED,
     Control,
 )
-from vlmtsc.evaluation.metrics import compute_metrics
-from vlmtsc.evaluation.paired import mcnemar_p_value
+from vlmtsc.evaluation.metrics import compute_metrics, read_predictions
+from vlmtsc.evaluation.statistics import paired_test
+from vlmtsc.representation.plot_files import PlotPath, plots_in
 from vlmtsc.representation.prompts import IMAGE_TOKEN, number_spans
 from vlmtsc.representation.representation import Representation
+from vlmtsc.settings import MemorySettings
+
+if TYPE_CHECKING:
+    from vlmtsc.evaluation.predictor import Predictor
+
+logger = logging.getLogger(__name__)
 
 #: File name of the blank plot.
 BLANK = "blank.png"
+#: The background of plots: a blank plot lacks the line and contains nothing else that is new to the model.
+BLANK_COLOUR = (255, 255, 255)
+#: Additional tokens that shuffled numbers may take: the first has no blank before it, and may merge differently.
+SLACK = 16
 #: A number of either format, with its sign.
 _NUMBER = re.compile(r"[^\s,\[\]]+")
+#: A prompt's tokens and the file name of its plot: equal questions have equal scores.
+Question = tuple[tuple[int, ...], str | None]
 
 
 def controls_of(representation: Representation, n_cases: int) -> list[Control]:
-    """Return the controls that a scenario has, in the order of tables.
-
-    A test part of one case has no other case's plot.
-    """
+    """Return the controls of a scenario, in the order of tables; plots are swapped only between two or more cases."""
     images = IMAGE_CONTROLS if n_cases > 1 else IMAGE_CONTROLS[:1]
     return [
         *(images if representation.has_image else ()),
@@ -47,10 +62,10 @@ def controls_of(representation: Representation, n_cases: int) -> list[Control]:
 
 
 def other_cases(label_index: np.ndarray, seed: int) -> np.ndarray:
-    """Give each case another case: of another class, as far as that is possible.
+    """Assign to each case another case, of another class as far as possible.
 
-    Cases are sorted by class, at random within a class, and moved on by the size of the largest class. Only where
-    that class holds more than half of the cases do some of them get another one of their own class; as few as can be.
+    Cases are sorted by class, at random within a class, and shifted by the size of the largest class. Only if that
+    class has more than half of the cases do some of them get another case of their own class, as few as possible.
 
     Parameters
     ----------
@@ -78,31 +93,20 @@ def other_cases(label_index: np.ndarray, seed: int) -> np.ndarray:
     return other
 
 
-def shuffle_numbers(prompt: str, representation: Representation, order: np.random.Generator) -> str:
-    """Put the numbers of a prompt into another order, the same in all channels.
-
-    The numbers are those that the model is told, after downsampling, so that exactly the same ones are left.
-
-    Parameters
-    ----------
-    prompt : str
-        The question, without the image placeholder.
-    representation : Representation
-        Of the scenario, with numbers.
-    order : Generator
-        Source of the permutation.
+def shuffle_numbers(prompt: str, representation: Representation, random: np.random.Generator) -> str:
+    """Permute the (downsampled) numbers of a prompt, in the same way in all channels.
 
     Raises
     ------
     InputError
-        If the prompt does not hold as many numbers in each channel.
+        If channels have different counts of numbers.
     """
     spans = _spans(prompt, representation)
     numbers = [[match.span() for match in _NUMBER.finditer(prompt, *span)] for span in spans]
     counts = {len(channel) for channel in numbers}
     if len(counts) > 1:
         raise InputError(f"a prompt with {sorted(counts)} numbers a channel; allowed: as many in each")
-    permutation = order.permutation(counts.pop())
+    permutation = random.permutation(counts.pop())
     edits = [
         (place, prompt[slice(*channel[source])])
         for channel in numbers
@@ -112,21 +116,12 @@ def shuffle_numbers(prompt: str, representation: Representation, order: np.rando
 
 
 def remove_numbers(prompt: str, representation: Representation) -> str:
-    """Leave an empty list, or an empty line, in the place of each channel's numbers.
-
-    Parameters
-    ----------
-    prompt : str
-        The question, without the image placeholder.
-    representation : Representation
-        Of the scenario, with numbers.
-    """
+    """Replace the numbers of each channel by an empty list or an empty line."""
     empty = "[]" if representation.scenario.numbers == "decimals" else ""
     return _replaced(prompt, [(span, empty) for span in _spans(prompt, representation)])
 
 
 def _spans(prompt: str, representation: Representation) -> list[tuple[int, int]]:
-    """Return where the numbers of each channel stand."""
     spans = number_spans(prompt, representation.scenario.numbers, representation.n_channels)
     if len(spans) != representation.n_channels:
         raise InputError(
@@ -136,7 +131,6 @@ def _spans(prompt: str, representation: Representation) -> list[tuple[int, int]]
 
 
 def _replaced(text: str, edits: Sequence[tuple[tuple[int, int], str]]) -> str:
-    """Replace spans of a text."""
     for (begin, end), new in sorted(edits, reverse=True):
         text = text[:begin] + new + text[end:]
     return text
@@ -145,55 +139,158 @@ def _replaced(text: str, edits: Sequence[tuple[tuple[int, int], str]]) -> str:
 def controlled_records(
     control: Control, records: Sequence[Mapping[str, Any]], representation: Representation, seed: int
 ) -> list[dict[str, Any]]:
-    """Return the conversations of a test part with one input spoilt.
+    """Return the conversations of a test set with one input corrupted.
 
     Parameters
     ----------
-    control : str
-        `intact` leaves them as they are. `image_blank`: the plot `BLANK`. `image_swapped`: the plot of
-        another case (`other_cases`). `numbers_shuffled`, `numbers_removed`: what these functions do.
+    control : {"intact", "image_blank", "image_swapped", "numbers_shuffled", "numbers_removed"}
+        Unchanged; the plot `BLANK`; the plot of one of the `other_cases`; `shuffle_numbers`; `remove_numbers`.
     records : sequence of mapping
         Elements of test.json.
     representation : Representation
-        The one stored beside them.
     seed : int
-        Which other case, and which order.
+        Of the choice of other cases, and of the order of numbers.
     """
-    if control == INTACT:
-        return [dict(record) for record in records]
     if control == "image_blank":
         return [dict(record) | {"image": BLANK} for record in records]
     if control == "image_swapped":
-        labels = np.array([record["label_index"] for record in records])
+        others = other_cases(np.array([record["label_index"] for record in records]), seed).tolist()
         return [
             dict(record) | {"image": records[other]["image"]}
-            for record, other in zip(records, other_cases(labels, seed).tolist(), strict=True)
+            for record, other in zip(records, others, strict=True)
         ]
+    controlled = [dict(record) for record in records]
+    if control == INTACT:
+        return controlled
+    for position, record in enumerate(controlled):
+        human, *rest = record["conversations"]
+        prompt: str = human["value"]
+        prompt = prompt.removeprefix(f"{IMAGE_TOKEN}\n") if representation.has_image else prompt
+        if control == "numbers_removed":
+            prompt = remove_numbers(prompt, representation)
+        else:
+            prompt = shuffle_numbers(prompt, representation, np.random.default_rng([seed, position]))
+        record["conversations"] = [{**human, "value": representation.turn(prompt)}, *rest]
+    return controlled
 
-    prompts = [_prompt(record, representation) for record in records]
-    if control == "numbers_removed":
-        prompts = [remove_numbers(prompt, representation) for prompt in prompts]
-    else:
-        prompts = [
-            shuffle_numbers(prompt, representation, np.random.default_rng([seed, position]))
-            for position, prompt in enumerate(prompts)
-        ]
-    return [
-        _with_prompt(record, prompt, representation) for record, prompt in zip(records, prompts, strict=True)
+
+def score_controls(
+    predictor: Predictor,
+    records: Sequence[Mapping[str, Any]],
+    intact: np.ndarray,
+    plots: Path | None,
+    *,
+    seed: int,
+    scratch: Path,
+) -> tuple[dict[Control, np.ndarray], int]:
+    """Score the cases of a test set under every control of their scenario.
+
+    Many questions recur: of plots alone, a swapped case is another unchanged one, and all blank ones are equal; of
+    numbers alone, all cases without numbers are equal. Each question is scored once, and each plot encoded once.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    records : sequence of mapping
+        Conversations.
+    intact : ndarray of float64, shape (n_cases, n_classes)
+        Scores of the unchanged conversations.
+    plots : Path or None
+        Folder of plots.
+    seed : int
+    scratch : Path
+        Folder for the blank plot.
+
+    Returns
+    -------
+    scores : dict of str to ndarray of float64, shape (n_cases, n_classes)
+        By control.
+    n_scored : int
+        Number of questions that were scored.
+    """
+    from vlmtsc.examples import Example  # PyTorch and transformers take seconds to import
+
+    representation = predictor.representation
+    known = dict(zip(_questions(predictor, records), intact, strict=True))
+    questions = {
+        control: _questions(predictor, controlled_records(control, records, representation, seed))
+        for control in controls_of(representation, len(records))
+    }
+    fresh = [
+        question
+        for question in dict.fromkeys(question for asked in questions.values() for question in asked)
+        if question not in known
     ]
+    images = list(dict.fromkeys(image for _, image in fresh if image is not None))
+    vision = predictor.vision(
+        _plot_paths(images, records, plots, scratch), cache_mb=MemorySettings().vision_cache_mb
+    )
+    position = {name: index for index, name in enumerate(images)}
+    scores = predictor.score_questions(
+        [Example(list(prompt), [], -1, image) for prompt, image in fresh],
+        vision,
+        [-1 if image is None else position[image] for _, image in fresh],
+    )
+    known |= dict(zip(fresh, scores, strict=True))
+    by_control = {
+        name: np.stack([known[question] for question in asked]) for name, asked in questions.items()
+    }
+    return by_control, len(fresh)
 
 
-def _prompt(record: Mapping[str, Any], representation: Representation) -> str:
-    """Return the question of a conversation, without the image placeholder."""
-    turn: str = record["conversations"][0]["value"]
-    return turn.removeprefix(f"{IMAGE_TOKEN}\n") if representation.has_image else turn
+def _questions(predictor: Predictor, records: Sequence[Mapping[str, Any]]) -> list[Question]:
+    examples = predictor.questions(records, slack=SLACK)
+    return [(tuple(example.prompt), example.image) for example in examples]
 
 
-def _with_prompt(record: Mapping[str, Any], prompt: str, representation: Representation) -> dict[str, Any]:
-    """Return a conversation with another question."""
-    human, *rest = record["conversations"]
-    turn = representation.turn(prompt)
-    return dict(record) | {"conversations": [{**human, "value": turn}, *rest]}
+def _plot_paths(
+    images: Sequence[str], records: Sequence[Mapping[str, Any]], plots: Path | None, scratch: Path
+) -> list[PlotPath]:
+    """Return the paths of plots; the blank one is written first, in the size of the others."""
+    if not images:
+        return []
+    if plots is None:
+        raise InputError(f"conversations with images ({images[0]}, ...), but no folder of plots was given")
+    store = plots_in(plots)
+    if BLANK in images:
+        with (store / records[0]["image"]).open("rb") as file, Image.open(file) as drawn:
+            Image.new("RGB", drawn.size, BLANK_COLOUR).save(scratch / BLANK)
+    return [(scratch if name == BLANK else store) / name for name in images]
+
+
+def evaluate_controls(
+    predictor: Predictor, test: Sequence[Mapping[str, Any]], predictions: Path, plots: Path | None, seed: int
+) -> pd.DataFrame:
+    """Return one row of `control_row` for each control, the unchanged test set first.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    test : sequence of mapping
+        Conversations of the test set.
+    predictions : Path
+        Predictions (.csv) of the unchanged conversations.
+    plots : Path or None
+        Folder of plots.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If predictions and conversations are of different cases.
+    """
+    ids, labels, intact = read_predictions(predictions)
+    if ids != [record["id"] for record in test]:
+        raise InputError(f"{predictions}: other cases than the conversations; allowed: the same, in order")
+    with tempfile.TemporaryDirectory() as scratch:
+        scores, n_scored = score_controls(predictor, test, intact, plots, seed=seed, scratch=Path(scratch))
+    rows = [
+        control_row(control, labels, intact, controlled, predictor.representation.classes)
+        for control, controlled in ({INTACT: intact} | scores).items()
+    ]
+    accuracies = ", ".join(f"{row['control']} {100 * row['accuracy']:.1f}%" for row in rows)
+    logger.info("%s; %d questions scored", accuracies, n_scored)
+    return pd.DataFrame(rows)
 
 
 def control_row(
@@ -203,7 +300,7 @@ def control_row(
     controlled: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Compare a model's scores under a control with its intact ones.
+    """Compare a model's scores under a control with those of the unchanged test set.
 
     Parameters
     ----------
@@ -218,8 +315,8 @@ def control_row(
     dict
         ``control``; ``n_cases``; ``accuracy`` with its 95% Wilson interval ``accuracy_low``, ``accuracy_high``;
         ``balanced_accuracy``; ``total_variation``, the mean over cases of half the sum of absolute changes of the
-        class probabilities, 0 to 1; ``changed``, the share of other predictions; ``p_value`` of McNemar's exact test
-        against the intact run; ``finding``, one of `UNUSED` or nothing. These four are None for `intact`.
+        class probabilities, 0 to 1; ``changed``, the share of changed predictions; ``p_value`` of McNemar's exact
+        test against the unchanged test set; ``finding``, one of `UNUSED` or None. The last four are None for `intact`.
     """
     measured = compute_metrics(label_index, controlled, classes)
     low, high = measured["accuracy_interval_95"]
@@ -230,18 +327,15 @@ def control_row(
         "accuracy_low": low,
         "accuracy_high": high,
         "balanced_accuracy": measured["balanced_accuracy"],
-        "total_variation": None,
-        "changed": None,
-        "p_value": None,
-        "finding": None,
+        **dict.fromkeys(("total_variation", "changed", "p_value", "finding")),
     }
     if control == INTACT:
         return row
     before, after = intact.argmax(axis=1), controlled.argmax(axis=1)
     moved = np.abs(softmax(controlled, axis=1) - softmax(intact, axis=1)).sum(axis=1) / 2
     changed = float((before != after).mean())
-    p_value = mcnemar_p_value(before == label_index, after == label_index)
-    unused = p_value >= LEVEL and changed <= FEW_CHANGES
+    p_value = paired_test(before == label_index, after == label_index).p_value
+    unused = p_value >= ALPHA and changed <= FEW_CHANGES
     return row | {
         "total_variation": float(moved.mean()),
         "changed": changed,

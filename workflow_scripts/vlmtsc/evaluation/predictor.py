@@ -1,17 +1,26 @@
-"""A fine-tuned model, ready to classify."""
+"""A fine-tuned model that classifies conversations, and its evaluation on a test set."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from peft import PeftModel
 
-from vlmtsc.evaluation.generation import INVALID, generate_greedily, generation_limits, read_answer
+from vlmtsc.evaluation.generation import generate_greedily, generation_limit, read_answer
+from vlmtsc.evaluation.metrics import (
+    INVALID,
+    compute_metrics,
+    generation_metrics,
+    prediction_table,
+    temperature_metrics,
+)
 from vlmtsc.examples import Example, image_paths, index_images, make_questions, scored_tokens
 from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
@@ -22,21 +31,7 @@ from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled, score_examples
 from vlmtsc.settings import FinetuneSettings, MemorySettings
 
-
-@dataclass(frozen=True)
-class Readout:
-    """What a model makes of cases.
-
-    Attributes
-    ----------
-    scores : ndarray of float64, shape (n_cases, n_classes)
-        Log-likelihood of each class's answer.
-    generated : tuple of list of str and ndarray of int64, shape (n_cases,), optional
-        What the model generates, if it was asked to; and the class that each text names, or `INVALID`.
-    """
-
-    scores: np.ndarray
-    generated: tuple[list[str], np.ndarray] | None = None
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Predictor:
         threads: int = 1,
         batch_size: int = MemorySettings().evaluation_batch_size,
     ) -> Predictor:
-        """Load a fine-tuned model as it was trained.
+        """Load a fine-tuned model with the settings of its training.
 
         Parameters
         ----------
@@ -101,14 +96,7 @@ class Predictor:
         return make_questions(records, self.representation, self.processor.tokenizer, slack=slack)
 
     def vision(self, paths: Sequence[PlotPath], *, cache_mb: int = 0) -> VisionFeatures | None:
-        """Return the features of plots; None if there is no plot.
-
-        Parameters
-        ----------
-        paths : sequence of Path or zipfile.Path
-        cache_mb : int
-            Memory for features, in MiB, where plots are looked at more than once.
-        """
+        """Return the features of plots, cached in up to `cache_mb` MiB; None if there are no plots."""
         if not paths:
             return None
         return VisionFeatures(
@@ -126,7 +114,7 @@ class Predictor:
         image_indices: Sequence[int],
         then: Callable[[Sequence[int], Prefilled], None] | None = None,
     ) -> np.ndarray:
-        """Score every class for every question: `score_examples` with what belongs to this model."""
+        """Score every class for every question: `score_examples` with the settings of this model."""
         tokenizer = self.processor.tokenizer
         return score_examples(
             self.model,
@@ -140,48 +128,102 @@ class Predictor:
             then=then,
         )
 
-    def score(self, records: Sequence[Mapping[str, Any]], plots: Path | None) -> np.ndarray:
+    def score(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        plots: Path | None,
+        then: Callable[[Sequence[int], Prefilled], None] | None = None,
+    ) -> np.ndarray:
         """Score every class for every conversation.
 
         Parameters
         ----------
         records : sequence of mapping
-            Conversations; their answers are not looked at.
+            Conversations; their answers are not used.
         plots : Path or None
             Folder of plots.
+        then : callable, optional
+            See `score_examples`.
 
         Returns
         -------
         ndarray of float64, shape (n_records, n_classes)
             Log-likelihoods.
         """
-        return self.read(records, plots, generate=False).scores
-
-    def read(self, records: Sequence[Mapping[str, Any]], plots: Path | None, *, generate: bool) -> Readout:
-        """Score every class for every conversation, and let the model answer freely.
-
-        Free generation goes on from the same pass over the prompts, so that it costs a step for each new token.
-
-        Parameters
-        ----------
-        records : sequence of mapping
-            Conversations; their answers are not looked at.
-        plots : Path or None
-            Folder of plots.
-        generate : bool
-            Whether answers are generated.
-        """
         questions = self.questions(records)
-        [part] = index_images([questions])
+        [examples] = index_images([questions])
         vision = self.vision(image_paths([questions], plots))
-        tokenizer = self.processor.tokenizer
-        limits = generation_limits(tokenizer, self.representation)
-        texts, indices = [""] * len(questions), np.full(len(questions), INVALID)
+        return self.score_questions(questions, vision, examples.image_indices, then)
 
-        def go_on(cases: Sequence[int], prefilled: Prefilled) -> None:
-            generated = generate_greedily(self.model, prefilled, limits)
+    def score_and_generate(
+        self, records: Sequence[Mapping[str, Any]], plots: Path | None
+    ) -> tuple[np.ndarray, tuple[list[str], np.ndarray]]:
+        """Score every class for every conversation, and generate answers from the same pass over the prompts.
+
+        Returns
+        -------
+        scores : ndarray of float64, shape (n_records, n_classes)
+        generated : tuple of list of str and ndarray of int64, shape (n_records,)
+            Texts, and the index of the class that each one names or `INVALID`.
+        """
+        tokenizer = self.processor.tokenizer
+        max_tokens = generation_limit(tokenizer, self.representation)
+        texts, indices = [""] * len(records), np.full(len(records), INVALID)
+
+        def generate(cases: Sequence[int], prefilled: Prefilled) -> None:
+            generated = generate_greedily(self.model, prefilled, tokenizer.eos_token_id, max_tokens)
             for case, tokens in zip(cases, generated, strict=True):
                 texts[case], indices[case] = read_answer(tokens, tokenizer, self.representation)
 
-        scores = self.score_questions(questions, vision, part.image_indices, go_on if generate else None)
-        return Readout(scores, (texts, indices) if generate else None)
+        return self.score(records, plots, generate), (texts, indices)
+
+
+def evaluate_test_set(
+    predictor: Predictor,
+    test: Sequence[Mapping[str, Any]],
+    validation: Sequence[Mapping[str, Any]],
+    plots: Path | None,
+    *,
+    generate: bool,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return predictions and metrics on a test set.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    test : sequence of mapping
+        Conversations of the test set.
+    validation : sequence of mapping
+        Conversations to which one temperature of the scores is fitted; none if empty.
+    plots : Path or None
+        Folder of plots.
+    generate : bool
+        Whether the model also generates answers.
+
+    Returns
+    -------
+    predictions : DataFrame
+        Of `prediction_table`.
+    metrics : dict
+        Of `compute_metrics`, `temperature_metrics` and `generation_metrics`.
+    """
+    classes = list(predictor.representation.classes)
+    generated = None
+    if generate:
+        scores, generated = predictor.score_and_generate(test, plots)
+    else:
+        scores = predictor.score(test, plots)
+    labels = _labels(test)
+    metrics = compute_metrics(labels, scores, classes)
+    if validation:
+        fitted = predictor.score(validation, plots), _labels(validation)
+        metrics |= temperature_metrics(fitted, (scores, labels))
+    if generated is not None:
+        metrics |= generation_metrics(labels, generated[1])
+    logger.info("accuracy %.1f%% of %d cases", 100 * metrics["accuracy"], metrics["n_cases"])
+    ids = [record["id"] for record in test]
+    return prediction_table(ids, scores, classes, labels, generated), metrics
+
+
+def _labels(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    return np.array([record["label_index"] for record in records])

@@ -1,4 +1,4 @@
-"""Is a difference real? Intervals and paired tests of finished predictions."""
+"""Intervals and paired tests on finished predictions, and comparisons of methods over datasets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
-from vlmtsc.evaluation.paired import mcnemar_p_value
+from vlmtsc.evaluation.constants import ALPHA, DATASETS_NEEDED, METHODS_NEEDED
 
-#: Level of all tests and, as its complement, of all intervals.
-ALPHA = 0.05
+#: Number of bootstrap resamples.
 RESAMPLES = 2000
 
 
@@ -43,12 +42,12 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     Parameters
     ----------
     first, second : ndarray of bool, shape (n_cases,)
-        Where each is right.
+        Whether each prediction is right.
 
     Raises
     ------
     InputError
-        If they are of different lengths.
+        If the shapes differ.
 
     References
     ----------
@@ -57,8 +56,8 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     """
     if first.shape != second.shape or first.ndim != 1:
         raise InputError(f"paired test of {first.shape} and {second.shape} cases; allowed: the same cases")
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    return PairedTest(only_first, only_second, mcnemar_p_value(first, second))
+    table = [[int((a & b).sum()) for b in (second, ~second)] for a in (first, ~first)]
+    return PairedTest(table[0][1], table[1][0], float(mcnemar(np.array(table), exact=True).pvalue))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -76,15 +75,15 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 def bootstrap_accuracies(
     right: Sequence[np.ndarray], labels: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[np.ndarray]:
-    """Draw seeds and cases anew, with replacement, and return each method's mean accuracy in each resample.
+    """Return each method's mean accuracy in resamples of seeds and cases, drawn with replacement.
 
-    Cases are drawn within each class, so that every resample has the test part's class balance (stratified bootstrap),
-    and are the same for all methods, so that differences are paired. Seeds are drawn for each method by itself.
+    Cases are drawn within each class, which keeps the class balance of the test set (stratified bootstrap), and are
+    the same for all methods, so that differences are paired. Seeds are drawn for each method separately.
 
     Parameters
     ----------
     right : sequence of ndarray of bool, each of shape (n_seeds, n_cases)
-        Where each run of each method is right.
+        Whether each prediction of each method is right.
     labels : ndarray of int, shape (n_cases,)
         True classes.
     resamples : int, default 2000
@@ -115,7 +114,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def why_no_ranking(accuracies: pd.DataFrame) -> str | None:
-    """Say in a sentence why methods cannot be ranked over these datasets, if they cannot.
+    """Return the reason why methods cannot be ranked over these datasets, or None.
 
     Parameters
     ----------
@@ -179,7 +178,7 @@ def mean_ranks(accuracies: pd.DataFrame) -> pd.Series:
 
 
 def friedman_p_value(accuracies: pd.DataFrame) -> float:
-    """Return the p-value of Friedman's test that all methods rank alike; 1 if they are equal everywhere."""
+    """Return the p-value of Friedman's test that all methods have equal ranks; 1 if they are equal everywhere."""
     values = accuracies.to_numpy(dtype=float).round(12)
     if (values == values[:, :1]).all():
         return 1.0

@@ -16,8 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy.special import softmax
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.calibration import BINS, expected_calibration_error, reliability_curve
-from vlmtsc.evaluation.predictions import read_predictions
+from vlmtsc.evaluation.metrics import BINS, expected_calibration_error, read_predictions, reliability_curve
 from vlmtsc.paths import Run
 from vlmtsc.reporting.runs import RUN_KEYS
 from vlmtsc.reporting.style import (
@@ -59,7 +58,7 @@ def reliability_rows(run: Run, predictions: Path, metrics: Mapping[str, Any]) ->
     Returns
     -------
     list of dict
-        With the keys `RELIABILITY_COLUMNS`. ``bin``: 0 to `vlmtsc.evaluation.calibration.BINS` - 1, of equal width.
+        With the keys `RELIABILITY_COLUMNS`. ``bin``: 0 to `vlmtsc.evaluation.metrics.BINS` - 1, of equal width.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.control_kinds import FEW_CHANGES, INTACT, LEVEL, Control
+from vlmtsc.evaluation.constants import ALPHA, FEW_CHANGES, INTACT, Control
 from vlmtsc.paths import Run
 from vlmtsc.reporting.runs import RUN_KEYS
 from vlmtsc.reporting.style import (
@@ -49,7 +49,7 @@ NOTE = (
     "Test accuracy in percent of fine-tuned models, with its 95% Wilson interval, intact and with one input "
     "perturbed at test time, without retraining: a blank (white) image, the image of another case (of another class "
     "if possible), the same numbers in another order, no numbers. Over several seeds: mean ± standard deviation. *: "
-    f"differs from the intact accuracy (exact McNemar test on the same cases, p < {LEVEL:g}; with several seeds, in "
+    f"differs from the intact accuracy (exact McNemar test on the same cases, p < {ALPHA:g}; with several seeds, in "
     f"each). Not used: the accuracy does not differ and at most {FEW_CHANGES:.0%} of the predictions change. With "
     "swapped images, a model that relies on them falls below chance, since it then sees another class."
 )
@@ -94,7 +94,7 @@ def _cell(seeds: pd.DataFrame) -> str:
     """Return the cell of one control of one scenario, for all seeds."""
     if seeds.empty:
         return NONE
-    star = " *" if (seeds["p_value"] < LEVEL).all() else ""
+    star = " *" if (seeds["p_value"] < ALPHA).all() else ""
     if len(seeds) > 1:
         return (
             with_interval(seeds["accuracy"].mean(), math.nan, math.nan, deviation=seeds["accuracy"].std())

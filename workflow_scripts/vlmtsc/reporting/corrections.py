@@ -12,7 +12,7 @@ import pandas as pd
 
 from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.paired import mcnemar_p_value
+from vlmtsc.evaluation.statistics import paired_test
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.comparisons import read_predicted
@@ -80,7 +80,7 @@ def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
         (table["true"] == table["predicted"]).set_axis(table["id"]).sort_index().to_numpy()
         for table in (one, other)
     ]
-    return mcnemar_p_value(*correct)
+    return paired_test(*correct).p_value
 
 
 def correction_rows(paths: Paths, pairs: Sequence[Pair]) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from vlmtsc.evaluation.control_kinds import INTACT, LEVEL, Control
-from vlmtsc.evaluation.statistics import ALPHA, holm
+from vlmtsc.evaluation.constants import ALPHA, INTACT, Control
+from vlmtsc.evaluation.statistics import holm
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.baselines import baseline_key, read_baseline
@@ -75,7 +75,7 @@ INPUTS_NOTE = (
     "Test accuracy in percent, mean of the seeds: intact, and at test time with a blank image, the image of a case "
     "of another class, the numbers in another order, no numbers. Each input is not used, if perturbing it (swapping "
     "images, removing or shuffling numbers) changes neither the accuracy nor more than a few predictions; used, if "
-    f"the accuracy differs (McNemar's exact test, p < {LEVEL:g}); otherwise unclear. With several seeds, the number "
+    f"the accuracy differs (McNemar's exact test, p < {ALPHA:g}); otherwise unclear. With several seeds, the number "
     "of seeds is stated. *: chosen on validation."
 )
 
@@ -178,7 +178,7 @@ def use_of_input(seeds: pd.DataFrame | None) -> str:
     if seeds is None:
         return ""
     findings = [
-        NOT_USED if isinstance(finding, str) and finding else USED if p_value < LEVEL else UNCLEAR
+        NOT_USED if isinstance(finding, str) and finding else USED if p_value < ALPHA else UNCLEAR
         for finding, p_value in zip(seeds["finding"], seeds["p_value"], strict=True)
     ]
     counts = {finding: findings.count(finding) for finding in findings}

@@ -11,13 +11,19 @@ from jinja2 import Environment, StrictUndefined
 from markdown import Markdown
 from markupsafe import Markup
 
-from vlmtsc.baselines.nearest import WINDOWS
+from vlmtsc.baselines.series import WINDOWS
 from vlmtsc.data import splits
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.calibration import BINS, TEMPERATURES
-from vlmtsc.evaluation.control_kinds import FEW_CHANGES, IMAGE_CONTROLS, LEVEL, NUMBER_CONTROLS
-from vlmtsc.evaluation.limits import DATASETS_NEEDED, METHODS_NEEDED
-from vlmtsc.evaluation.statistics import ALPHA, RESAMPLES
+from vlmtsc.evaluation.constants import (
+    ALPHA,
+    DATASETS_NEEDED,
+    FEW_CHANGES,
+    IMAGE_CONTROLS,
+    METHODS_NEEDED,
+    NUMBER_CONTROLS,
+)
+from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
+from vlmtsc.evaluation.statistics import RESAMPLES
 from vlmtsc.reporting.pages import PAGES
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import short_count
@@ -98,7 +104,7 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         "models": {name: _model(name, provenance) for name in provenance["models"]},
         "evaluate": provenance["configuration"]["options"]["evaluate"],
         **{"bins": BINS, "temperatures": TEMPERATURES, "resamples": RESAMPLES, "level": 1 - ALPHA},
-        **{"control_level": LEVEL, "few_changes": FEW_CHANGES, "dtw_windows": WINDOWS},
+        **{"control_level": ALPHA, "few_changes": FEW_CHANGES, "dtw_windows": WINDOWS},
         "controls": (*image_controls, *number_controls),
         "baselines": names,
         "baseline_seeds": sorted({record["seed"] for record in baselines}),

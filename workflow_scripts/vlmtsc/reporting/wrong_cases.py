@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.predictions import read_predictions
+from vlmtsc.evaluation.metrics import read_predictions
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.cases import CaseScenario, scenario_titles
