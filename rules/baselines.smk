@@ -1,53 +1,64 @@
-# Simple methods on the same split: `snakemake --cores all baselines`. Part of `all` where the key `baselines` names some.
+# Baselines on the same split: `snakemake --cores all baselines`. Part of `all` if the key `baselines` names some.
+
+
+def probed_folder(wildcards):
+    """What a probe's features are computed from: plots, or the conversations of a scenario without them."""
+    if wildcards.baseline == "logistic_tower":
+        return PATHS.plots(wildcards, CONFIGURATION.probed_plot)
+    place = (wildcards.model, wildcards.dataset, wildcards.protocol, CONFIGURATION.probed_scenario)
+    return PATHS.conversations(Run(*place, seed=0))
+
+
+def probed_input(wildcards):
+    """The same as files."""
+    folder = probed_folder(wildcards)
+    if wildcards.baseline == "logistic_tower":
+        return folder
+    return [f"{folder}/{name}.json" for name in ("train", "validation", "test", "representation")]
 
 
 rule fit_baseline:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
-        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
+        series=f"{DATASET}/series.npz",
+        split=f"{SPLIT}/split.npz",
     output:
-        predictions=f"{RESULTS}/baselines/{{dataset}}/{{protocol}}/{{baseline}}/predictions.csv",
-        metrics=f"{RESULTS}/baselines/{{dataset}}/{{protocol}}/{{baseline}}/metrics.json",
-        record=f"{RESULTS}/baselines/{{dataset}}/{{protocol}}/{{baseline}}/record.json",
+        predictions=f"{PATHS.baseline(BASELINE)}/predictions.csv",
+        metrics=f"{PATHS.baseline(BASELINE)}/metrics.json",
+        record=f"{PATHS.baseline(BASELINE)}/record.json",
     log:
-        f"{RESULTS}/logs/fit_baseline/{{dataset}}/{{protocol}}/{{baseline}}.log",
+        PATHS.log("fit_baseline", "{dataset}/{protocol}/{baseline}"),
     benchmark:
-        f"{RESULTS}/benchmarks/fit_baseline/{{dataset}}/{{protocol}}/{{baseline}}.tsv"
+        PATHS.benchmark("fit_baseline", "{dataset}/{protocol}/{baseline}")
     wildcard_constraints:
         baseline=one_of(*SERIES_BASELINES),
     conda:
         "../envs/environment.yaml"
-    # One, since batches are small: a second thread makes training much slower where cores are shared.
-    threads: 1
     resources:
         mem_mb=growing(6000),
         runtime=120,
     params:
-        key=lambda wildcards: as_argument(
-            {name: wildcards[name] for name in ("baseline", "dataset", "protocol")}
-        ),
+        key=lambda wildcards: as_argument({**wildcards}),
         script=path_of("fit_baseline"),
         code=code_of("fit_baseline"),
     shell:
         "python {params.script} --key {params.key:q} --series {input.series:q} --split {input.split:q} "
-        "--predictions {output.predictions:q} --metrics {output.metrics:q} --record {output.record:q} "
-        "--threads {threads} --log {log:q}"
+        "--predictions {output.predictions:q} --metrics {output.metrics:q} --record {output.record:q} --log {log:q}"
 
 
 rule fit_probe:
     input:
-        unpack(probed_input),
         model=checkpoint_of_model(),
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
-        split=f"{RESULTS}/datasets/{{dataset}}/{{protocol}}/split.npz",
+        series=f"{DATASET}/series.npz",
+        split=f"{SPLIT}/split.npz",
+        probed=probed_input,
     output:
-        predictions=f"{RESULTS}/probes/{{model}}/{{dataset}}/{{protocol}}/{{baseline}}/predictions.csv",
-        metrics=f"{RESULTS}/probes/{{model}}/{{dataset}}/{{protocol}}/{{baseline}}/metrics.json",
-        record=f"{RESULTS}/probes/{{model}}/{{dataset}}/{{protocol}}/{{baseline}}/record.json",
+        predictions=f"{PATHS.baseline(PROBE)}/predictions.csv",
+        metrics=f"{PATHS.baseline(PROBE)}/metrics.json",
+        record=f"{PATHS.baseline(PROBE)}/record.json",
     log:
-        f"{RESULTS}/logs/fit_probe/{{model}}/{{dataset}}/{{protocol}}/{{baseline}}.log",
+        PATHS.log("fit_probe", "{model}/{dataset}/{protocol}/{baseline}"),
     benchmark:
-        f"{RESULTS}/benchmarks/fit_probe/{{model}}/{{dataset}}/{{protocol}}/{{baseline}}.tsv"
+        PATHS.benchmark("fit_probe", "{model}/{dataset}/{protocol}/{baseline}")
     wildcard_constraints:
         baseline=one_of(*PROBES),
         model=one_of(*CONFIGURATION.models),
@@ -59,16 +70,14 @@ rule fit_probe:
         runtime=model_resource("runtime"),
         gpu=model_resource("gpu"),
     params:
-        key=lambda wildcards: as_argument(
-            {name: wildcards[name] for name in ("baseline", "dataset", "protocol", "model")}
-        ),
-        probed=probed_options,
+        key=lambda wildcards: as_argument({**wildcards}),
+        probed=probed_folder,
         precision=lambda wildcards: CONFIGURATION.recipe(wildcards.model).precision,
         script=path_of("fit_probe"),
         code=code_of("fit_probe"),
     shell:
         "python {params.script} --key {params.key:q} --model {input.model:q} --series {input.series:q} "
-        "--split {input.split:q} {params.probed} --precision {params.precision} "
+        "--split {input.split:q} --probed {params.probed:q} --precision {params.precision} "
         "--predictions {output.predictions:q} --metrics {output.metrics:q} --record {output.record:q} "
         "--threads {threads} --gpus {resources.gpu} --log {log:q}"
 

@@ -1,22 +1,22 @@
-# Series in words, for scenarios that show them or train them. No label is read but for the kinds `leaked_...`.
-# request_descriptions touches the network.
+# Descriptions of series, for scenarios that show or train them. request_descriptions uses the network.
+
+KIND = "signal_analysis|rationale|leaked_rationale(_merged_labels)?"
 
 
 rule describe_series:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
+        series=f"{DATASET}/series.npz",
     output:
-        descriptions=f"{RESULTS}/descriptions/{{dataset}}/template/{{kind}}.json",
+        descriptions=PATHS.descriptions(RUN, "template/{kind}"),
     log:
-        f"{RESULTS}/logs/describe_series/{{dataset}}/{{kind}}.log",
+        PATHS.log("describe_series", "{dataset}/{kind}"),
     benchmark:
-        f"{RESULTS}/benchmarks/describe_series/{{dataset}}/{{kind}}.tsv"
+        PATHS.benchmark("describe_series", "{dataset}/{kind}")
     wildcard_constraints:
-        kind="signal_analysis|rationale|leaked_rationale(_merged_labels)?",
+        kind=KIND,
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=30,
@@ -30,22 +30,21 @@ rule describe_series:
 
 rule request_descriptions:
     input:
-        series=f"{RESULTS}/datasets/{{dataset}}/series.npz",
+        series=f"{DATASET}/series.npz",
     output:
-        descriptions=f"{RESULTS}/descriptions/{{dataset}}/endpoint/{{kind}}.json",
+        descriptions=PATHS.descriptions(RUN, "endpoint/{kind}"),
     log:
-        f"{RESULTS}/logs/request_descriptions/{{dataset}}/{{kind}}.log",
+        PATHS.log("request_descriptions", "{dataset}/{kind}"),
     benchmark:
-        f"{RESULTS}/benchmarks/request_descriptions/{{dataset}}/{{kind}}.tsv"
+        PATHS.benchmark("request_descriptions", "{dataset}/{kind}")
     wildcard_constraints:
-        kind="signal_analysis|rationale|leaked_rationale(_merged_labels)?",
+        kind=KIND,
     priority: BEFORE_TRAINING
-    # Compute nodes often have no internet. The address and the key stay in the environment.
+    # Compute nodes often have no internet. Address and key are read from the environment.
     localrule: True
     conda:
         "../envs/environment.yaml"
-    threads: 1
-    # What no text depends on stands here and not under params: raising the cap asks for nothing again.
+    # No text depends on the limits: as resources, whose changes rerun nothing.
     resources:
         **CONFIGURATION.request_limits(),
         mem_mb=1000,

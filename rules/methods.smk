@@ -35,22 +35,6 @@ def matrix_of_runs():
     return f"{selected_options(*kinds)} --protocol {CONFIGURATION.protocol}"
 
 
-def probed_input(wildcards):
-    """What a probe's features are made from: plots, or the questions of a scenario."""
-    if wildcards.baseline == "logistic_tower":
-        return {"plots": f"{RESULTS}/plots/{wildcards.dataset}/{CONFIGURATION.probed_plot}"}
-    place = f"{wildcards.model}/{wildcards.dataset}/{wildcards.protocol}/{CONFIGURATION.probed_scenario}"
-    names = ("train", "validation", "test", "representation")
-    return {name: f"{RESULTS}/conversations/{place}/{name}.json" for name in names}
-
-
-def probed_options(wildcards, input):
-    """The same as command-line options."""
-    if "plots" in input.keys():
-        return option("plots", input.plots)
-    return option("conversations", Path(input.test).parent.as_posix())
-
-
 COMPARED_KEYS = CONFIGURATION.baseline_keys(CONFIGURATION.baselines)
 EXPORTED = ("predictions.csv", "metrics.json")
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtsc.errors import InputError
 from vlmtsc.script import run_script
 
 if TYPE_CHECKING:
@@ -20,11 +19,10 @@ def fit_probe(
     model: Path,
     series: Path,
     split: Path,
+    probed: Path,
     predictions: Path,
     metrics: Path,
     record: Path,
-    plots: Path | None = None,
-    conversations: Path | None = None,
     precision: str = "bf16",
     threads: int = 1,
     gpus: int = 0,
@@ -42,16 +40,14 @@ def fit_probe(
         Clean series (.npz) of `preprocess_dataset`.
     split : Path
         Case indices (.npz) of `split_dataset`.
+    probed : Path
+        Folder of plots (logistic_tower) or of conversations without an image (logistic_language).
     predictions : Path
         One row a test case (.csv) to write: id, true, predicted, log-probability of each class.
     metrics : Path
         Metrics (.json) to write.
     record : Path
         Choices on the validation set, time and versions (.json) to write.
-    plots : Path, optional
-        Folder of plots, for features of the vision tower.
-    conversations : Path, optional
-        Folder of conversations of a scenario of numbers, for features of the language model.
     precision : {"bf16", "fp32"}, default "bf16"
         Of the model.
     threads : int, default 1
@@ -71,12 +67,10 @@ def fit_probe(
 
     def features(clean: CleanSeries, sets: Mapping[str, np.ndarray]) -> np.ndarray:
         with claim_gpus(gpus):
-            if plots is not None and conversations is None:
-                return tower_features(model, plots, sets["train"], len(clean.values), precision)
-            if conversations is not None and plots is None:
-                records, representation = read_conversations(conversations)
-                return language_features(model, records, representation, clean.case_ids.tolist(), precision)
-        raise InputError(f"{key}: allowed: either plots or conversations")
+            if key["baseline"] == "logistic_tower":
+                return tower_features(model, probed, sets["train"], len(clean.values), precision)
+            records, representation = read_conversations(probed)
+            return language_features(model, records, representation, clean.case_ids.tolist(), precision)
 
     evaluate_baseline(key, series, split, predictions, metrics, record, fit_logistic, features)
 

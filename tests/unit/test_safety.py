@@ -31,7 +31,6 @@ UNQUOTED = {
     "params.rationales",
     "params.validation",
     "params.launch",  # launch_option
-    "params.probed",  # probed_options
     # of closed lists
     "params.generate",
     "params.precision",
