@@ -12,7 +12,7 @@ from tiny_llava import make_task
 
 from fit_baseline import fit_baseline
 from vlmtsc.baselines import probes
-from vlmtsc.baselines.fcn import Limits, fit_fcn
+from vlmtsc.baselines.fcn import fit_fcn
 from vlmtsc.baselines.probes import fit_logistic, language_features, reduced_features, tower_features
 from vlmtsc.baselines.results import ABSENT, BaselineData, all_classes, read_split
 from vlmtsc.baselines.series import (
@@ -132,14 +132,14 @@ def test_widths_are_rounded_up_and_distinct() -> None:
 
 
 def test_fcn_learns_and_says_why_it_stopped() -> None:
-    result = fit_fcn(wave_data(2), limits=Limits(epochs=12))
+    result = fit_fcn(wave_data(2), epochs=12)
     accuracy = (result.validation_scores.argmax(axis=1) == wave_data(2).validation_labels).mean()
     assert accuracy >= 0.9
     assert np.exp(result.test_scores).sum(axis=1) == pytest.approx(1)
     assert result.chosen["stopped_by"] == "epochs"
-    limited = fit_fcn(wave_data(), limits=Limits(steps=1, length=10))
+    limited = fit_fcn(wave_data(), max_steps=1, max_length=10)
     assert limited.chosen == {"epochs": 1, "epochs_done": 1, "stopped_by": "limit", "averaged_over": 3}
-    again = fit_fcn(wave_data(), limits=Limits(steps=1, length=10))
+    again = fit_fcn(wave_data(), max_steps=1, max_length=10)
     assert np.array_equal(again.test_scores, limited.test_scores)
 
 

@@ -288,7 +288,5 @@ def test_new_series_have_no_class_to_leak(tmp_path: Path, numbers: TinyTask) -> 
     cleaning = {"missing": "interpolate", "unequal_length": "resample", "normalize": False}
     write_json(tmp_path / "results/datasets/Waves/facts.json", {"settings": cleaning})
     (tmp_path / "new.csv").write_text(",".join(["1.5"] * 16) + "\n")
-    with pytest.raises(
-        InputError, match=r"compat='leaked_rationale'.*nobody knows the class of a new series"
-    ):
+    with pytest.raises(InputError, match=r"compat='leaked_rationale'.*the class of a new series is unknown"):
         predict_series(run, tmp_path / "new.csv", tmp_path / "out.csv")

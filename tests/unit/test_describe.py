@@ -181,10 +181,14 @@ def client(server: ChatServer, cache: Path, key: str = KEY, **limits: Any) -> De
     return DescriberClient(Endpoint(server.url, key), RequestLimits(**given), cache)
 
 
+def texts(answers: list[dict[str, Any]]) -> list[str]:
+    return [answer["text"] for answer in answers]
+
+
 def test_requests_follow_the_protocol(server: ChatServer, tmp_path: Path) -> None:
     answers = client(server, tmp_path).ask(bodies(), "Toy")
-    assert answers.texts == [f"Text number {number}." for number in (1, 2, 3, 4)]
-    assert answers.models == ["served-1"]
+    assert texts(answers) == [f"Text number {number}." for number in (1, 2, 3, 4)]
+    assert {answer["answered_by"] for answer in answers} == {"served-1"}
     for (path, headers, body), sent in zip(server.received, bodies(), strict=True):
         assert path == "/v1/chat/completions"
         assert headers["Authorization"] == f"Bearer {KEY}"
@@ -213,7 +217,7 @@ def test_what_is_in_the_cache_is_not_asked_again(server: ChatServer, tmp_path: P
 
 
 def test_equal_series_are_asked_for_once(server: ChatServer, tmp_path: Path) -> None:
-    assert client(server, tmp_path).ask(bodies(1) * 3, "Toy").texts == ["Text number 1."] * 3
+    assert texts(client(server, tmp_path).ask(bodies(1) * 3, "Toy")) == ["Text number 1."] * 3
     assert len(server.received) == 1
 
 
@@ -222,7 +226,7 @@ def test_what_was_answered_before_a_failure_is_kept(server: ChatServer, tmp_path
     with pytest.raises(InputError, match=r"status 500, after 3 attempts.*resumes from there"):
         client(server, tmp_path).ask(bodies(), "Toy")
     assert len(server.received) == 5
-    assert client(server, tmp_path).ask(bodies(), "Toy").texts[:2] == ["Text number 1.", "Text number 2."]
+    assert texts(client(server, tmp_path).ask(bodies(), "Toy"))[:2] == ["Text number 1.", "Text number 2."]
     assert len(server.received) == 7
 
 
@@ -242,7 +246,7 @@ def test_what_was_answered_before_a_failure_is_kept(server: ChatServer, tmp_path
 )
 def test_what_may_pass_is_tried_again(server: ChatServer, tmp_path: Path, reply: Reply) -> None:
     server.script = [reply]
-    assert client(server, tmp_path).ask(bodies(1), "Toy").texts == ["Text number 2."]
+    assert texts(client(server, tmp_path).ask(bodies(1), "Toy")) == ["Text number 2."]
     server.script = [reply] * 3
     with pytest.raises(InputError, match=r"127\.0\.0\.1:\d+: .*, after 3 attempts") as caught:
         client(server, tmp_path).ask(bodies(2), "Toy")

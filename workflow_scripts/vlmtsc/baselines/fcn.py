@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,29 +12,6 @@ from torch.nn.functional import avg_pool1d, cross_entropy, log_softmax
 
 from vlmtsc.baselines.results import BaselineData, BaselineResult
 from vlmtsc.settings import BASELINE_SEED
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of training.
-
-    Attributes
-    ----------
-    epochs, steps : int
-        Passes through the training set, and batches.
-    timepoints : int
-        Total length of all series processed; a timepoint costs about 1.6 million operations.
-    length : int
-        Longer series are shortened by averaging neighbouring timepoints.
-    patience : int
-        Epochs without a lower validation loss before training stops.
-    """
-
-    epochs: int = 300
-    steps: int = 15_000
-    timepoints: int = 15_000_000
-    length: int = 512
-    patience: int = 30
 
 
 class FullyConvolutionalNetwork(nn.Module):
@@ -70,15 +46,43 @@ class FullyConvolutionalNetwork(nn.Module):
         return self.output(self.features(series).mean(dim=-1))
 
 
-def fit_fcn(data: BaselineData, limits: Limits = Limits()) -> BaselineResult:
+def fit_fcn(
+    data: BaselineData,
+    *,
+    epochs: int = 300,
+    patience: int = 30,
+    max_steps: int = 15_000,
+    max_timepoints: int = 15_000_000,
+    max_length: int = 512,
+) -> BaselineResult:
     """Train the network, and keep the weights of the epoch with the lowest validation loss.
 
     Optimiser, learning rate (halved on a plateau) and batch size are those of the paper and its common
     re-implementations; the number of epochs is chosen on validation instead of a fixed 2000.
+
+    Parameters
+    ----------
+    data : BaselineData
+        Series.
+    epochs, patience : int
+        Largest number of epochs, and epochs without a lower validation loss before training stops.
+    max_steps : int
+        Largest number of batches.
+    max_timepoints : int
+        Largest total length of the series processed; a timepoint costs about 1.6 million operations.
+    max_length : int
+        Longer series are shortened by averaging neighbouring timepoints.
     """
     torch.set_num_threads(1)  # batches are small: more threads are slower where cores are shared
     torch.manual_seed(BASELINE_SEED)
-    prepare = _Preparation(data.train, limits.length)
+    factor = math.ceil(data.train.shape[-1] / max_length)
+    mean = data.train.mean(axis=(0, 2), keepdims=True)
+    deviation = data.train.std(axis=(0, 2), keepdims=True) + 1e-8
+
+    def prepare(series: np.ndarray) -> torch.Tensor:
+        scaled = torch.as_tensor((series - mean) / deviation, dtype=torch.float32)
+        return avg_pool1d(scaled, factor, ceil_mode=True)
+
     train, validation, test = map(prepare, (data.train, data.validation, data.test))
     labels, wanted = torch.as_tensor(data.train_labels), torch.as_tensor(data.validation_labels)
     network = FullyConvolutionalNetwork(train.shape[1], data.n_classes)
@@ -89,7 +93,7 @@ def fit_fcn(data: BaselineData, limits: Limits = Limits()) -> BaselineResult:
     best = (math.inf, 0, copy.deepcopy(network.state_dict()))
     epoch = steps = 0
     reason = "epochs"
-    for epoch in range(1, limits.epochs + 1):
+    for epoch in range(1, epochs + 1):
         network.train()
         for batch in torch.randperm(len(train), generator=order).split(batch_size):
             # Batch normalisation needs more than one case.
@@ -102,15 +106,15 @@ def fit_fcn(data: BaselineData, limits: Limits = Limits()) -> BaselineResult:
         plateau.step(loss)
         if loss < best[0]:
             best = (loss, epoch, copy.deepcopy(network.state_dict()))
-        if epoch - best[1] >= limits.patience:
+        if epoch - best[1] >= patience:
             reason = "validation"
             break
-        if steps >= limits.steps or epoch * train.shape[0] * train.shape[-1] >= limits.timepoints:
+        if steps >= max_steps or epoch * train.shape[0] * train.shape[-1] >= max_timepoints:
             reason = "limit"
             break
     network.load_state_dict(best[2])
     scores = [log_softmax(_logits(network, cases).double(), dim=1).numpy() for cases in (validation, test)]
-    chosen = {"epochs": best[1], "epochs_done": epoch, "stopped_by": reason, "averaged_over": prepare.factor}
+    chosen = {"epochs": best[1], "epochs_done": epoch, "stopped_by": reason, "averaged_over": factor}
     return BaselineResult(scores[0], scores[1], True, chosen)
 
 
@@ -118,16 +122,3 @@ def fit_fcn(data: BaselineData, limits: Limits = Limits()) -> BaselineResult:
 def _logits(network: nn.Module, series: torch.Tensor) -> torch.Tensor:
     network.eval()
     return torch.cat([network(block) for block in series.split(64)])
-
-
-class _Preparation:
-    """Standardises each channel by mean and deviation of the training set, and shortens long series."""
-
-    def __init__(self, train: np.ndarray, length: int) -> None:
-        self._mean = train.mean(axis=(0, 2), keepdims=True)
-        self._deviation = train.std(axis=(0, 2), keepdims=True) + 1e-8
-        self.factor = math.ceil(train.shape[-1] / length)
-
-    def __call__(self, series: np.ndarray) -> torch.Tensor:
-        scaled = torch.as_tensor((series - self._mean) / self._deviation, dtype=torch.float32)
-        return avg_pool1d(scaled, self.factor, ceil_mode=True)

@@ -148,25 +148,6 @@ class Endpoint:
         return urlsplit(self.url).netloc
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Answers of an endpoint.
-
-    Attributes
-    ----------
-    texts : list of str
-        One paragraph for each request, in order.
-    models : list of str
-        Names under which models answered, sorted.
-    cut : int
-        Number of texts that end at the token limit.
-    """
-
-    texts: list[str]
-    models: list[str]
-    cut: int
-
-
 class DescriberClient:
     """Sends requests to an endpoint, one after the other.
 
@@ -191,7 +172,7 @@ class DescriberClient:
         self._attempt, self._failure = 0, ""  # of the current text
         self._next_start = 0.0
 
-    def ask(self, bodies: Sequence[dict[str, Any]], name: str) -> Answers:
+    def ask(self, bodies: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         """Return the answers to all requests; only those that are not cached are sent.
 
         Parameters
@@ -200,6 +181,12 @@ class DescriberClient:
             Bodies of `request_body`.
         name : str
             Subject of the descriptions, for messages.
+
+        Returns
+        -------
+        list of dict
+            For each request ``text``, one paragraph; ``answered_by``, the model's name; ``finish_reason``, "length" if
+            the text ends at the token limit; ``usage``, token counts.
 
         Raises
         ------
@@ -215,15 +202,9 @@ class DescriberClient:
                 if not all(digest in cache for digest in wanted):
                     with FileLock(self._cache / ".lock"), self._connect() as client:
                         self._send_missing(client, wanted, cache, name)
-                found = {digest: json.loads(cache[digest])["answer"] for digest in wanted}
+                return [json.loads(cache[request_digest(body)])["answer"] for body in bodies]
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self._cache}: a damaged cache ({error}); remove it to ask again") from error
-        answers = [found[request_digest(body)] for body in bodies]
-        return Answers(
-            texts=[answer["text"] for answer in answers],
-            models=sorted({answer["answered_by"] for answer in found.values()}),
-            cut=sum(answer["finish_reason"] == "length" for answer in answers),
-        )
 
     def _connect(self) -> openai.OpenAI:
         hooks: dict[str, list[Any]] = {"request": [self._before_attempt], "response": [self._check_response]}
@@ -375,11 +356,11 @@ def describe_by_endpoint(
         for values, label in zip(series.values, leaked, strict=True)
     ]
     answers = client.ask(bodies, f"{dataset}, {kind}")
-    if answers.cut:
-        logger.warning("%s: %d texts end at max_tokens=%d", dataset, answers.cut, settings.max_tokens)
-    facts = {
-        "settings": settings.model_dump(),
-        "answered_by": answers.models,
-        "cut_at_max_tokens": answers.cut,
-    }
-    return description_content(series, dataset, kind, "endpoint", facts, answers.texts)
+    cut = sum(answer["finish_reason"] == "length" for answer in answers)
+    if cut:
+        logger.warning("%s: %d texts end at max_tokens=%d", dataset, cut, settings.max_tokens)
+    models = sorted({answer["answered_by"] for answer in answers})
+    facts = {"settings": settings.model_dump(), "answered_by": models, "cut_at_max_tokens": cut}
+    return description_content(
+        series, dataset, kind, "endpoint", facts, [answer["text"] for answer in answers]
+    )

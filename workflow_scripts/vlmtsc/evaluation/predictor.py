@@ -63,21 +63,7 @@ class Predictor:
         threads: int = 1,
         batch_size: int = MemorySettings().evaluation_batch_size,
     ) -> Predictor:
-        """Load a fine-tuned model with the settings of its training.
-
-        Parameters
-        ----------
-        checkpoint : Path
-            Checkpoint folder of the base model.
-        adapter : Path
-            Adapter folder.
-        parameters : mapping
-            The run's resolved settings.
-        threads : int
-            Threads of each tensor operation.
-        batch_size : int
-            Cases in one forward pass.
-        """
+        """Load a base model and an adapter with the settings of the training, the run's parameters.json."""
         torch.set_num_threads(threads)
         settings = FinetuneSettings.of_run(parameters["finetune"])
         representation = Representation.from_json(parameters["representation"])

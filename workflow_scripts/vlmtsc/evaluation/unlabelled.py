@@ -140,4 +140,4 @@ def _describe(
     settings = EndpointSettings(**read_json(descriptions)["settings"])
     client = DescriberClient(Endpoint.from_environment(os.environ), describer.limits, describer.cache)
     bodies = [request_body(case, kind, dataset, settings) for case in cases]
-    return client.ask(bodies, f"{dataset}, {kind} of new series").texts
+    return [answer["text"] for answer in client.ask(bodies, f"{dataset}, {kind} of new series")]
