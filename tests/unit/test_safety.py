@@ -23,10 +23,11 @@ UNQUOTED = {
     "threads",
     "params.script",  # path_of
     # option
-    "params.matrix",  # matrix_options
+    "params.options",
+    "params.drawn_as",
+    "params.matrix",  # matrix_of_runs
     "params.plots",
     "params.controls",
-    "params.citation",
     "params.descriptions",
     "params.rationales",
     "params.validation",
