@@ -1,22 +1,6 @@
 # Baselines on the same split: `snakemake --cores all baselines`. Part of `all` if the key `baselines` names some.
 
 
-def probed_folder(wildcards):
-    """What a probe's features are computed from: plots, or the conversations of a scenario without them."""
-    if wildcards.baseline == "logistic_tower":
-        return PATHS.plots(wildcards, CONFIGURATION.probed_plot)
-    place = (wildcards.model, wildcards.dataset, wildcards.protocol, CONFIGURATION.probed_scenario)
-    return PATHS.conversations(Run(*place, seed=0))
-
-
-def probed_input(wildcards):
-    """The same as files."""
-    folder = probed_folder(wildcards)
-    if wildcards.baseline == "logistic_tower":
-        return folder
-    return [f"{folder}/{name}.json" for name in ("train", "validation", "test", "representation")]
-
-
 rule fit_baseline:
     input:
         series=f"{DATASET}/series.npz",

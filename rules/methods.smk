@@ -35,6 +35,22 @@ def matrix_of_runs():
     return f"{selected_options(*kinds)} --protocol {CONFIGURATION.protocol}"
 
 
+def probed_folder(wildcards):
+    """What a probe's features are computed from: plots, or the conversations of a scenario without them."""
+    if wildcards.baseline == "logistic_tower":
+        return PATHS.plots(wildcards, CONFIGURATION.probed_plot)
+    place = (wildcards.model, wildcards.dataset, wildcards.protocol, CONFIGURATION.probed_scenario)
+    return PATHS.conversations(Run(*place, seed=0))
+
+
+def probed_input(wildcards):
+    """The same as files."""
+    folder = probed_folder(wildcards)
+    if wildcards.baseline == "logistic_tower":
+        return folder
+    return [f"{folder}/{name}.json" for name in ("train", "validation", "test", "representation")]
+
+
 COMPARED_KEYS = CONFIGURATION.baseline_keys(CONFIGURATION.baselines)
 EXPORTED = ("predictions.csv", "metrics.json")
 
