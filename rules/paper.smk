@@ -1,5 +1,5 @@
 # Provenance of the results and methods as text; comparison with the published results; effect of each fault of the original
-# code; the folder for a paper.
+# code; the folder for a paper; files for other tools.
 from vlmtsc.corrections import MAY_CHANGE_NOTHING, correction_pairs
 
 PAIRS = correction_pairs(
@@ -201,3 +201,36 @@ rule collect_paper:
     shell:
         "python {params.script} --results {params.results:q} --parts {params.parts:q} "
         "--output {output.folder:q} --log {log:q}"
+
+
+# Predictions in the format of tsml-eval, accuracies in that of aeon: `snakemake --cores all export`.
+rule export_results:
+    input:
+        runs=[path for name in (*EXPORTED, "run_record.json") for path in of_runs(name)],
+        baselines=[
+            f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in (*EXPORTED, "record.json")
+        ],
+    output:
+        folder=directory(f"{RESULTS}/export"),
+    log:
+        PATHS.log("export_results", "all"),
+    benchmark:
+        PATHS.benchmark("export_results", "all")
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=30,
+    params:
+        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
+        baselines=as_argument(CONFIGURATION.baselines),
+        script=path_of("export_results"),
+        code=code_of("export_results"),
+    shell:
+        "python {params.script} {params.options} "
+        "--baselines {params.baselines:q} --output {output.folder:q} --log {log:q}"
+
+
+rule export:
+    input:
+        rules.export_results.output,
