@@ -83,7 +83,6 @@ def test_imports_follow_the_layers() -> None:
     assert wrong == []
 
 
-# Until collectors are one rule.
 def test_scripts_do_not_import_each_other() -> None:
     scripts = {path.stem: imported_modules(path) for path in SCRIPTS.glob("*.py")}
     assert [(name, other) for name in scripts for other in scripts[name] & scripts.keys()] == []
