@@ -24,8 +24,8 @@ UNQUOTED = {
     "params.script",  # path_of
     # option
     "params.options",
+    "params.matrix",
     "params.drawn_as",
-    "params.matrix",  # matrix_of_runs
     "params.plots",
     "params.controls",
     "params.descriptions",
@@ -35,6 +35,7 @@ UNQUOTED = {
     # of closed lists
     "params.generate",
     "params.precision",
+    "params.protocol",
 }
 
 

@@ -65,7 +65,7 @@ def test_a_log_without_room_is_no_traceback(
     script.logger.addHandler(handler)
     script.logger.error("a message")
     assert "Traceback" not in capsys.readouterr().err
-    # Another error of logging is told as ever.
+    # Another error of logging is reported as usual.
     handler.emit(logging.LogRecord("vlmtsc", logging.ERROR, "file", 1, "%d", ("no number",), None))
     assert "Traceback" in capsys.readouterr().err
 
@@ -73,11 +73,11 @@ def test_a_log_without_room_is_no_traceback(
 @pytest.mark.parametrize(
     ("script", "absent"),
     [
-        ("build_conversations", ["torch", "pandas", "scipy", "sklearn", "matplotlib"]),
+        ("build_conversations", ["torch", "pandas", "sklearn", "matplotlib"]),
         ("render_plots", ["torch", "transformers", "pandas", "scipy", "sklearn"]),
         ("preprocess_dataset", ["torch", "transformers", "pandas", "scipy", "sklearn", "matplotlib"]),
-        ("collect_runs", ["torch", "transformers", "scipy", "sklearn", "matplotlib"]),
-        ("write_tables", ["torch", "transformers", "scipy", "sklearn"]),
+        ("summarise_dataset", ["torch", "transformers"]),
+        ("write_tables", ["torch", "transformers"]),
     ],
 )
 def test_scripts_import_only_what_they_need(script: str, absent: list[str]) -> None:
