@@ -101,15 +101,20 @@ def sums(results: Path) -> dict[str, str]:
     for pattern in EXACT:
         for path in sorted(results.glob(pattern)):
             name = path.relative_to(results).as_posix()
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = path.read_bytes()
+            if path.name.startswith("testResample"):  # the third line contains times and memory
+                content = b"\n".join(line for n, line in enumerate(content.splitlines()) if n != 2)
+            found[name] = hashlib.sha256(content).hexdigest()
     for path in sorted(results.glob(TABLES)):
         found.update(column_sums(path, path.relative_to(results).as_posix()))
     return found
 
 
 def column_sums(path: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the checksum of each column's values, numbers rounded to 10 digits."""
+    """Yield the checksum of each column's values in the order of keys, numbers rounded to 10 digits."""
     table = pd.read_csv(path)
+    if name == "tables/ledger.csv":  # its rows were sorted by text before
+        table = table.sort_values(list(table.columns))
     for column in table:
         values = [
             f"{value:.10g}" if isinstance(value, float) else str(value) for value in table[column].tolist()
