@@ -97,7 +97,7 @@ def test_scenarios_with_the_same_inputs_are_named_and_train_once(
         configured / f"results/logs/finetune_model/{folder.relative_to(configured / 'results/runs')}.log"
         for folder in folders
     ]
-    assert sum("takes its outputs" in log.read_text() for log in logs) == 1
+    assert sum("reuses the identical training" in log.read_text() for log in logs) == 1
     predictions = [(folder / "predictions.csv").read_text() for folder in folders]
     assert predictions[0] == predictions[1]
 

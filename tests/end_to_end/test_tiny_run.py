@@ -328,4 +328,4 @@ def test_a_job_that_fails_says_why_and_the_rest_stays(copy: Path, snakemake: Sna
     assert done.returncode == 0, done.stderr
     assert json.loads((run / "numbers/seed-0/run_record.json").read_text())["epochs_done"] == 1
     log = copy / f"results/logs/finetune_model/tiny/{DATASET}/pooled/numbers/seed-0.log"
-    assert "goes on from" not in log.read_text()
+    assert "resumes from" not in log.read_text()

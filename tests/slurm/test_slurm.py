@@ -100,7 +100,7 @@ def disturbed(cluster: Cluster, project: Path) -> Disturbed:
     cluster.ask("scontrol", "requeue", requeued)
     started(session, lambda: cluster.jobs()[requeued].state == "PENDING", "the requeued job")
     state = max(int(path.name.rpartition("-")[2]) for path in states(project, "plot"))
-    started(session, lambda: "goes on from" in finetuning_log(project, "plot"), "the resumed fine-tuning")
+    started(session, lambda: "resumes from" in finetuning_log(project, "plot"), "the resumed fine-tuning")
     cluster.stop_controller()
     time.sleep(OUTAGE_SECONDS)
     cluster.start_controller()
@@ -181,7 +181,7 @@ def test_a_cancelled_job_is_noticed(disturbed: Disturbed) -> None:
 
 def test_a_requeued_fine_tuning_goes_on_from_its_checkpoint(disturbed: Disturbed, project: Path) -> None:
     assert disturbed.jobs[disturbed.requeued].restarts == 1
-    found = re.search(r"goes on from \S+checkpoint-(\d+)", finetuning_log(project, "plot"))
+    found = re.search(r"resumes from \S+checkpoint-(\d+)", finetuning_log(project, "plot"))
     assert found
     assert int(found[1]) == disturbed.state_at_requeue
 
