@@ -80,7 +80,7 @@ def write_ledger_options():
     own = {
         name: None for name, plot in plots.items() if plot and CONFIGURATION.plot_table[plot].series != "full"
     }
-    options = [RESULTS_OPTION, selected_options("models", "datasets")]
+    options = [RESULTS_OPTION, selected_options("models", "datasets", "scenarios")]
     options += [option("protocol", CONFIGURATION.protocol), option("plots", as_argument(plots | own))]
     return " ".join(options)
 

@@ -111,10 +111,8 @@ def sums(results: Path) -> dict[str, str]:
 
 
 def column_sums(path: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the checksum of each column's values in the order of keys, numbers rounded to 10 digits."""
+    """Yield the checksum of each column's values, numbers rounded to 10 digits."""
     table = pd.read_csv(path)
-    if name == "tables/ledger.csv":  # its rows were sorted by text before
-        table = table.sort_values(list(table.columns))
     for column in table:
         values = [
             f"{value:.10g}" if isinstance(value, float) else str(value) for value in table[column].tolist()

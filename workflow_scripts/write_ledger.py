@@ -18,6 +18,7 @@ def write_ledger(
     results: str,
     models: list[str],
     datasets: list[str],
+    scenarios: list[str],
     protocol: str,
     plots: dict[str, str | None],
     output: Path,
@@ -29,7 +30,7 @@ def write_ledger(
     ----------
     results : str
         Results folder.
-    models, datasets : list of str
+    models, datasets, scenarios : list of str
         All combinations; those without conversations are left out.
     protocol : str
         Split protocol.
@@ -40,7 +41,7 @@ def write_ledger(
     log : Path, optional
         File for messages.
     """
-    table = read_ledger(Paths(results), list_runs(models, datasets, protocol, plots, [0]), plots)
+    table = read_ledger(Paths(results), list_runs(models, datasets, protocol, scenarios, [0]), plots)
     write_files(output, ledger_table(table).files("ledger", "Token usage", table))
     shared = (table[SAME] != "").sum()
     logger.info("%d rows in %s, %d with the inputs of another", len(table), output / "ledger.md", shared)

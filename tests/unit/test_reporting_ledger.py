@@ -55,7 +55,7 @@ def results(tmp_path: Path) -> Path:
 
 def written(results: Path) -> Path:
     plots = {name: plot for name, (_, plot) in INPUTS.items()}
-    write_ledger(str(results), ["embedded"], ["Waves"], "pooled", plots, results / "tables")
+    write_ledger(str(results), ["embedded"], ["Waves"], list(plots), "pooled", plots, results / "tables")
     return results / "tables"
 
 
