@@ -25,6 +25,7 @@ SHARED_RUNS = ("tiny_run", "undisturbed")
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests of a shared run, and those of one file, in the same process of pytest-xdist."""
     for item in items:

@@ -148,5 +148,5 @@ def test_new_series_are_classified_with_a_fault_or_refused(finished: Path, tmp_p
     assert list(pd.read_csv(tmp_path / "out.csv"))[-2:] == ["score_1", "score_2"]
     refused = predict("GunPointSmall", PUBLISHED, 150)
     assert refused.returncode == 1
-    assert "nobody knows the class of a new series" in refused.stderr
+    assert "the class of a new series is unknown" in refused.stderr
     assert "Traceback" not in refused.stderr
