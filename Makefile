@@ -6,8 +6,6 @@ TORCH_INDEX ?=
 # Options for snakemake, for example ARGS="--config datasets=[GunPoint]"; its results folder, if ARGS names another one.
 ARGS ?=
 CORES ?= all
-# Processes of make test.
-WORKERS ?= 2
 RESULTS ?= results
 # make paper-embedded, paper: the part of the matrix to run (empty: all), and further configuration, also of evidence, in place
 # of a second --config: CONFIG="'finetune={token_budget: 600000}'".
@@ -100,7 +98,7 @@ bench: environment ## measure speed against the obvious implementations, into do
 	@$(RUN) python benchmarks/run_all.py $(BENCH)
 
 test: environment ## run every test
-	@$(RUN) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(RUN) python -m pytest
 
 test-faults: environment ## the whole grid of injected faults, of which make test runs a sample (about an hour)
 	@$(RUN) python -m pytest tests/faults --faults=all $(ARGS)

@@ -19,19 +19,7 @@ PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 #: disturb.
 pytest_plugins = ["tiny_run", "fault_sample", "fault_fixtures"]
 
-#: Runs of the workflow that tests of several files share.
-SHARED_RUNS = ("tiny_run", "undisturbed")
-
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a shared run, and those of one file, in the same process of pytest-xdist."""
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ())) - vars(getattr(item, "module", item)).keys()
-        shared = next((name for name in SHARED_RUNS if name in fixtures), None)
-        item.add_marker(pytest.mark.xdist_group(shared or item.path.name))
 
 
 def copy_project(copy: Path) -> Path:
