@@ -36,8 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     given = config.getoption("--faults-seed")
     config.stash[SEED] = secrets.randbelow(10**6) if given is None else int(given)
-    # Processes of pytest-xdist inherit the environment: they draw the same sample.
-    os.environ["VLMTSC_FAULTS_SEED"] = str(config.stash[SEED])
 
 
 def pytest_report_header(config: pytest.Config) -> str:
