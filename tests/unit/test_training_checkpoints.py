@@ -151,10 +151,11 @@ def test_files_of_other_kinds_are_not_checked(tmp_path: Path) -> None:
 
 def test_checkpoints_of_another_run_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    identity = {"finetune": {"seed": 0, "learning_rate": 1e-4}, "inputs": {"train.json": "ab"}}
+    identity = {"representation": {"classes": ("1", "2")}, "inputs": {"train.json": "ab"}}
     claim_checkpoints(folder, identity)
     (folder / "checkpoint-2").mkdir()
     claim_checkpoints(folder, json.loads(json.dumps(identity)))
+    claim_checkpoints(folder, identity)
     assert (folder / "checkpoint-2").is_dir()
     claim_checkpoints(folder, identity | {"inputs": {"train.json": "cd"}})
     assert [path.name for path in folder.iterdir()] == ["identity.json"]

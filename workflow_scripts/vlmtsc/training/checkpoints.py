@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -61,10 +62,11 @@ def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
     """Empty a folder of checkpoints unless they belong to a run with this identity: settings and digests of inputs."""
     marker = folder / "identity.json"
     intact = marker.is_file() and fault_of_file(marker) is None
-    if intact and read_json(marker) == dict(identity):
+    stored = json.loads(json.dumps(dict(identity)))  # JSON has lists for tuples
+    if intact and read_json(marker) == stored:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    write_json(marker, dict(identity))
+    write_json(marker, stored)
 
 
 def fault_of_file(path: Path) -> str | None:
