@@ -103,11 +103,6 @@ def code_of(script):
     return configured(code_digest, ROOT / "workflow_scripts" / f"{script}.py", ROOT / "workflow_scripts")
 
 
-def of_runs(name):
-    """The file `name` of every selected run."""
-    return [f"{PATHS.run(run)}/{name}" for run in RUNS]
-
-
 def checkpoint_of_model():
     """Checkpoint folder of a model: the user's own, or one that a rule makes."""
     own = {

@@ -206,7 +206,7 @@ rule collect_paper:
 # Predictions in the format of tsml-eval, accuracies in that of aeon: `snakemake --cores all export`.
 rule export_results:
     input:
-        runs=[path for name in (*EXPORTED, "run_record.json") for path in of_runs(name)],
+        runs=[f"{PATHS.run(run)}/{name}" for name in (*EXPORTED, "run_record.json") for run in RUNS],
         baselines=[
             f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in (*EXPORTED, "record.json")
         ],

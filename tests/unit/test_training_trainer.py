@@ -229,7 +229,7 @@ def test_the_average_equals_a_slow_reference_and_leaves_the_rest(tmp_path: Path)
     with torch.no_grad():
         other.weight.fill_(1)
         model.weight.fill_(1)
-    for copy in (average, again):  # the next update goes on from what was restored
+    for copy in (average, again):  # the next update continues from the restored average
         copy.update()
         copy.copy_to_model()
     assert torch.equal(model.weight, other.weight)

@@ -53,7 +53,7 @@ def claim_gpus(count: int, locks: Path | None = None) -> Iterator[None]:
     Parameters
     ----------
     count : int
-        GPUs to reserve. Waits until so many are free.
+        GPUs to reserve; waits until that many are free.
     locks : Path, optional
         Folder of lock files; by default one for each user in the machine's own temporary folder.
 
