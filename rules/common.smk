@@ -51,6 +51,11 @@ SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 BEFORE_TRAINING = 10
 
 
+def result_label(result, form):
+    """The label of a result in the report: one only, because of two Snakemake may make a switch with missing states."""
+    return {"result": f"{result} ({form})"}
+
+
 def one_of(*names):
     """A wildcard's pattern that matches exactly these names; nothing, if there are none."""
     return "|".join(map(re.escape, sorted({*names}, key=lambda name: (-len(name), name)))) or "(?!)"

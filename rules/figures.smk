@@ -37,7 +37,7 @@ def figure_files():
     """Outputs of `draw_figures`: each figure as PNG, for the report, and as PDF."""
     files = {}
     for name, (category, result) in FIGURES.items():
-        marks = {"category": category, "labels": {"result": result, "form": "figure"}}
+        marks = {"category": category, "labels": result_label(result, "figure")}
         caption = f"report/{'controls_figure' if name == 'controls' else name}.rst"
         files[name] = report(PATHS.figure(f"{name}.png"), caption=caption, **marks)
         files[f"{name}_print"] = PATHS.figure(f"{name}.pdf")
@@ -52,7 +52,7 @@ def case_files():
         marks = {
             "category": "4 Cases",
             "subcategory": "{dataset}",
-            "labels": {"result": result, "form": form},
+            "labels": result_label(result, form),
         }
         reported = len({run.dataset for run in RUNS}) <= REPORTED_DATASETS
         files[stem] = report(path, caption=f"report/{stem}.rst", **marks) if reported else path

@@ -58,14 +58,14 @@ rule write_provenance:
             PATHS.provenance("provenance.html"),
             caption="report/provenance.rst",
             category="9 Methods and provenance",
-            labels={"result": "Provenance", "form": "text"},
+            labels={"result": "Provenance"},
         ),
         methods=PATHS.methods("methods.md"),
         methods_page=report(
             PATHS.methods("methods.html"),
             caption="report/methods.rst",
             category="9 Methods and provenance",
-            labels={"result": "Methods", "form": "text"},
+            labels={"result": "Methods"},
         ),
         references=PATHS.methods("references.bib"),
         headline=PATHS.methods("headline.html"),  # included by report/workflow.rst

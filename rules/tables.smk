@@ -45,7 +45,7 @@ def compared_scenarios():
 
 def table_page(name, result, category="1 Results"):
     """The page of a table, for the report."""
-    labels = {"result": result, "form": "sortable table"}
+    labels = result_label(result, "table")
     return report(PATHS.table(f"{name}.html"), caption=f"report/{name}.rst", category=category, labels=labels)
 
 

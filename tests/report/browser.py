@@ -163,7 +163,7 @@ class Browser:
         until = time.monotonic() + TIMEOUT
         while not self.run(condition, context):
             if time.monotonic() > until:
-                raise TimeoutError(condition)
+                raise TimeoutError(f"{condition}; errors of the page: {self.faults()}")
             time.sleep(0.02)
 
     def frame(self) -> int:

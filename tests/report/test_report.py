@@ -101,12 +101,16 @@ def test_results_come_first_and_provenance_last(opened: Browser) -> None:
     assert folders == sorted(folders)
     assert folders[0] == "1 Results"
     assert folders[-1] == "9 Methods and provenance"
-    # A click on a folder, then on the first eye in it, shows its first result.
-    opened.run(
-        "[...document.querySelectorAll('nav li, nav li *')].findLast((item) => "
-        "item.textContent === '1 Results').click()"
-    )
-    opened.wait("document.querySelector('nav table a') !== null")
+    # A click on a folder lists its results, or its subfolders; a click on the first eye shows the first result.
+    for folder in reversed(folders):
+        opened.run("app.setView({navbarMode: 'menu', content: 'rulegraph'})")
+        opened.wait("document.querySelector('#app .prose') !== null")
+        opened.run(
+            "[...document.querySelectorAll('nav li, nav li *')].findLast((item) => "
+            f"item.textContent === '{folder}').click()"
+        )
+        opened.wait("document.querySelector('nav table a') !== null")
+        assert opened.faults() == []
     opened.run("document.querySelector('nav table a').click()")
     opened.wait("document.querySelector('#app iframe, #app img:not(nav img)') !== null")
 
