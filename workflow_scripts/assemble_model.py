@@ -17,7 +17,6 @@ def assemble_model(
     vision_tower: Path,
     settings: AssemblySettings,
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Assemble a LLaVA checkpoint from a language model and a vision tower.
 
@@ -31,8 +30,6 @@ def assemble_model(
         Layers, strides and seed.
     output : Path
         Checkpoint folder to write.
-    log : Path, optional
-        File for messages.
     """
     from vlmtsc.model.assembly import assemble_checkpoint  # imports PyTorch
 

@@ -33,7 +33,6 @@ def build_conversations(
     system_prompt: str = "",
     descriptions: Path | None = None,
     rationales: Path | None = None,
-    log: Path | None = None,
 ) -> None:
     """Write the conversations of one scenario of a dataset, for one model's tokenizer and context.
 
@@ -61,8 +60,6 @@ def build_conversations(
         Paragraphs for the questions, where the scenario shows them (JSON).
     rationales : Path, optional
         Paragraphs after the answers, where the scenario trains them (JSON).
-    log : Path, optional
-        Log file.
     """
     sets = load_arrays(split, SETS)
     processor = load_checked_processor(model)

@@ -11,7 +11,7 @@ from vlmtsc.script import run_script
 logger = logging.getLogger("vlmtsc.collect_paper")
 
 
-def collect_paper(results: Path, parts: list[str], output: Path, log: Path | None = None) -> None:
+def collect_paper(results: Path, parts: list[str], output: Path) -> None:
     """Collect tables, figures, methods and references of finished runs in a folder for a paper.
 
     Parameters
@@ -22,8 +22,6 @@ def collect_paper(results: Path, parts: list[str], output: Path, log: Path | Non
         Files below it to collect.
     output : Path
         Folder to replace.
-    log : Path, optional
-        File for messages.
     """
     paper_folder.collect_paper(results, parts, output)
     logger.info("%s: %d files collected", output, len(parts))

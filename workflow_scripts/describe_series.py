@@ -16,7 +16,6 @@ def describe_series(
     dataset: str,
     kind: DescriptionKind | LeakedKind,
     descriptions: Path,
-    log: Path | None = None,
 ) -> None:
     """Describe every series of a dataset in words computed from it.
 
@@ -30,8 +29,6 @@ def describe_series(
         The course of each channel with its numbers, or its salient traits; `leaked`: and the class.
     descriptions : Path
         One paragraph for each case (.json) to write.
-    log : Path, optional
-        File for messages.
     """
     write_json(descriptions, describe_by_template(CleanSeries.load(series), dataset, kind))
 

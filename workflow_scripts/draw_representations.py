@@ -24,15 +24,13 @@ FACTOR = 25
 DPI = 110
 
 
-def draw_representations(folder: Path = ROOT / "docs/figures", log: Path | None = None) -> None:
+def draw_representations(folder: Path = ROOT / "docs/figures") -> None:
     """Draw pictures.png and downsampling.png, of synthetic series.
 
     Parameters
     ----------
     folder : Path
         Folder of the two files.
-    log : Path, optional
-        Log file.
     """
     with figure_style():
         save(draw_plots(), folder / "pictures.png")

@@ -22,7 +22,6 @@ def evaluate_controls(
     threads: int = 1,
     gpus: int = 0,
     batch_size: int = 16,
-    log: Path | None = None,
 ) -> None:
     """Score the test set of a dataset again with one input corrupted at a time.
 
@@ -50,8 +49,6 @@ def evaluate_controls(
         GPUs to reserve for this job; 0: those that PyTorch sees.
     batch_size : int, default 16
         Cases in one forward pass.
-    log : Path, optional
-        File for messages.
     """
     with heavy_imports():
         from vlmtsc.evaluation import controls as library

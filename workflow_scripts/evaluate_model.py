@@ -23,7 +23,6 @@ def evaluate_model(
     threads: int = 1,
     gpus: int = 0,
     batch_size: int = 16,
-    log: Path | None = None,
 ) -> None:
     """Classify the test set of a dataset with a fine-tuned model.
 
@@ -56,8 +55,6 @@ def evaluate_model(
         GPUs to reserve for this job; 0: those that PyTorch sees.
     batch_size : int, default 16
         Cases in one forward pass.
-    log : Path, optional
-        File for messages.
     """
     with heavy_imports():
         from vlmtsc.evaluation.predictor import Predictor, evaluate_test_set

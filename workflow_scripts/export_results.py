@@ -23,7 +23,6 @@ def export_results(
     baselines: list[str],
     protocol: str,
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Write predictions in the format of tsml-eval and accuracies in that of aeon.
 
@@ -40,8 +39,6 @@ def export_results(
         Split protocol.
     output : Path
         Folder to replace.
-    log : Path, optional
-        File for messages.
     """
     places = product(models, datasets, [protocol], scenarios, seeds)
     keys = [

@@ -23,7 +23,6 @@ def finetune_model(
     shared: Path | None = None,
     gpus: int = 0,
     launch: LaunchSettings | None = None,
-    log: Path | None = None,
 ) -> None:
     """Fine-tune a model with LoRA on one scenario of one dataset, or reuse an identical training.
 
@@ -41,8 +40,6 @@ def finetune_model(
         GPUs to reserve; 0: no reservation.
     launch : LaunchSettings, optional
         Train in several processes.
-    log : Path, optional
-        File for messages.
     """
     record = train_or_reuse(
         job,

@@ -16,7 +16,6 @@ def fit_baseline(
     predictions: Path,
     metrics: Path,
     record: Path,
-    log: Path | None = None,
 ) -> None:
     """Fit a baseline on the training set of a dataset, and classify its test set.
 
@@ -34,8 +33,6 @@ def fit_baseline(
         Metrics (.json) to write.
     record : Path
         Choices on the validation set, time and versions (.json) to write.
-    log : Path, optional
-        File for messages.
     """
     from vlmtsc.baselines.results import evaluate_baseline
     from vlmtsc.baselines.series import fit_series_baseline

@@ -26,7 +26,6 @@ def fit_probe(
     precision: str = "bf16",
     threads: int = 1,
     gpus: int = 0,
-    log: Path | None = None,
 ) -> None:
     """Fit logistic regression on features of an untuned model, and classify the test set.
 
@@ -54,8 +53,6 @@ def fit_probe(
         Threads of each tensor operation.
     gpus : int, default 0
         GPUs to reserve for this job; 0: those that PyTorch sees.
-    log : Path, optional
-        File for messages.
     """
     import torch
 

@@ -22,7 +22,6 @@ def predict_series(
     describer_cache: Path = Path("describer_cache"),
     limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
     threads: int = 1,
-    log: Path | None = None,
 ) -> None:
     """Classify unlabelled series with a model that the workflow has fine-tuned.
 
@@ -48,8 +47,6 @@ def predict_series(
         Cap, rate, timeout and attempts of requests to a hosted model.
     threads : int, default 1
         Threads of each tensor operation.
-    log : Path, optional
-        File for messages.
     """
     with heavy_imports():
         from vlmtsc.evaluation.unlabelled import DescriberFiles, classify_series

@@ -17,7 +17,6 @@ def preprocess_dataset(
     settings: CleaningSettings,
     series: Path,
     facts: Path,
-    log: Path | None = None,
 ) -> None:
     """Clean one dataset and write its facts.
 
@@ -33,8 +32,6 @@ def preprocess_dataset(
         Output: the clean series (.npz).
     facts : Path
         Output: counts, lengths, class balance, digest (JSON).
-    log : Path, optional
-        Log file.
     """
     parsed = LabelledSeries.load(archive)
     clean, report = clean_series(parsed, dataset, settings)

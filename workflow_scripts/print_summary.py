@@ -11,9 +11,7 @@ from vlmtsc.script import run_script
 WITHOUT_RUNS = {"ledger", "baselines"}
 
 
-def print_summary(
-    results: Path = Path("results"), tables: list[str] | None = None, log: Path | None = None
-) -> None:
+def print_summary(results: Path = Path("results"), tables: list[str] | None = None) -> None:
     """Print tables and the paths of the results.
 
     Parameters
@@ -22,8 +20,6 @@ def print_summary(
         Results folder.
     tables : list of str, optional
         Names of tables in the order of printing; by default that of accuracies.
-    log : Path, optional
-        File for messages.
     """
     names = tables or ["accuracy"]
     files = [results / "tables" / f"{name}.md" for name in names]

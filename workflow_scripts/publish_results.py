@@ -19,7 +19,6 @@ def publish_results(
     page: Path = Path("docs/results.md"),
     readme: Path = Path("README.md"),
     command: str = "make results",
-    log: Path | None = None,
 ) -> None:
     """Fill generated sections of the documents: results of finished runs, the example figure, the graph of the rules.
 
@@ -35,8 +34,6 @@ def publish_results(
         Document with the small tables of `results` and `paper`.
     command : str
         Command that made the results, to be shown.
-    log : Path, optional
-        File for messages.
     """
     match section:
         case "results":

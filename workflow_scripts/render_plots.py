@@ -20,7 +20,6 @@ def render_plots(
     representation: Path | None = None,
     store: PlotStore = "files",
     threads: int = 1,
-    log: Path | None = None,
 ) -> None:
     """Draw every case of a dataset once, as a PNG file.
 
@@ -38,8 +37,6 @@ def render_plots(
         A file per plot, or one archive of all.
     threads : int, default 1
         Processes that draw.
-    log : Path, optional
-        Log file.
     """
     if representation is not None and settings is None:
         drawn_as: PlotSettings | Representation = Representation.load(representation)

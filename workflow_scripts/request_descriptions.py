@@ -19,7 +19,6 @@ def request_descriptions(
     cache: Path,
     descriptions: Path,
     limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
-    log: Path | None = None,
 ) -> None:
     """Have every series of a dataset described by a hosted model.
 
@@ -42,8 +41,6 @@ def request_descriptions(
         One paragraph for each case (.json) to write.
     limits : RequestLimits
         Cap, rate, timeout, attempts.
-    log : Path, optional
-        File for messages.
     """
     # Here, because no other step needs the network's libraries.
     from vlmtsc.describe.client import DescriberClient, Endpoint, describe_by_endpoint

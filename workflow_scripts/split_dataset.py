@@ -19,7 +19,6 @@ def split_dataset(
     settings: SplitSettings,
     split: Path,
     facts: Path,
-    log: Path | None = None,
 ) -> None:
     """Divide the cases of one dataset and write the facts of each set.
 
@@ -33,8 +32,6 @@ def split_dataset(
         Output: int64 arrays train, validation and test of case indices (.npz).
     facts : Path
         Output: counts and class balance of each set (JSON).
-    log : Path, optional
-        Log file.
     """
     clean = CleanSeries.load(series)
     try:

@@ -24,7 +24,6 @@ def summarise_dataset(
     seeds: list[int],
     baselines: list[str],
     controls: bool = False,
-    log: Path | None = None,
 ) -> None:
     """Summarise the runs of one model on one dataset and protocol, and compare them with baselines.
 
@@ -42,8 +41,6 @@ def summarise_dataset(
         Baselines of the same dataset and protocol.
     controls : bool
         Whether the runs have controls.
-    log : Path, optional
-        File for messages.
     """
     paths = Paths(results)
     runs = list_runs([model], [dataset], protocol, scenarios, seeds)

@@ -11,15 +11,13 @@ from vlmtsc.training.finetune import train_as_worker
 from vlmtsc.training.processes import end_with_parent
 
 
-def train_adapter(job: Path, log: Path | None = None) -> None:
+def train_adapter(job: Path) -> None:
     """Train one adapter as one of several processes.
 
     Parameters
     ----------
     job : Path
         Inputs and outputs of the training (.json).
-    log : Path, optional
-        File for messages.
     """
     end_with_parent()
     is_main = os.environ.get("RANK", "0") == "0"

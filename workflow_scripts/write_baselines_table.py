@@ -34,7 +34,6 @@ def write_baselines_table(
     protocol: str,
     published: Path,
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Write the table of baselines, with the best finished fine-tuned run of each dataset.
 
@@ -54,8 +53,6 @@ def write_baselines_table(
         Accuracies published on the archive's own split (.tsv); shown for the protocol ``official`` only.
     output : Path
         Folder to write ``baselines.{csv,html,md,tex}`` to.
-    log : Path, optional
-        File for messages.
     """
     paths = Paths(results)
     keys = {

@@ -35,17 +35,13 @@ what is allowed. A changed key reruns only what depends on it.
 """
 
 
-def write_configuration_reference(
-    output: Path = ROOT / "docs/configuration.md", log: Path | None = None
-) -> None:
+def write_configuration_reference(output: Path = ROOT / "docs/configuration.md") -> None:
     """Write the configuration reference.
 
     Parameters
     ----------
     output : Path
         Markdown file.
-    log : Path, optional
-        File for messages.
     """
     with atomic_path(output) as temporary:
         temporary.write_text(reference(), encoding="utf-8")

@@ -22,7 +22,6 @@ def write_corrections_table(
     protocol: str,
     seeds: list[int],
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Write the table of what each fault of the original changes in the accuracy.
 
@@ -40,8 +39,6 @@ def write_corrections_table(
         Seeds.
     output : Path
         Folder to write ``corrections.{csv,html,md,tex}`` to.
-    log : Path, optional
-        File for messages.
     """
     rows = correction_rows(Paths(results), correction_pairs(corrections, models, protocol, seeds))
     table = corrections_table(rows)

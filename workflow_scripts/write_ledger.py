@@ -22,7 +22,6 @@ def write_ledger(
     protocol: str,
     plots: dict[str, str | None],
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Write the token usage table of all datasets and scenarios.
 
@@ -38,8 +37,6 @@ def write_ledger(
         Kind of plots of each scenario: empty without plots, null for plots of its own.
     output : Path
         Folder to write ``ledger.{csv,md,html}`` to.
-    log : Path, optional
-        File for messages.
     """
     table = read_ledger(Paths(results), list_runs(models, datasets, protocol, scenarios, [0]), plots)
     write_files(output, ledger_table(table).files("ledger", "Token usage", table))

@@ -23,7 +23,6 @@ def write_paper_table(
     scenarios: list[str],
     protocol: str,
     output: Path,
-    log: Path | None = None,
 ) -> None:
     """Write the table of published results and ours.
 
@@ -39,8 +38,6 @@ def write_paper_table(
         Split protocol.
     output : Path
         Folder to write ``paper.{csv,md,tex,html}`` and ``paper_best.{csv,html}`` to.
-    log : Path, optional
-        File for messages.
     """
     keys = list_runs(models, datasets, protocol, scenarios, [0])
     files = paper_files(read_tables([runs], COLUMN_TYPES), read_published(published, "scenario"), keys)

@@ -32,7 +32,6 @@ def write_provenance(
     citations: dict[str, str],
     configuration: dict[str, Any],
     references: Path,
-    log: Path | None = None,
 ) -> None:
     """Write the provenance of all results, the methods as text, and the headline of the report.
 
@@ -56,8 +55,6 @@ def write_provenance(
         The resolved configuration: ``options``, and the rows of ``models``, ``scenarios`` and ``plots``.
     references : Path
         Works that can be cited (.bib).
-    log : Path, optional
-        File for messages.
     """
     paths = Paths(results)
     runs = list_runs(models, datasets, protocol, scenarios, seeds)

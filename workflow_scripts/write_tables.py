@@ -30,7 +30,6 @@ def write_tables(
     output: Path,
     controls: bool = False,
     states: Path | None = None,
-    log: Path | None = None,
 ) -> None:
     """Write the tables of all runs: accuracies, costs, comparisons, controls, evidence.
 
@@ -54,8 +53,6 @@ def write_tables(
         Whether the runs have controls.
     states : Path, optional
         States of the runs after a failure (.json): only the table of accuracies is written, from existing results.
-    log : Path, optional
-        File for messages.
     """
     paths = Paths(results)
     if states is None:

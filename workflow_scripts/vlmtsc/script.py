@@ -76,19 +76,20 @@ def configure_logging(log: Path | None) -> None:
 def run_script(main: Callable[..., Any]) -> None:
     """Call `main` with the arguments of the command line.
 
-    Types, defaults and help come from the signature and docstring of `main`; dataclass parameters
-    accept JSON. Messages and tracebacks go to standard error and to the file of its parameter ``log``.
+    Types, defaults and help come from its signature and docstring; settings are given as JSON. Messages and tracebacks
+    go to standard error and to the file of the option ``--log``.
 
     Parameters
     ----------
     main : callable
-        Function with typed keyword parameters, ``log: Path | None`` among them.
+        Function with typed keyword parameters.
     """
     parser = ArgumentParser(prog=f"{main.__name__}.py", description=(main.__doc__ or "").split("\n\n")[0])
     parser.add_function_arguments(main, as_group=False)
+    parser.add_argument("--log", type=Path, help="File for messages and tracebacks.")
     parsed = parser.parse_args()
     try:
-        configure_logging(None if parsed.log is None else Path(parsed.log))
+        configure_logging(parsed.pop("log"))
         main(**vars(parser.instantiate_classes(parsed)))
     except InputError as error:
         logger.error("%s", error)
