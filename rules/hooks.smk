@@ -1,6 +1,6 @@
 """Handlers of one call of Snakemake: lock of the results folder, termination, the summary at the end."""
 
-from vlmtsc.run_states import run_states
+from vlmtsc.planning import run_states
 
 LOCKS = []
 

@@ -1,6 +1,6 @@
 # Provenance of the results and methods as text; comparison with the published results; effect of each fault of the original
 # code; the folder for a paper; files for other tools.
-from vlmtsc.corrections import MAY_CHANGE_NOTHING, correction_pairs
+from vlmtsc.planning import MAY_CHANGE_NOTHING, correction_pairs
 
 PAIRS = correction_pairs(
     CONFIGURATION.corrections, CONFIGURATION.models, CONFIGURATION.protocol, CONFIGURATION.seeds

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlmtsc.files import read_json, write_json
+from vlmtsc.files import read_json, write_csv, write_json
 from vlmtsc.model.devices import claim_gpus
 from vlmtsc.script import heavy_imports, run_script
-from vlmtsc.table_files import write_csv
 
 
 def evaluate_model(

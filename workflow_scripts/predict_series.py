@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from vlmtsc.files import write_csv
 from vlmtsc.script import heavy_imports, run_script
 from vlmtsc.settings import RequestLimits
-from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.predict_series")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from vlmtsc.files import write_csv
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.baselines import baseline_key
 from vlmtsc.reporting.runs import list_runs
 from vlmtsc.reporting.summary import summarise
 from vlmtsc.script import run_script
-from vlmtsc.table_files import write_csv
 
 logger = logging.getLogger("vlmtsc.summarise_dataset")
 

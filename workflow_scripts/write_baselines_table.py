@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vlmtsc.files import write_files
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.baselines import (
     COLUMNS,
@@ -19,7 +20,6 @@ from vlmtsc.reporting.baselines import (
 )
 from vlmtsc.reporting.runs import list_runs, read_run, runs_table
 from vlmtsc.script import run_script
-from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_baselines_table")
 

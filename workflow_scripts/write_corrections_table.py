@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.corrections import correction_pairs
+from vlmtsc.files import write_files
 from vlmtsc.paths import Paths
+from vlmtsc.planning import correction_pairs
 from vlmtsc.reporting.corrections import correction_rows, corrections_table
 from vlmtsc.script import run_script
 from vlmtsc.settings import Correction
-from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_corrections_table")
 

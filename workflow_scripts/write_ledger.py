@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from vlmtsc.files import write_files
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.ledger import SAME, ledger_table, read_ledger
 from vlmtsc.reporting.runs import list_runs
 from vlmtsc.script import run_script
-from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_ledger")
 

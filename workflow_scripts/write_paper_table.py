@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from vlmtsc.files import write_files
 from vlmtsc.reporting.baselines import read_published
 from vlmtsc.reporting.paper import paper_files
 from vlmtsc.reporting.runs import COLUMN_TYPES, list_runs
 from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
-from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_paper_table")
 

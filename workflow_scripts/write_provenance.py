@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from vlmtsc.files import write_json
+from vlmtsc.files import write_files, write_json
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.controls import CONTROL_TYPES
 from vlmtsc.reporting.headline import headline, to_fragment
@@ -15,7 +15,6 @@ from vlmtsc.reporting.provenance import provenance_page, read_provenance
 from vlmtsc.reporting.runs import COLUMN_TYPES, list_runs
 from vlmtsc.reporting.tables import read_tables
 from vlmtsc.script import run_script
-from vlmtsc.table_files import write_files
 from vlmtsc.training.record import git_revision
 
 logger = logging.getLogger("vlmtsc.write_provenance")

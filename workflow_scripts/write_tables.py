@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.files import read_json
+from vlmtsc.files import read_json, write_files
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.comparisons import comparison_files
 from vlmtsc.reporting.controls import controls_table
@@ -14,7 +14,6 @@ from vlmtsc.reporting.evidence import evidence_files
 from vlmtsc.reporting.runs import accuracy_files, failures_text, list_runs, read_states
 from vlmtsc.reporting.summary import read_summaries
 from vlmtsc.script import run_script
-from vlmtsc.table_files import write_files
 
 logger = logging.getLogger("vlmtsc.write_tables")
 

@@ -16,13 +16,12 @@ LIBRARY = SCRIPTS / "vlmtsc"
 #: Modules and packages of the library: each imports only from earlier layers, and within its package.
 LAYERS = (
     {"errors"},
-    {"files", "paths", "progress", "code_digest", "script", "settings", "gaps"},
-    {"table_files", "run_states"},
+    {"files", "paths", "code_digest", "script", "settings"},
     {"data"},
     {"representation"},
     {"describe"},
     {"configuration"},
-    {"corrections", "planning"},
+    {"planning"},
     {"model"},
     {"examples"},
     {"scoring"},

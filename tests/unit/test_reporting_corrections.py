@@ -12,10 +12,10 @@ from finished_runs import write_run
 from scipy.stats import binomtest
 
 from vlmtsc.configuration import Configuration, load_configuration_files
-from vlmtsc.corrections import Pair, correction_pairs
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.paths import Paths, Run
+from vlmtsc.planning import Pair, correction_pairs
 from vlmtsc.reporting.corrections import compare_inputs, paired_p_value
 from vlmtsc.reporting.publish import publish_corrections
 from vlmtsc.settings import Correction, Switch

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from finished_runs import CASES, write_baseline, write_controls, write_run
 
+from vlmtsc.files import write_files
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.evidence import best_baseline, evidence_files
 from vlmtsc.reporting.runs import list_runs
-from vlmtsc.table_files import write_files
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from print_summary import print_summary
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
+from vlmtsc.planning import last_line, run_states
 from vlmtsc.reporting.runs import (
     COLUMN_TYPES,
     accuracy_table,
@@ -26,7 +27,6 @@ from vlmtsc.reporting.runs import (
     runs_table,
 )
 from vlmtsc.reporting.tables import read_tables, short_count
-from vlmtsc.run_states import last_line, run_states
 from write_tables import write_tables
 
 

@@ -13,9 +13,8 @@ from vlmtsc.describe.template import describe_template
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.downsampling import DOWNSAMPLERS, downsample
-from vlmtsc.representation.numbers import fit_scale
 from vlmtsc.representation.plots import make_plotter
-from vlmtsc.representation.prompts import IMAGE_TOKEN
+from vlmtsc.representation.prompts import IMAGE_TOKEN, fit_scale
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import DescriptionKind, PlotSettings, ScenarioSettings
 

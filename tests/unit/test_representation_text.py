@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.numbers import (
+from vlmtsc.representation.prompts import (
+    build_prompt,
+    chat_text,
     describe_scale,
     fit_scale,
     format_decimals,
     format_levels,
+    label_texts,
     to_levels,
 )
-from vlmtsc.representation.prompts import build_prompt, chat_text, label_texts
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 

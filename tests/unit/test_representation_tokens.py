@@ -20,8 +20,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.representation import tokens as module
 from vlmtsc.representation.conversations import SEGMENTS, input_digest, token_breakdown
-from vlmtsc.representation.numbers import format_decimals, format_levels
-from vlmtsc.representation.prompts import build_prompt, number_spans
+from vlmtsc.representation.prompts import build_prompt, format_decimals, format_levels, number_spans
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import (
     TextTokens,

@@ -1,4 +1,4 @@
-"""What a script says where there is no room; /dev/full takes no byte."""
+"""Scripts: messages on a full disk (/dev/full takes no byte), progress, imports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from conftest import ROOT
 from vlmtsc import script
 
 FULL = Path("/dev/full")
-pytestmark = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+needs_full_disk = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
 
 
 def python() -> None:
@@ -37,6 +38,7 @@ def tidied_up() -> None:
         raise zlib.error("Error -2 while flushing: inconsistent stream state")
 
 
+@needs_full_disk
 @pytest.mark.parametrize("write", [python, pytorch, tidied_up])
 def test_a_full_disk_is_told_from_other_errors(write: Callable[[], None]) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 (each library has its own)
@@ -54,6 +56,7 @@ def test_words_of_the_system_in_errors_of_others() -> None:
     assert script.no_room(ValueError("no such key")) is None
 
 
+@needs_full_disk
 def test_a_log_without_room_is_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,3 +94,18 @@ def test_scripts_import_only_what_they_need(script: str, absent: list[str]) -> N
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_it_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = iter([0.0, 10.0, 40.0, 40.0, 50.0, 100.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    assert script.EVERY_SECONDS == 30
+    with caplog.at_level(logging.INFO):
+        work = script.Progress(logging.getLogger("work"), "scoring", 100, "cases")
+        work.tell(10)  # too early
+        work.tell(40)
+        work.tell(60)  # too early again
+        work.tell(100)  # nothing left to wait for
+    assert caplog.messages == ["scoring: 40 of 100 cases, 1.0 min left"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from conftest import ROOT, SnakemakeRunner
 
 from vlmtsc.configuration import load_configuration_files
-from vlmtsc.corrections import MAY_CHANGE_NOTHING, correction_pairs
+from vlmtsc.planning import MAY_CHANGE_NOTHING, correction_pairs
 
 DRY = ("--dry-run", "--quiet", "host", "rules")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import logging
 import os
@@ -12,14 +13,17 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from vlmtsc.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -227,3 +231,41 @@ def digest_of_files(paths: Iterable[Path | zipfile.Path]) -> str:
     for path in paths:
         digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a CSV file that another step has written; `options` as for `pandas.read_csv`.
+
+    Raises
+    ------
+    InputError
+        If the file is empty, truncated (its last line has no end) or no table.
+    """
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        raise InputError(f"{path}: {'truncated' if content else 'empty'}; remove it to have it rebuilt")
+    import pandas as pd  # not needed by Snakemake and most steps
+
+    try:
+        return pd.read_csv(io.BytesIO(content), **options)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{path}: not a table ({error})") from error
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table atomically, without its index."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def write_files(folder: Path, contents: Mapping[str, pd.DataFrame | str]) -> None:
+    """Write files by name, each atomically: a DataFrame as CSV without its index, a text as it is.
+
+    The folder is created if needed; other files in it are left alone.
+    """
+    for name, content in contents.items():
+        if isinstance(content, str):
+            with atomic_path(folder / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+        else:
+            write_csv(folder / name, content)

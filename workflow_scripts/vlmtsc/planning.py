@@ -1,17 +1,20 @@
-"""Estimate the jobs, samples, tokens and time of the configured runs from budgets and from earlier runs."""
+"""Runs: pairs that differ in one fault, an estimate of what is left to do, states after a failed call."""
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from vlmtsc.configuration import Configuration
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
+from vlmtsc.settings import Correction
 
 #: Steps of a run in their order, and the file that each one completes.
 STEPS = {
@@ -21,6 +24,12 @@ STEPS = {
 }
 #: Upper estimate of a prompt's tokens before conversations exist: image, text and statistics; each value.
 TOKENS_PER_CASE, TOKENS_PER_VALUE = 700, 8
+#: Faults that change nothing on some datasets, which the conversations show. The others always change something, or act
+#: after conversations are built.
+MAY_CHANGE_NOTHING = ("merged_labels", "first_case_factor")
+DONE, FAILED, NOT_RUN = "done", "failed", "not run"
+#: Time and level of a message in a script's log.
+_STAMP = re.compile(r"^\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 COLUMNS = ("model", "dataset", "scenario", "seed", "state", "jobs", "samples", "tokens", "minutes")
 
 
@@ -252,3 +261,109 @@ def _notes(todo: Sequence[PlannedRun]) -> Iterable[str]:
         yield f"Time unknown, since the results folder has no finished run of the model: {', '.join(untimed)}."
     if any(entry.seconds is not None for entry in todo):
         yield "Minutes are those of these jobs one after the other, from the throughput of finished runs."
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of the table of corrections.
+
+    Attributes
+    ----------
+    switch : str
+        The fault.
+    without, with_fault : Run
+    run : bool
+        Whether the configuration asks for the runs.
+    """
+
+    switch: str
+    without: Run
+    with_fault: Run
+    run: bool
+
+    @property
+    def runs(self) -> tuple[Run, Run]:
+        """The run without the fault and the run with it."""
+        return self.without, self.with_fault
+
+
+def correction_pairs(
+    corrections: Iterable[Correction], models: Iterable[str], protocol: str, seeds: Iterable[int]
+) -> list[Pair]:
+    """Return all combinations of models, datasets named by any correction, corrections and seeds.
+
+    Parameters
+    ----------
+    corrections : iterable of Correction
+        A correction is run on its own datasets; on the others a row states that it is not.
+    models : iterable of str
+    protocol : str
+    seeds : iterable of int
+    """
+    corrections, seeds = list(corrections), list(seeds)
+    datasets = dict.fromkeys(name for correction in corrections for name in correction.datasets)
+    return [
+        Pair(
+            switch=correction.switch,
+            without=Run(model, dataset, protocol, correction.scenario, seed),
+            with_fault=Run(model, dataset, protocol, f"{correction.scenario}__{correction.switch}", seed),
+            run=dataset in correction.datasets,
+        )
+        for model in models
+        for dataset in datasets
+        for correction in corrections
+        for seed in seeds
+    ]
+
+
+def run_states(dag: Any, failed: Iterable[Any], runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Return each run's key, status, and of a failed one the rule that failed before it and the reason.
+
+    Parameters
+    ----------
+    dag : snakemake.dag.DAG
+    failed : iterable of jobs
+        Failed jobs and groups of jobs, which fail as a whole.
+    runs : iterable of Run
+    """
+    causes = {job: job for entry in failed for job in getattr(entry, "jobs", [entry])}
+    evaluations = {
+        Run(**{**job.wildcards_dict, "seed": int(job.wildcards.seed)}): job
+        for job in dag.jobs
+        if job.rule.name == "evaluate_model"
+    }
+
+    def cause(job: Any) -> Any:
+        # The failed job that a job has waited for, if any. Each job is visited once.
+        if job not in causes:
+            before = () if dag.noneedrun_finished(job) else dag.dependencies[job]
+            causes[job] = next(filter(None, map(cause, before)), None)
+        return causes[job]
+
+    states, reasons = [], {}
+    for run in runs:
+        state = {**vars(run), "status": DONE, "step": "", "reason": ""}
+        job = evaluations.get(Run(**vars(run)))
+        if job is not None and not dag.noneedrun_finished(job):
+            state["status"] = NOT_RUN
+            if first := cause(job):
+                # Many runs may wait for one job: its log is read once.
+                if first not in reasons:
+                    reasons[first] = last_line(Path(first.log[0])) if first.log else ""
+                state |= {"status": FAILED, "step": first.rule.name, "reason": reasons[first]}
+        states.append(state)
+    return states
+
+
+def last_line(log: Path) -> str:
+    """Return a log's last line that is not empty, without time and level; say so if there is none or it is no error."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return f"no log {log}"
+    written = [line.strip() for line in lines if line.strip()]
+    if not written:
+        return f"empty log {log}"
+    stamp, message = _STAMP.match(written[-1]), _STAMP.sub("", written[-1])
+    # Killed by a limit of time or memory, or by the end of the whole call.
+    return f"ended without an error, after: {message}" if stamp and stamp[1] in ("DEBUG", "INFO") else message

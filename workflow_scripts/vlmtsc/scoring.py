@@ -24,7 +24,7 @@ from transformers import Cache
 from vlmtsc.examples import Example
 from vlmtsc.model.checkpoint import autocast, inner_model, last_positions, only_rows
 from vlmtsc.model.vision import VisionFeatures
-from vlmtsc.progress import Progress
+from vlmtsc.script import Progress
 
 logger = logging.getLogger(__name__)
 

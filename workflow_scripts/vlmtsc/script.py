@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 logger = logging.getLogger("vlmtsc")
 
+#: Seconds between two messages on progress; work that takes less logs none.
+EVERY_SECONDS = 30.0
 #: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 #: What PyTorch's writer says where the file takes no more; it does not pass on the system's words.
@@ -122,3 +125,38 @@ def no_room(error: BaseException | None) -> str | None:
             return f"{os.strerror(errno.ENOSPC)}, it seems: PyTorch could not write a file"
         error = error.__cause__ or error.__context__
     return None
+
+
+class Progress:
+    """Says how much of some work is done, and about how long the rest will take.
+
+    Parameters
+    ----------
+    logger : logging.Logger
+    name : str
+        What the work is on, for messages.
+    total : int
+        Pieces of work.
+    unit : str
+        What a piece is, in the plural.
+    """
+
+    def __init__(self, logger: logging.Logger, name: str, total: int, unit: str) -> None:
+        self._logger, self._name, self._total, self._unit = logger, name, total, unit
+        self._started = self._told = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the work began."""
+        return time.monotonic() - self._started
+
+    def tell(self, done: int) -> None:
+        """Say it, if the last message is long enough ago and something is left to do."""
+        now = time.monotonic()
+        if now - self._told < EVERY_SECONDS or not 0 < done < self._total:
+            return
+        self._told = now
+        left = (self._total - done) * self.seconds / done
+        self._logger.info(
+            "%s: %d of %d %s, %.1f min left", self._name, done, self._total, self._unit, left / 60
+        )

@@ -23,9 +23,9 @@ from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.paths import plot_file_name
-from vlmtsc.progress import Progress
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
+from vlmtsc.script import Progress
 from vlmtsc.settings import BASELINE_SEED
 
 logger = logging.getLogger(__name__)

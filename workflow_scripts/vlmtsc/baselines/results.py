@@ -15,9 +15,8 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import compute_metrics, prediction_table
-from vlmtsc.files import write_json
+from vlmtsc.files import write_csv, write_json
 from vlmtsc.settings import BASELINE_SEED
-from vlmtsc.table_files import write_csv
 from vlmtsc.training.record import git_revision, package_versions, peak_memory_mb
 
 logger = logging.getLogger(__name__)

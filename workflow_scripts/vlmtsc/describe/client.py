@@ -23,9 +23,9 @@ from filelock import FileLock
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe.descriptions import description_content, requested_text
 from vlmtsc.errors import InputError
-from vlmtsc.progress import Progress
 from vlmtsc.representation.downsampling import uniform_downsample
-from vlmtsc.representation.numbers import format_decimals
+from vlmtsc.representation.prompts import format_decimals
+from vlmtsc.script import Progress
 from vlmtsc.settings import (
     KEY_VARIABLE,
     URL_VARIABLE,

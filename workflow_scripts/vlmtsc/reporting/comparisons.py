@@ -25,7 +25,7 @@ from vlmtsc.evaluation.statistics import (
     signed_rank_tests,
     why_no_ranking,
 )
-from vlmtsc.files import read_json
+from vlmtsc.files import read_csv, read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.runs import BASELINE, FINE_TUNED
 from vlmtsc.reporting.style import figure_style, wrapped
@@ -39,7 +39,6 @@ from vlmtsc.reporting.tables import (
     with_constants,
     with_interval,
 )
-from vlmtsc.table_files import read_csv
 
 PLACE = ["model", "dataset", "protocol"]
 METHOD_COLUMNS = [

@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vlmtsc.corrections import MAY_CHANGE_NOTHING, Pair
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.statistics import paired_test
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths
+from vlmtsc.planning import DONE, MAY_CHANGE_NOTHING, NOT_RUN, Pair
 from vlmtsc.reporting.comparisons import read_predicted
 from vlmtsc.reporting.tables import NONE, ReaderTable, p_text, percent, varying, with_constants, with_interval
-from vlmtsc.run_states import DONE, NOT_RUN
 
 logger = logging.getLogger(__name__)
 

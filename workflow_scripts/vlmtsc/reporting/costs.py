@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vlmtsc.errors import InputError
+from vlmtsc.files import read_csv
 from vlmtsc.reporting.runs import BASELINE, DONE, FINE_TUNED
 from vlmtsc.reporting.style import (
     MAJORITY,
@@ -25,7 +26,6 @@ from vlmtsc.reporting.style import (
     set_accuracy_axis,
 )
 from vlmtsc.reporting.tables import ReaderTable, counted, grouped, joined, short_count, three_digits
-from vlmtsc.table_files import read_csv
 
 #: Peak rate of a GPU's tensor cores for dense bfloat16 matrices, in FLOP/s, by words of its name; the first match
 #: counts. Makers advertise larger rates, of sparse matrices.

@@ -10,12 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import atomic_path, read_csv, read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.runs import COLUMN_TYPES, DONE, RUN_KEYS, accuracy_text, choose_scenarios
 from vlmtsc.reporting.tables import joined, percent, read_tables
-from vlmtsc.table_files import read_csv
 
 HEATMAP, CURVES, RANKS = "accuracy_heatmap.png", "training_curves.png", "critical_difference.png"
 RANKS_NOTE = (

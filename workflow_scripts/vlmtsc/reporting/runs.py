@@ -13,6 +13,7 @@ import pandas as pd
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
+from vlmtsc.planning import DONE, FAILED, NOT_RUN
 from vlmtsc.reporting.tables import (
     NONE,
     ReaderTable,
@@ -24,7 +25,6 @@ from vlmtsc.reporting.tables import (
     with_constants,
     with_interval,
 )
-from vlmtsc.run_states import DONE, FAILED, NOT_RUN
 
 #: Kinds of methods in tables.
 FINE_TUNED, BASELINE = "fine-tuned", "baseline"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.statistics import bootstrap_accuracies, interval
-from vlmtsc.files import read_json
+from vlmtsc.files import read_csv, read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, RELIABILITY_TYPES, reliability_rows
 from vlmtsc.reporting.comparisons import (
@@ -37,7 +37,6 @@ from vlmtsc.reporting.runs import (
     runs_table,
 )
 from vlmtsc.reporting.tables import read_tables
-from vlmtsc.table_files import read_csv
 
 
 def summarise(

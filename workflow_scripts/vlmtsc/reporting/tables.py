@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.errors import InputError
+from vlmtsc.files import read_csv
 from vlmtsc.reporting.pages import to_html
-from vlmtsc.table_files import read_csv
 
 #: Shown where there is no value.
 NONE = "-"

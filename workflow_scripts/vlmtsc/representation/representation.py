@@ -13,14 +13,17 @@ import numpy as np
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
 from vlmtsc.representation.downsampling import downsample
-from vlmtsc.representation.numbers import (
+from vlmtsc.representation.prompts import (
+    IMAGE_TOKEN,
+    build_prompt,
+    chat_text,
     describe_scale,
     fit_scale,
     format_decimals,
     format_levels,
+    label_texts,
     to_levels,
 )
-from vlmtsc.representation.prompts import IMAGE_TOKEN, build_prompt, chat_text, label_texts
 from vlmtsc.representation.statistics import format_features, format_moments
 from vlmtsc.settings import PlotSettings, ScenarioSettings, check_switches_of_plot
 
