@@ -18,9 +18,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from finetune import INPUTS, StoredTask
+from finetune import INPUTS, StoredTask, recipe_of
 from measuring import Row, cpu_seconds, interleaved, main, make_row
-from trainers import recipe_of
 
 from vlmtsc import scoring
 from vlmtsc.examples import scored_tokens

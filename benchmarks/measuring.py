@@ -1,4 +1,6 @@
-"""Shared code of the benchmarks: two implementations timed in turns, and one table row for each comparison.
+"""Time two implementations in turns; run all benchmarks and fill docs/results.md (`make bench`).
+
+    python benchmarks/measuring.py [NAMES ...]
 
 Times are CPU seconds of one process with one thread (`time.process_time`): other work on the machine does not count,
 apart from its use of caches and memory, which slows both sides since they take turns.
@@ -6,9 +8,11 @@ apart from its use of caches and memory, which slows both sides since they take 
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from argparse import ArgumentParser
@@ -23,6 +27,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+NAMES = ("render", "finetune", "evaluate")
+FOLDER = ROOT / "results/performance"
+PAGE = ROOT / "docs/results.md"
 COLUMNS = ("comparison", "this workflow", "reference", "ratio", "agreement", "notes")
 Row = dict[str, Any]
 
@@ -91,3 +98,42 @@ def main(measure: Callable[..., list[Row]], description: str | None, **options: 
     print(table(rows), flush=True)
     if output is not None:
         output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def section(results: list[dict[str, Any]]) -> str:
+    """Return the tables, each with date, processor and revision."""
+    return "\n\n".join(
+        f"{table(result['rows'])}\n\n*Run:* `python benchmarks/{result['name']}.py`, {result['date']}, on "
+        f"{result['processor']}, revision {result['revision']}."
+        for result in results
+    )
+
+
+def run_all() -> None:
+    """Run the named benchmarks, by default all, each in a process of its own, and fill the page after each."""
+    from vlmtsc.reporting.publish import fill_section
+    from vlmtsc.training.record import git_revision, processor_name
+
+    names = sys.argv[1:] or NAMES
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise SystemExit(f"{', '.join(unknown)}: no such benchmark; allowed: {', '.join(NAMES)}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        file = FOLDER / f"{name}.json"
+        script = ["-W", "ignore", f"benchmarks/{name}.py", "--output", str(file)]
+        subprocess.run([sys.executable, *script], cwd=ROOT, check=True)
+        result = {
+            "name": name,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "processor": processor_name(),
+            "revision": git_revision(ROOT)[:12],
+            "rows": json.loads(file.read_text(encoding="utf-8")),
+        }
+        file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        files = [path for known in NAMES if (path := FOLDER / f"{known}.json").is_file()]
+        results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        fill_section(PAGE, "benchmarks", section(results))
+
+
+if __name__ == "__main__":
+    run_all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -71,13 +70,6 @@ def test_rendering() -> None:
     assert [row["comparison"].split(", ")[1] for row in rows] == ["1 channel of 20", "6 channels of 20"]
 
 
-def test_budget(tiny_checkpoint: Path) -> None:
-    import budget
-
-    rows = budget.measure(tiny_checkpoint, cases=20, length=900, share=0.5, rounds=1)
-    assert [row["notes"].split(";")[0] for row in rows] == ["factor 2", "factor 3"]
-
-
 def test_finetuning_and_evaluation(
     material: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -96,86 +88,22 @@ def test_finetuning_and_evaluation(
         finetune.compare_losses(task, 1, tmp_path)
 
 
-def test_gpu_benchmark_at_small_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    import gpu_llava
-
-    (row,) = gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
-    assert "losses of each step within" in row["agreement"]
-    # Another image is another loss: the comparison of both sides sees it.
-    monkeypatch.setattr(gpu_llava.RandomTask, "pixels", lambda task, positions: -task.images[positions])
-    with pytest.raises(SystemExit, match="losses differ"):
-        gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
-
-
-def test_the_plain_recipe_of_the_gpu_benchmark(tmp_path: Path) -> None:
-    import gpu_llava
-
-    settings = gpu_llava.recipe("small", 2).changed(precision="bf16")
-    model, make = gpu_llava.plain_recipe(gpu_llava.RandomTask("small", settings, 2, 12), settings, tmp_path)
-    trainer = make(1)
-    assert trainer.args.mixed_precision == trainer.accelerator.mixed_precision == "bf16"
-    trainer.train()
-    assert model.get_base_model().is_activation_checkpointing
-
-
-def test_operations_of_the_full_size() -> None:
-    import gpu_llava
-    import torch
-
-    from vlmtsc.model.adapter import add_adapter
-
-    config = gpu_llava.configuration("full")
-    model = add_adapter(gpu_llava.build(config, torch.device("meta")), gpu_llava.recipe("full", 1))
-    frozen = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
-    adapted = 32 * 128 * (4 * 2 * 4096 + 3 * (4096 + 11008))
-    assert gpu_llava.flops_per_token(model) == 4 * frozen + 6 * adapted
-    samples, images = gpu_llava.random_samples(config, 1, 2048)
-    assert samples.examples[0].tokens == 576 + 2048
-    assert images.shape == (1, 3, 336, 336)
-
-
-def test_overhead_tells_jobs_and_imports_apart(tmp_path: Path) -> None:
-    import overhead
-
-    plan = (
-        "[Tue]\nlocalrule one:\n    output: a\nShell command: python workflow_scripts/a.py --x 1\n\n"
-        "rule two:\n    output: b\nShell command: python workflow_scripts/b.py\n\n"
-        "rule two:\n    output: c\nShell command: python workflow_scripts/b.py --again\n\nrule all:\n    input: b\n"
-    )
-    assert overhead.commands(plan) == {
-        "one": "python workflow_scripts/a.py --x 1",
-        "two": "python workflow_scripts/b.py",
-    }
-    assert overhead.seconds_of(f"{sys.executable} -c pass", tmp_path) > 0
-    with pytest.raises(SystemExit, match="failed"):
-        overhead.seconds_of("false", tmp_path)
-    (tmp_path / "beside.py").touch()
-    (tmp_path / "script.py").write_text(
-        "import sys, beside\n"
-        "assert __name__ == '__main__' and sys.argv[1:] == ['--x', '1']\n"
-        "assert {'torch', 'peft', 'transformers.models.llava', 'scipy.stats', 'seaborn'} <= set(sys.modules)\n"
-    )
-    eager = f"{sys.executable} -c {shlex.quote(overhead.EVERYTHING)} script.py --x 1"
-    assert overhead.seconds_of(eager, tmp_path) > 0
-
-
 def test_tables_of_all_benchmarks() -> None:
-    import run_all
-    from measuring import COLUMNS, make_row
+    from measuring import COLUMNS, PAGE, make_row, section
 
     rate = make_row("a rate", {"ours": 0.5, "reference": 1234.5}, "images/s", "equal")
     time = make_row("a time", {"ours": 0.5, "reference": 1234.5}, "s", "equal")
     result = {"name": "render", "date": "2026-11-25", "processor": "a processor", "revision": "abc"}
-    text = run_all.section([{**result, "rows": [rate, time]}])
+    text = section([{**result, "rows": [rate, time]}])
     assert text.startswith(f"| {' | '.join(COLUMNS)} |")
     assert "| a rate | 2.00 images/s | 0.001 images/s | **2,469x** | equal |  |" in text
     assert "| a time | 0.500 s | 1,234 s | **2,469x** | equal |  |" in text
     assert text.endswith("*Run:* `python benchmarks/render.py`, 2026-11-25, on a processor, revision abc.")
-    assert "<!-- benchmarks:begin" in run_all.PAGE.read_text(encoding="utf-8")
+    assert "<!-- benchmarks:begin" in PAGE.read_text(encoding="utf-8")
 
 
 def test_help_lists_the_options() -> None:
-    command = [sys.executable, str(BENCHMARKS / "budget.py"), "--help"]
+    command = [sys.executable, str(BENCHMARKS / "render.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--cases CASES" in done.stdout
-    assert "default: 5000" in done.stdout
+    assert "default: 40" in done.stdout

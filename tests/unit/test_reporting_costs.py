@@ -61,19 +61,20 @@ def test_operations_are_counted_from_the_shapes_of_an_adapter(tmp_path: Path) ->
         adapter_flops(adapter)
 
 
-def test_the_count_is_that_of_the_benchmarks(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from gpu_llava import flops_per_token, recipe
-
+def test_all_adapted_layers_are_counted(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from vlmtsc.configuration import load_configuration_files
     from vlmtsc.model.adapter import add_adapter, save_adapter
     from vlmtsc.model.checkpoint import load_checkpoint
 
     base = load_checkpoint(tiny_checkpoint, precision="fp32", attention="eager", context_length=64)
-    model = add_adapter(base, recipe("small", 2))
+    model = add_adapter(base, load_configuration_files([], ROOT).finetune_settings("embedded", 0))
     save_adapter(model, tmp_path / "adapter", base="tiny")
-    assert adapter_flops(tmp_path / "adapter") == flops_per_token(model) > 0
+    layers = [layer for layer in model.modules() if getattr(layer, "lora_A", None)]
+    frozen = sum(layer.get_base_layer().weight.numel() for layer in layers)
+    trained = sum(
+        w.numel() for layer in layers for w in (*layer.lora_A.parameters(), *layer.lora_B.parameters())
+    )
+    assert adapter_flops(tmp_path / "adapter") == 4 * frozen + 6 * trained > 0
 
 
 def test_costs_of_a_processor_have_a_rate_and_no_utilisation() -> None:

@@ -39,8 +39,7 @@ PYTORCH_STOPPED = ("PytorchStreamWriter failed", "basic_ios::clear: iostream err
 def heavy_imports() -> Iterator[None]:
     """Pause garbage collection while the block imports PyTorch and what is built on it.
 
-    Modules are no garbage, and looking through them again and again is a fifth of such an import
-    (``benchmarks/overhead.py``). Afterwards they are left out of every later search, too.
+    Modules are no garbage, and a fifth of such an import is searching them. Later searches leave them out too.
     """
     gc.disable()
     try:

