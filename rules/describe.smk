@@ -51,8 +51,8 @@ rule request_descriptions:
         runtime=1440,
     params:
         settings=as_argument(CONFIGURATION.endpoint_settings()),
-        script=path_of("request_descriptions"),
-        code=code_of("request_descriptions"),
+        script=path_of("describe_series"),
+        code=code_of("describe_series"),
     shell:
         "python {params.script} --series {input.series:q} --dataset {wildcards.dataset:q} "
         "--kind {wildcards.kind:q} --settings {params.settings:q} --cache {resources.cache:q} "

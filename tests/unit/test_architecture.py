@@ -31,7 +31,7 @@ LAYERS = (
     {"reporting"},
 )
 #: By rule, the script of another rule that it runs.
-SHARED_SCRIPTS = {"render_scenario_plots": "render_plots"}
+SHARED_SCRIPTS = {"download_model_parts": "download_model", "request_descriptions": "describe_series"}
 RULES = {
     text.partition(":")[0]: text
     for path in sorted(ROOT.glob("rules/*.smk"))

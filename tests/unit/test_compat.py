@@ -15,7 +15,6 @@ from PIL import Image
 
 from describe_series import describe_series
 from render_plots import render_plots
-from request_descriptions import request_descriptions
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
@@ -311,11 +310,11 @@ def test_an_endpoint_is_told_the_class_only_with_the_leak(
             tmp_path / "series.npz",
             "Toy",
             kind,
+            tmp_path / "t.json",
             EndpointSettings(),
             tmp_path / "cache",
-            tmp_path / "t.json",
         )
-        request_descriptions(*arguments, limits=limits)  # type: ignore[arg-type]
+        describe_series(*arguments, limits=limits)  # type: ignore[arg-type]
     finally:
         server.close()
     sent = [json.dumps(body) for _, _, body in server.received]

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from describe_series import describe_series
-from request_descriptions import request_descriptions
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe import client as client_module
 from vlmtsc.describe.client import DescriberClient, Endpoint, as_paragraph, request_body, request_digest
@@ -350,13 +349,13 @@ def test_the_key_shows_nowhere(
     clean.save(tmp_path / "series.npz")
 
     def run() -> None:
-        request_descriptions(
+        describe_series(
             tmp_path / "series.npz",
             "Toy",
             "rationale",
+            tmp_path / "texts.json",
             SETTINGS,
             tmp_path / "cache",
-            tmp_path / "texts.json",
             RequestLimits(requests_per_minute=FAST),
         )
 
@@ -409,13 +408,13 @@ def test_descriptions_are_requested_without_any_label(
         clean = CleanSeries(SERIES, np.array(index), np.array(classes), ids, 2)
         clean.save(tmp_path / "series.npz")
         files.append(tmp_path / f"{classes[0]}.json")
-        request_descriptions(
+        describe_series(
             tmp_path / "series.npz",
             "Toy",
             kind,  # type: ignore[arg-type]
+            files[-1],
             SETTINGS,
             tmp_path / "cache",
-            files[-1],
             RequestLimits(requests_per_minute=FAST),
         )
     assert len(server.received) == 4

