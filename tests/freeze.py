@@ -62,7 +62,7 @@ CONVERSATIONS = (
         "as_published_WITH_STATS_2048",
     ),
 )
-PLOTS = ("line_shared", "area", "panels", "gaf", "recurrence", "spectrogram")
+PLOTS = ("line_shared", "difference", "area", "panels", "gaf", "recurrence", "spectrogram")
 BASELINES = (
     "majority",
     "euclidean_1nn",

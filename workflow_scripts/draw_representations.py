@@ -54,7 +54,7 @@ def synthetic_series(n_channels: int, n_timepoints: int = 500) -> np.ndarray:
 def draw_plots() -> Figure:
     """Return a figure with a column for each style, and rows for series of one and six channels."""
     styles = get_args(PlotSettings.model_fields["style"].annotation)
-    figure = Figure(figsize=(9, 3.3), layout="constrained")
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
     axes = figure.subplots(2, len(styles))
     for row, n_channels in zip(axes, (1, 6), strict=True):
         series = synthetic_series(n_channels)

@@ -32,7 +32,7 @@ from vlmtsc.representation.images import (
     shorten,
 )
 from vlmtsc.representation.plot_files import ARCHIVE, fit_limits, plots_in
-from vlmtsc.representation.plots import LinePlotter, encode_png, make_plotter
+from vlmtsc.representation.plots import VIEWS, LinePlotter, encode_png, make_plotter
 from vlmtsc.representation.tokens import load_processor
 from vlmtsc.settings import PlotSettings
 from vlmtsc.training.sharing import training_digest
@@ -89,7 +89,21 @@ def test_other_sizes_equal_the_obvious_way() -> None:
     np.testing.assert_array_equal(pixels, obvious_way(values, inches=3.3, dpi=73))
 
 
-@pytest.mark.parametrize("style", ["line", "area", "panels"])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_difference_shows_the_change_since_the_timepoint_before(n_channels: int) -> None:
+    values = RANDOM.normal(size=(n_channels, 60)).cumsum(axis=1)
+    change = np.diff(values, axis=1)
+    plotter = make_plotter(PlotSettings(style="difference"), n_channels)
+    drawn, line = plotter.render(values), LinePlotter(PlotSettings(), n_channels).render(values)
+    lower, expected = drawn[154:], plotter.render(np.column_stack((change[:, :1], change)))[:154]
+    np.testing.assert_array_equal(lower[:, 25:], expected[:, 25:])  # the second timepoint is at column 19
+    assert (lower[:, :15] == 255).all()
+    # Above it the plot `line`, half as high.
+    upper, whole = ((pixels != 255).any(axis=2).any(axis=0) for pixels in (drawn[:154], line))
+    np.testing.assert_array_equal(upper, whole)
+
+
+@pytest.mark.parametrize("style", ["line", "difference", "area", "panels"])
 def test_a_users_own_style_changes_nothing(style: str) -> None:
     values = RANDOM.normal(size=(2, 40))
     settings = PlotSettings(style=style)
@@ -144,7 +158,7 @@ def test_script_draws_every_case_once(tmp_path, monkeypatch, threads: int) -> No
         )
 
 
-STYLES = ["line", "area", "panels", "gaf", "recurrence", "spectrogram"]
+STYLES = ["line", "difference", "area", "panels", "gaf", "recurrence", "spectrogram"]
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -168,13 +182,13 @@ def test_all_styles_draw_any_series_in_the_same_size(
     plotter = make_plotter(settings, len(values), limits)
     pixels = plotter.render(values)
     assert pixels.shape == (308, 310, 3)
-    assert style == "line" or (pixels != 255).any()
+    assert style in VIEWS or (pixels != 255).any()
     plotter.render(np.linspace(-7, 900, values.size).reshape(values.shape))  # leaves no trace in the next
     np.testing.assert_array_equal(plotter.render(values), pixels)
     np.testing.assert_array_equal(make_plotter(settings, len(values), limits).render(values), pixels)
 
 
-@pytest.mark.parametrize("style", ["line", "area", "panels"])
+@pytest.mark.parametrize("style", ["line", "difference", "area", "panels"])
 def test_shared_limits_are_those_that_the_widest_series_has_alone(style: str) -> None:
     widest = RANDOM.normal(size=(2, 50)) * [[1], [1]]
     limits = fit_limits(np.stack([widest / 2, widest, widest / 3]))

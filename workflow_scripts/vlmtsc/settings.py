@@ -301,13 +301,13 @@ class SplitSettings(SplitOptions):
 class PlotSettings(Settings):
     """Drawing of a series as an image."""
 
-    style: Literal["line", "area", "panels", "gaf", "recurrence", "spectrogram"] = "line"
-    """`line`: one axis with a line per channel (paper); `area`: filled down to the lower edge; `panels`: a panel for
-    each channel. A tile for each channel: `gaf` (Gramian angular field), `recurrence` (distances of timepoints),
-    `spectrogram`."""
+    style: Literal["line", "difference", "area", "panels", "gaf", "recurrence", "spectrogram"] = "line"
+    """`line`: one axis with a line per channel (paper); `difference`: below it, in an axis of its own, the first
+    difference; `area`: filled down to the lower edge; `panels`: a panel for each channel. A tile for each channel:
+    `gaf` (Gramian angular field), `recurrence` (distances of timepoints), `spectrogram`."""
     axis_limits: Literal["per_series", "shared"] = "per_series"
     """`per_series`: fitted to each series (paper); `shared`: the extremes of the archive's TRAIN file; values outside
-    are clipped."""
+    are clipped. Differences are always fitted to each series."""
     series: Literal["full", "downsampled"] = "full"
     """`full`: the whole series; `downsampled`: the values that the scenario writes as numbers, evenly spaced."""
     inches: Number = Field(4.0, gt=0)

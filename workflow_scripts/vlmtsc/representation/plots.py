@@ -64,13 +64,27 @@ def make_plotter(
     if (limits is None) == (settings.axis_limits == "shared"):
         raise ValueError(f"axis_limits={settings.axis_limits!r} with limits={limits!r}")
     if settings.style in TILE_IMAGES:
-        width, height = FigureCanvasAgg(_figure(settings)[0]).get_width_height()
+        width, height = FigureCanvasAgg(_figure(settings)).get_width_height()
         return TilePlotter(settings.style, height, width, n_channels, limits)
-    return (LinePlotter if settings.style == "line" else CanvasPlotter)(settings, n_channels, limits)
+    return (LinePlotter if settings.style in VIEWS else CanvasPlotter)(settings, n_channels, limits)
+
+
+def first_difference(values: np.ndarray) -> np.ndarray:
+    """Return the change of each channel since the timepoint before; of a single timepoint, 0."""
+    return np.diff(values, axis=1) if values.shape[1] > 1 else np.zeros_like(values)
+
+
+#: By style, what its panels show of a series, from top to bottom. They end at the same timepoint.
+VIEWS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], ...]] = {
+    "line": (np.asarray,),
+    "difference": (np.asarray, first_difference),
+}
 
 
 class LinePlotter:
-    """Draws series as lines, in one figure for all of them.
+    """Draws the styles `line` and `difference`, in one figure for all series.
+
+    `line`: one axis with a line for each channel. `difference`: below it, such an axis for the first difference.
 
     Parameters
     ----------
@@ -78,39 +92,48 @@ class LinePlotter:
     n_channels : int
         Lines of every series.
     limits : (low, high), optional
-        Limits of each channel; the axis covers all of them. Default: the extremes of each series. Plus margins.
+        Limits of each channel; the axis of the series covers all of them. Default: the extremes of each series. Plus
+        margins. Differences always have the extremes of each series.
 
     Notes
     -----
-    The pixels are those of the paper's plot: a figure of 4x4 inch, each channel drawn by ``plot``, no ticks, no spines,
-    saved with ``bbox_inches="tight", pad_inches=0``. That tight box is the box of the axes, to which lines are clipped.
-    So the figure here is as large as that box and its axes fill it, and a series costs new limits and paths drawn onto
-    white. The lines stay empty and only define the style: setting their data and drawing the figure would take longer
-    than drawing the paths.
+    The pixels of `line` are those of the paper's plot: a figure of 4x4 inch, each channel drawn by ``plot``, no ticks,
+    no spines, saved with ``bbox_inches="tight", pad_inches=0``. That tight box is the box of the axes, to which lines
+    are clipped. So the figure here is as large as that box and its axes fill it, and a series costs new limits and
+    paths drawn onto white. The lines stay empty and only define the style: setting their data and drawing the figure
+    would take longer than drawing the paths.
     """
 
     def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
+        self._views = VIEWS[settings.style]
         with rc_context(rcParamsDefault):  # a user's own matplotlibrc must not change the pixels
-            figure, self._axes = _figure(settings)
+            figure = _figure(settings)
             self._canvas = FigureCanvasAgg(figure)
-            lines = [self._axes.plot([], [])[0] for _ in range(n_channels)]
-            self._styles = [_line_style(line, self._canvas.get_renderer()) for line in lines]
+            self._panels = _panels(figure, len(self._views))
+            renderer = self._canvas.get_renderer()
+            self._styles = [
+                [_line_style(axes.plot([], [])[0], renderer) for _ in range(n_channels)]
+                for axes in self._panels
+            ]
             self._length = 0  # timepoints that the horizontal limits are for
             if limits is not None:
-                _fix_limits(self._axes, limits[0].min(), limits[1].max())
+                _fix_limits(self._panels[0], limits[0].min(), limits[1].max())
 
     def render(self, values: np.ndarray) -> np.ndarray:
         """Return the image of one series (see `make_plotter`)."""
         length = values.shape[1]
-        # The limits that `relim` would find, once for all lines.
-        self._axes.dataLim.set_points(np.array([[0, values.min()], [length - 1, values.max()]]))
-        self._axes.autoscale_view(scalex=length != self._length)
-        self._length = length
         renderer = self._canvas.get_renderer()
         np.asarray(renderer.buffer_rgba())[:] = 255
-        to_pixels = self._axes.transData.get_affine()
-        for style, channel in zip(self._styles, values, strict=True):
-            renderer.draw_path(style, mpath.Path(np.column_stack((np.arange(length), channel))), to_pixels)
+        for view, axes, styles in zip(self._views, self._panels, self._styles, strict=True):
+            channels = view(values)
+            # The limits that `relim` would find, once for all lines.
+            axes.dataLim.set_points(np.array([[0, channels.min()], [length - 1, channels.max()]]))
+            axes.autoscale_view(scalex=length != self._length)
+            to_pixels = axes.transData.get_affine()
+            timepoints = np.arange(length - channels.shape[1], length)
+            for style, channel in zip(styles, channels, strict=True):
+                renderer.draw_path(style, mpath.Path(np.column_stack((timepoints, channel))), to_pixels)
+        self._length = length
         return _pixels(self._canvas)
 
 
@@ -124,13 +147,9 @@ class CanvasPlotter:
         self._filled = settings.style == "area"
         opacity = AREA_OPACITY / n_channels**0.5
         with rc_context(rcParamsDefault):
-            figure, whole = _figure(settings)
+            figure = _figure(settings)
             self._canvas = FigureCanvasAgg(figure)
-            if self._filled:
-                self._axes = [whole] * n_channels
-            else:
-                figure.delaxes(whole)
-                self._axes = _panels(figure, n_channels)
+            self._axes = _panels(figure, 1) * n_channels if self._filled else _panels(figure, n_channels)
             # Resolved here: a name such as "C0" is looked up in the style at drawing time.
             colours = [to_hex(f"C{channel % 10}") for channel in range(n_channels)]
             self._lines = [
@@ -165,22 +184,18 @@ class CanvasPlotter:
         return _pixels(self._canvas)
 
 
-def _figure(settings: PlotSettings) -> tuple[Figure, Axes]:
-    """Return a figure as large as the tight box of the paper's figure, and the bare axes that fill it."""
+def _figure(settings: PlotSettings) -> Figure:
+    """Return a figure as large as the tight box of the paper's figure."""
     whole = Figure(figsize=(settings.inches, settings.inches), dpi=settings.dpi)
     box = whole.add_subplot().get_position()
-    figure = Figure(figsize=(settings.inches * box.width, settings.inches * box.height), dpi=settings.dpi)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    return figure, axes
+    return Figure(figsize=(settings.inches * box.width, settings.inches * box.height), dpi=settings.dpi)
 
 
-def _panels(figure: Figure, n_channels: int) -> list[Axes]:
-    """Return the bare axes of a panel for each channel, which fill the figure row by row."""
-    rows, columns = grid(n_channels, PANEL_SHAPE)
+def _panels(figure: Figure, count: int) -> list[Axes]:
+    """Return `count` bare axes, which fill the figure row by row."""
+    rows, columns = grid(count, PANEL_SHAPE)
     panels = []
-    for channel in range(n_channels):
-        row, column = divmod(channel, columns)
+    for row, column in (divmod(panel, columns) for panel in range(count)):
         panels.append(figure.add_axes((column / columns, 1 - (row + 1) / rows, 1 / columns, 1 / rows)))
         panels[-1].set_axis_off()
     return panels
