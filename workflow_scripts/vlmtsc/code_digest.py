@@ -23,9 +23,9 @@ SETTINGS = "vlmtsc/settings.py"
 def code_digest(script: Path, root: Path) -> str:
     """Digest the import closure of `script` inside the folder `root`.
 
-    Imports are found wherever they stand, inside functions too. Modules outside `root` (the standard
-    library, installed packages) do not count: their versions are pinned by the environment's lock. A
-    module named only by a string (``importlib.import_module``) is not seen.
+    Imports are found wherever they stand, inside functions too. Modules outside `root` (the standard library,
+    installed packages) do not count: their versions are pinned by the environment's lock. A module named only by a
+    string (``importlib.import_module``) is not seen. InputError if a file is missing or is not valid Python.
 
     Parameters
     ----------
@@ -38,11 +38,6 @@ def code_digest(script: Path, root: Path) -> str:
     -------
     str
         16 hexadecimal digits.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or is not valid Python.
     """
     digest, modules = hashlib.sha256(), import_closure(script, root)
     for module in modules:

@@ -99,10 +99,7 @@ class Configuration(Options):
     def download_settings(self, dataset: str) -> DownloadSettings:
         """Return the sources of a dataset in the configured order.
 
-        Raises
-        ------
-        InputError
-            If the dataset has no row and no files in the configured folder, or none of the configured sources.
+        InputError if the dataset has no row and no files in the configured folder, or none of the configured sources.
         """
         known = {*self.dataset_table, *self.datasets}
         if dataset not in known:
@@ -290,10 +287,7 @@ def load_configuration_files(
 def load_yaml(path: Path) -> Any:
     """Read a YAML file.
 
-    Raises
-    ------
-    InputError
-        If the file is missing or is not YAML; the message names the file and the line.
+    InputError if the file is missing or is not YAML; the message names the file and the line.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
@@ -313,17 +307,13 @@ def _loader() -> type:
 def read_table(path: Path, model: type[Model]) -> dict[str, Model]:
     """Read a tab-separated table whose rows follow `model` and have distinct names.
 
-    Lines that are empty or begin with ``#`` are skipped. An empty cell is a missing value.
+    Lines that are empty or begin with ``#`` are skipped. An empty cell is a missing value. An InputError names the
+    file, the line and the column.
 
     Returns
     -------
     dict
         Row by its column ``name``, in the order of the file.
-
-    Raises
-    ------
-    InputError
-        Naming the file, the line and the column.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

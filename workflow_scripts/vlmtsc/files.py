@@ -100,10 +100,7 @@ def _remove_abandoned(path: Path) -> None:
 def hold_folder(folder: Path) -> FileLock:
     """Take a folder for this process until `release_folder`, or until it ends, however it ends.
 
-    Raises
-    ------
-    InputError
-        If another process holds it, or it cannot be written to.
+    InputError if another process holds it, or it cannot be written to.
     """
     lock = FileLock(folder / ".workflow.lock", timeout=0)
     try:
@@ -175,10 +172,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
-    Raises
-    ------
-    InputError
-        If the file is not JSON; the message names the file and the position.
+    InputError if the file is not JSON; the message names the file and the position.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -191,7 +185,6 @@ def write_sums(folder: Path, pattern: str = "*") -> None:
 
     Parameters
     ----------
-    folder : Path
     pattern : str, default "*"
         Which files, as in a shell.
     """
@@ -236,10 +229,7 @@ def digest_of_files(paths: Iterable[Path | zipfile.Path]) -> str:
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """Read a CSV file that another step has written; `options` as for `pandas.read_csv`.
 
-    Raises
-    ------
-    InputError
-        If the file is empty, truncated (its last line has no end) or no table.
+    InputError if the file is empty, truncated (its last line has no end) or no table.
     """
     content = path.read_bytes()
     if not content.endswith(b"\n"):

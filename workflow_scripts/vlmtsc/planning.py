@@ -296,9 +296,6 @@ def correction_pairs(
     ----------
     corrections : iterable of Correction
         A correction is run on its own datasets; on the others a row states that it is not.
-    models : iterable of str
-    protocol : str
-    seeds : iterable of int
     """
     corrections, seeds = list(corrections), list(seeds)
     datasets = dict.fromkeys(name for correction in corrections for name in correction.datasets)
@@ -321,10 +318,8 @@ def run_states(dag: Any, failed: Iterable[Any], runs: Iterable[Run]) -> list[dic
 
     Parameters
     ----------
-    dag : snakemake.dag.DAG
     failed : iterable of jobs
         Failed jobs and groups of jobs, which fail as a whole.
-    runs : iterable of Run
     """
     causes = {job: job for entry in failed for job in getattr(entry, "jobs", [entry])}
     evaluations = {

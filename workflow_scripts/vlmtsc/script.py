@@ -131,7 +131,6 @@ class Progress:
 
     Parameters
     ----------
-    logger : logging.Logger
     name : str
         What the work is on, for messages.
     total : int

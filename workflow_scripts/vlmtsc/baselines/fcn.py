@@ -17,10 +17,6 @@ from vlmtsc.settings import BASELINE_SEED
 class FullyConvolutionalNetwork(nn.Module):
     """Three convolutions with batch normalisation, the mean over time, one linear layer [1]_.
 
-    Parameters
-    ----------
-    n_channels, n_classes : int
-
     References
     ----------
     .. [1] Z. Wang, W. Yan and T. Oates, Time series classification from scratch with deep neural networks: a strong

@@ -53,7 +53,6 @@ def tower_features(
         Folder of plots, one for each case.
     train : ndarray of int64
         Training cases, on which principal components are fitted.
-    n_cases : int
     precision : {"bf16", "fp32"}
 
     Returns
@@ -132,7 +131,8 @@ def language_features(
 ) -> np.ndarray:
     """Return the language model's last hidden state at the end of each question.
 
-    A tuned model predicts the answer's first token from that state.
+    A tuned model predicts the answer's first token from that state. InputError if the scenario has an image, a case
+    has no conversation, or a conversation belongs to another dataset.
 
     Parameters
     ----------
@@ -149,11 +149,6 @@ def language_features(
     Returns
     -------
     ndarray of float32, shape (n_cases, hidden_size)
-
-    Raises
-    ------
-    InputError
-        If the scenario has an image, a case has no conversation, or a conversation belongs to another dataset.
     """
     scenario = representation.scenario
     if representation.has_image:
@@ -195,15 +190,12 @@ def language_features(
 def fit_logistic(data: BaselineData) -> BaselineResult:
     """Fit logistic regression with the penalty of the highest validation accuracy, on a tie of the lowest loss.
 
+    InputError if a feature is not finite.
+
     Parameters
     ----------
     data : BaselineData
         Features of shape (n_cases, n_features).
-
-    Raises
-    ------
-    InputError
-        If a feature is not finite.
     """
     if not all(np.isfinite(cases).all() for cases in (data.train, data.validation, data.test)):
         raise InputError("features that are not finite; allowed: a model whose activations are")

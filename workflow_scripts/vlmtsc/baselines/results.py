@@ -121,7 +121,6 @@ def all_classes(log_probabilities: np.ndarray, present: np.ndarray, n_classes: i
         Values below `ABSENT` are raised to it, so that none is infinite.
     present : ndarray of int, shape (n_present,)
         Class index of each column.
-    n_classes : int
     """
     scores = np.full((len(log_probabilities), n_classes), ABSENT)
     scores[:, present] = np.maximum(log_probabilities, ABSENT)

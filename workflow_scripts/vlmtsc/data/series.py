@@ -25,13 +25,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 def canonical_label(label: object) -> str:
     """Write a class label in the same way for all sources.
 
-    Equal numbers become equal text: ``1``, ``"1.0"`` and ``"1.0000000e+00"`` become "1". Two labels of an archive that
-    differ only in that are the same label. Any other text is kept, without surrounding blanks.
-
-    Raises
-    ------
-    InputError
-        If the label is empty, or contains a zero byte, which arrays of text lose.
+    Equal numbers become equal text: ``1``, ``"1.0"`` and ``"1.0000000e+00"`` become "1". Two labels of an archive
+    that differ only in that are the same label. Any other text is kept, without surrounding blanks. InputError if the
+    label is empty, or contains a zero byte, which arrays of text lose.
 
     Examples
     --------
@@ -105,18 +101,15 @@ class LabelledSeries(_ArrayFile):
     ) -> Self:
         """Join the TRAIN and TEST parts of a dataset.
 
+        InputError if a part is empty, or a case has another number of channels, no value, one that is infinite or too
+        large (`LARGEST`), or a label that is empty or contains a zero byte. Cases are counted from 1 in their part.
+
         Parameters
         ----------
         train, test : (series, labels)
             Each series is an array of shape (n_channels, n_timepoints), NaN where missing.
         names : (str, str)
             Names of the parts in messages, such as those of their files.
-
-        Raises
-        ------
-        InputError
-            If a part is empty, or a case has another number of channels, no value, one that is infinite or too large
-            (`LARGEST`), or a label that is empty or contains a zero byte. Cases are counted from 1 in their part.
         """
         cases: list[np.ndarray] = []
         canonical: list[str] = []

@@ -27,11 +27,8 @@ _PIP_SECONDS = 1800
 def check_zip(path: Path, name: str, limit: int = LIMIT_BYTES) -> list[str]:
     """Return the files in a downloaded zip file.
 
-    Raises
-    ------
-    InputError
-        If it is not a zip file, an entry is a link or leads out of the folder, or all entries together have more than
-        `limit` bytes. Messages begin with `name`.
+    InputError if it is not a zip file, an entry is a link or leads out of the folder, or all entries together have
+    more than `limit` bytes. Messages begin with `name`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,11 +50,8 @@ def check_zip(path: Path, name: str, limit: int = LIMIT_BYTES) -> list[str]:
 def read_member(path: Path, member: str, name: str = "", limit: int = LIMIT_BYTES) -> bytes:
     """Return the content of one file in a zip file; nothing is unpacked to the disk.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, it is a link or larger than `limit`, or its bytes are damaged. Messages begin with
-        `name`, by default that of the zip file.
+    InputError if there is no such file, it is a link or larger than `limit`, or its bytes are damaged. Messages begin
+    with `name`, by default that of the zip file.
     """
     name = name or path.name
     try:
@@ -88,10 +82,7 @@ def _check_entry(entry: zipfile.ZipInfo, name: str) -> None:
 def read_wheel_hashes(path: Path) -> dict[str, frozenset[str]]:
     """Return the allowed SHA-256 digests of each requirement in a pip hash file.
 
-    Raises
-    ------
-    InputError
-        If a line is not ``NAME==VERSION --hash=sha256:...``.
+    InputError if a line is not ``NAME==VERSION --hash=sha256:...``.
     """
     hashes: dict[str, frozenset[str]] = {}
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
@@ -116,7 +107,8 @@ def _canonical(requirement: str) -> str:
 def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
     """Return the wheel of a pinned requirement, from the cache or downloaded by pip.
 
-    Of several processes that need one wheel at once, one downloads it and the others wait.
+    Of several processes that need one wheel at once, one downloads it and the others wait. InputError if the
+    requirement is not in the hash file, pip cannot download it, or its SHA-256 is not a recorded one.
 
     Parameters
     ----------
@@ -126,11 +118,6 @@ def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
         Pip hash file.
     cache : Path
         Folder of downloaded wheels, which are checked before each use.
-
-    Raises
-    ------
-    InputError
-        If the requirement is not in the hash file, pip cannot download it, or its SHA-256 is not a recorded one.
     """
     canonical = _canonical(requirement)
     known = read_wheel_hashes(hashes)

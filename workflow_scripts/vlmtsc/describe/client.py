@@ -49,7 +49,6 @@ def request_body(
     kind : {"signal_analysis", "rationale"}
     dataset : str
         Name of the dataset, part of the prompt as in the paper.
-    settings : EndpointSettings
     leaked_label : str, optional
         The class to name in the prompt, as the paper's request for a rationale did. Only to measure the effect of
         that fault: without it, nothing in the request depends on the class.
@@ -105,10 +104,7 @@ class Endpoint:
     def from_environment(cls, environment: Mapping[str, str]) -> Endpoint:
         """Read address and key from environment variables, their only place.
 
-        Raises
-        ------
-        InputError
-            If there is no address, it is invalid, or the key is invalid in a header. Neither is shown.
+        InputError if there is no address, it is invalid, or the key is invalid in a header. Neither is shown.
         """
         url = environment.get(URL_VARIABLE, "").strip().rstrip("/")
         if not url:
@@ -147,8 +143,6 @@ class DescriberClient:
 
     Parameters
     ----------
-    endpoint : Endpoint
-    limits : RequestLimits
     cache : Path
         Folder of cached answers. Processes that share it take turns, and thereby share the rate limit.
     """
@@ -166,6 +160,9 @@ class DescriberClient:
     def ask(self, bodies: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         """Return the answers to all requests; only those that are not cached are sent.
 
+        InputError if the cap is reached, the endpoint does not answer, or the cache is damaged. Earlier answers are
+        cached.
+
         Parameters
         ----------
         bodies : sequence of dict
@@ -178,11 +175,6 @@ class DescriberClient:
         list of dict
             For each request ``text``, one paragraph; ``answered_by``, the model's name; ``finish_reason``, "length" if
             the text ends at the token limit; ``usage``, token counts.
-
-        Raises
-        ------
-        InputError
-            If the cap is reached, the endpoint does not answer, or the cache is damaged. Earlier answers are cached.
         """
         wanted = {request_digest(body): body for body in bodies}
         try:

@@ -31,8 +31,6 @@ def describe_dataset(
 
     Parameters
     ----------
-    series : CleanSeries
-    dataset : str
     kind : {"signal_analysis", "rationale", "leaked_rationale", "leaked_rationale_merged_labels"}
         The leaked kinds name the number that is the answer for the case's class (switch `leaked_rationale`): in the
         original, label and answer are the same text.
@@ -64,10 +62,7 @@ def describe_dataset(
 def read_descriptions(path: Path, kind: DescriptionKind | LeakedKind, describer: str) -> dict[str, str]:
     """Read the texts of a description file, by case identifier.
 
-    Raises
-    ------
-    InputError
-        If they are of another kind or by another describer.
+    InputError if they are of another kind or by another describer.
     """
     content = read_json(path)
     for key, wanted in (("kind", kind), ("describer", describer)):

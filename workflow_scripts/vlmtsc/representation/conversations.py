@@ -61,7 +61,6 @@ class _CaseTexts:
 
     Parameters
     ----------
-    series : CleanSeries
     fit : callable
         Factor to representation.
     descriptions, rationales : mapping of str to str
@@ -133,28 +132,22 @@ def make_conversations(
 ) -> Conversations:
     """Choose the downsampling factor, and write every case's question and answer.
 
+    InputError if a set has no case, a case has no description, not even one value of each channel fits the context,
+    or a case does not with the scenario's own factor.
+
     Parameters
     ----------
-    series : CleanSeries
     split : mapping of str to ndarray of int64
         Case indices of the train, validation and test sets. The number scale is fitted to train alone; the factor has
         to suit the longest case of all three, since no case is ever cut.
-    scenario : ScenarioSettings
     plot : PlotSettings or None
         Settings of the scenario's plot.
     count_tokens : callable
         Tokens of each text, special tokens included, with the image placeholder as one.
     image_tokens : int
         Tokens of one image.
-    system_prompt, eos_token : str
     descriptions, rationales : mapping of str to str, optional
         By case identifier, the paragraphs in the questions and after the answers, where the scenario has them.
-
-    Raises
-    ------
-    InputError
-        If a set has no case, a case has no description, not even one value of each channel fits the context, or a case
-        does not with the scenario's own factor.
 
     Notes
     -----
@@ -284,6 +277,7 @@ def token_breakdown(
     """Return the tokens of all cases by `SEGMENTS`; a token belongs to the segment in which it begins.
 
     `label` is everything after ``ASSISTANT:``, end token included; `text` the template's words and a begin token.
+    InputError if a case has fewer tokens than were counted.
 
     Parameters
     ----------
@@ -291,12 +285,6 @@ def token_breakdown(
         Conversations with their answers.
     representation : Representation
         The one stored beside them.
-    locate : callable
-
-    Raises
-    ------
-    InputError
-        If a case has fewer tokens than were counted.
     """
     totals = np.zeros(len(SEGMENTS), dtype=np.int64)
     for start in range(0, len(records), CHUNK):

@@ -25,10 +25,7 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 def plots_in(folder: Path) -> PlotPath:
     """Return the root of a dataset's plots: ``plots_in(folder) / plot_file_name(44)`` is a plot in either store.
 
-    Raises
-    ------
-    InputError
-        If the archive cannot be read.
+    InputError if the archive cannot be read.
     """
     path = folder / ARCHIVE
     if not path.is_file():
@@ -58,6 +55,8 @@ def write_plots(folder: Path, store: PlotStore, plots: Iterable[bytes]) -> None:
 def fit_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the axis limits that all plots of a dataset share: the smallest and the largest value of each channel.
 
+    InputError if there is no case.
+
     Parameters
     ----------
     values : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
@@ -67,11 +66,6 @@ def fit_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     low, high : ndarray of float64, shape (n_channels,)
-
-    Raises
-    ------
-    InputError
-        If there is no case.
     """
     if len(values) == 0:
         raise InputError(

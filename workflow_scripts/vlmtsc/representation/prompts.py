@@ -127,6 +127,8 @@ def chat_text(question: str, answer: str | None = None, *, system: str = "", eos
 def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the answer for each class, by class index: all different.
 
+    InputError if answers are class names and a name cannot be an answer.
+
     Parameters
     ----------
     kind : {"numbers", "letters", "names"}
@@ -134,11 +136,6 @@ def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ())
         Canonical labels of the archive (`vlmtsc.data.series.canonical_label`), all different.
     reserved : sequence of str
         Special tokens of the tokenizer, which no answer may contain.
-
-    Raises
-    ------
-    InputError
-        If answers are class names and a name cannot be an answer.
 
     Examples
     --------

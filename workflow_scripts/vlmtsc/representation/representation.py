@@ -33,11 +33,11 @@ class Representation:
     """Encoding of the series of one scenario, dataset, model and split protocol.
 
     A case's text is built in three steps: `prompt` (the question), `turn` (with the image placeholder, as stored in a
-    conversation), `text` (the whole exchange, as tokenised).
+    conversation), `text` (the whole exchange, as tokenised). InputError if labels and answers do not correspond one
+    to one, or the scale or the limits do not fit the channels.
 
     Parameters
     ----------
-    scenario : ScenarioSettings
     plot : PlotSettings or None
         Settings of the plot named ``scenario.plot``; None without an image.
     factor : int
@@ -55,14 +55,8 @@ class Representation:
         Shape of a series before downsampling.
     image_tokens : int
         Tokens of the image; 0 without an image.
-    system_prompt : str
     eos_token : str
         The tokenizer's end token, appended to an answer.
-
-    Raises
-    ------
-    InputError
-        If labels and answers do not correspond one to one, or the scale or the limits do not fit the channels.
     """
 
     scenario: ScenarioSettings
@@ -117,6 +111,9 @@ class Representation:
     ) -> str:
         """Return the question about one series, without the image placeholder.
 
+        InputError if the shape is not the fitted one, a value is not finite, or a description is missing or not
+        expected.
+
         Parameters
         ----------
         values : ndarray of float64, shape (n_channels, n_timepoints)
@@ -125,11 +122,6 @@ class Representation:
             The channels' `feature_lines`, if known already.
         description : str, optional
             The paragraph about this series, where the scenario's question has one.
-
-        Raises
-        ------
-        InputError
-            If the shape is not the fitted one, a value is not finite, or a description is missing or not expected.
         """
         values = np.asarray(values, dtype=np.float64)
         if values.shape != (self.n_channels, self.n_timepoints):
@@ -168,10 +160,7 @@ class Representation:
     def answer(self, label_index: int, rationale: str | None = None) -> str:
         """Return the training target of a case: the answer, followed by a rationale if the scenario trains one.
 
-        Raises
-        ------
-        InputError
-            If a rationale is missing or not expected.
+        InputError if a rationale is missing or not expected.
         """
         if (rationale is None) == self.scenario.has_rationale_target:
             raise InputError(

@@ -123,13 +123,12 @@ def find_smallest_factor(
 
     One case that does not fit rules a factor out, so each factor is first tried on the case that was too long at the
     previous one; all cases are tokenised only where that one fits. Nothing is assumed about how the number of tokens
-    shrinks: every smaller factor has been ruled out.
+    shrinks: every smaller factor has been ruled out. InputError if not even one value of each channel fits.
 
     Parameters
     ----------
     texts_at, count_tokens : callable
         Tokens are those that the model sees, image tokens included.
-    n_cases : int
     n_timepoints : int
         Largest factor: it leaves one value of each channel. 1 where no text depends on the factor.
     context_length : int
@@ -139,11 +138,6 @@ def find_smallest_factor(
     -------
     factor : int
     tokens : ndarray of int64, shape (n_cases,)
-
-    Raises
-    ------
-    InputError
-        If not even one value of each channel fits.
     """
     witness = 0
     needed = 0
