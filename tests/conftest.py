@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 #: What a run of the workflow reads from the project's folder.
@@ -20,6 +21,8 @@ PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 pytest_plugins = ["tiny_run", "fault_sample", "fault_fixtures"]
 
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
+#: Returns the folder of a name, which the function has filled.
+SharedFolder = Callable[[str, Callable[[Path], object]], Path]
 
 
 def copy_project(copy: Path) -> Path:
@@ -65,16 +68,35 @@ def snakemake() -> SnakemakeRunner:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a random LLaVA whose tokenizer is byte-level and has no begin token."""
-    from tiny_llava import write_checkpoint  # seconds of imports
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
+    """Return a function that fills a folder once for all processes of pytest-xdist. No test may change it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
 
-    return write_checkpoint(tmp_path_factory.mktemp("byte_level"))
+    def share(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = root / "shared" / name, root / f"shared_{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(root / f"shared_{name}.lock"):
+            if not done.exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return share
 
 
 @pytest.fixture(scope="session")
-def llama_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_checkpoint(shared_folder: SharedFolder) -> Path:
+    """Give the folder of a random LLaVA whose tokenizer is byte-level and has no begin token."""
+    from tiny_llava import write_checkpoint  # seconds of imports
+
+    return shared_folder("byte_level", write_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def llama_checkpoint(shared_folder: SharedFolder) -> Path:
     """Give the folder of a random LLaVA whose tokenizer adds a begin token and writes blanks as metaspaces."""
     from tiny_llava import write_checkpoint
 
-    return write_checkpoint(tmp_path_factory.mktemp("llama"), style="llama")
+    return shared_folder("llama", lambda folder: write_checkpoint(folder, style="llama"))

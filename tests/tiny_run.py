@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import SnakemakeRunner
+from conftest import SharedFolder, SnakemakeRunner
 from tiny_project import tiny_project
 
 SCENARIOS = ("plot", "numbers", "plot_and_numbers")
@@ -21,15 +21,16 @@ REPORT = (
 
 
 @pytest.fixture(scope="session")
-def tiny_run(
-    tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, snakemake: SnakemakeRunner
-) -> Path:
+def tiny_run(tiny_checkpoint: Path, shared_folder: SharedFolder, snakemake: SnakemakeRunner) -> Path:
     """Give a project, configured for the tiny model and nothing that needs a network, in which the workflow has run.
 
-    Tests leave it as it is, but for the report, which a run without anything to do writes again.
+    No test may change it.
     """
-    project = tiny_project(tmp_path_factory.mktemp("tiny_run") / "project", tiny_checkpoint, SCENARIOS)
-    done = snakemake(project, *RUN, *REPORT, timeout=1800)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (project / "stdout.txt").write_text(done.stdout)
-    return project
+
+    def fill(folder: Path) -> None:
+        project = tiny_project(folder, tiny_checkpoint, SCENARIOS)
+        done = snakemake(project, *RUN, *REPORT, timeout=1800)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (project / "stdout.txt").write_text(done.stdout)
+
+    return shared_folder("tiny_run", fill)

@@ -22,10 +22,10 @@ OF_MODEL = ("finetune_model", "evaluate_model", "evaluate_controls")
 DRY = ("--dry-run", "--quiet", "host", "--configfile", "config/tiny.yaml")
 
 
-@pytest.fixture
-def finished(tiny_run: Path) -> Path:
-    """Give a project in which the workflow has run, and leave it as it is."""
-    return tiny_run
+@pytest.fixture(scope="module")
+def finished(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project in which the workflow has run; only its report may be written again."""
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("finished") / "project")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fault_sample
 import pytest
+from conftest import SharedFolder
 from further_rules import Further, make_further, servers
 from model_parts import parts_wheel
 from tiny_project import tiny_project
@@ -27,12 +28,14 @@ def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def undisturbed(configured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a project in which the workflow has run, and leave it as it is."""
-    project = shutil.copytree(configured, tmp_path_factory.mktemp("undisturbed") / "project")
-    done = run(project, *TARGETS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+def undisturbed(configured: Path, shared_folder: SharedFolder) -> Path:
+    """Return a project in which the workflow has run. No test may change it."""
+
+    def fill(folder: Path) -> None:
+        done = run(shutil.copytree(configured, folder), *TARGETS)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return shared_folder("undisturbed", fill)
 
 
 @pytest.fixture(scope="session")

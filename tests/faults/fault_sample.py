@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     given = config.getoption("--faults-seed")
     config.stash[SEED] = secrets.randbelow(10**6) if given is None else int(given)
+    os.environ["VLMTSC_FAULTS_SEED"] = str(
+        config.stash[SEED]
+    )  # the processes of pytest-xdist draw the same sample
 
 
 def pytest_report_header(config: pytest.Config) -> str:
