@@ -100,13 +100,13 @@ def test_default_policies():
     assert clean.values[1, 0].tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(clean.values[2, 0], np.linspace(5, 7, 4))
     assert clean.case_ids.tolist() == ["Tiny-00000", "Tiny-00001", "Tiny-00002", "Tiny-00003"]
-    assert (report.interpolated, report.resampled, report.dropped) == (1, ("Tiny-00002",), ())
+    assert (report.interpolated, report.resampled, report.dropped) == (1, 1, [])
 
 
 def test_drop_policies_keep_the_archive_index():
     settings = CleaningSettings(missing="drop", unequal_length="drop")
     clean, report = clean_series(labelled(CASES, LABELS), "Tiny", settings)
-    assert report.dropped == ("Tiny-00001", "Tiny-00002")
+    assert report.dropped == ["Tiny-00001", "Tiny-00002"]
     assert clean.case_ids.tolist() == ["Tiny-00000", "Tiny-00003"]
     assert clean.n_train == 1
     assert clean.label_index.tolist() == [0, 1]
@@ -134,7 +134,7 @@ def test_refuse_passes_what_needs_nothing():
     settings = CleaningSettings(missing="refuse", unequal_length="refuse", normalize=True)
     clean, report = clean_series(labelled([[1, 2], [2, 1], [1, 1]], ["a", "b", "a"]), "Tiny", settings)
     assert clean.values[:, 0].tolist() == [[-1, 1], [1, -1], [0, 0]]
-    assert report.dropped == ()
+    assert report.dropped == []
 
 
 def test_duplicates_are_kept():

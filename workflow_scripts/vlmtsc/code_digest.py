@@ -21,23 +21,11 @@ SETTINGS = "vlmtsc/settings.py"
 
 
 def code_digest(script: Path, root: Path) -> str:
-    """Digest the import closure of `script` inside the folder `root`.
+    """Digest the import closure of `script` inside the folder `root`, the first entry of ``sys.path`` when it runs.
 
-    Imports are found wherever they stand, inside functions too. Modules outside `root` (the standard library,
-    installed packages) do not count: their versions are pinned by the environment's lock. A module named only by a
-    string (``importlib.import_module``) is not seen. InputError if a file is missing or is not valid Python.
-
-    Parameters
-    ----------
-    script : Path
-        Python file; its modules are looked up from `root`.
-    root : Path
-        The folder that is the first entry of ``sys.path`` when the script runs.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
+    Imports count wherever they stand, inside functions too. Modules outside `root` do not count: their versions are
+    pinned by the environment's lock. A module named only by a string (``importlib.import_module``) is not seen.
+    Returns 16 hexadecimal digits. InputError if a file is missing or is not valid Python.
     """
     digest, modules = hashlib.sha256(), import_closure(script, root)
     for module in modules:

@@ -216,21 +216,10 @@ class Configuration(Options):
 def load_configuration(
     options: Mapping[str, Any], root: Path, origin: str = "configuration"
 ) -> Configuration:
-    """Check a configuration and everything that it names.
+    """Check a configuration, all files and the command line merged, and everything that it names.
 
-    Parameters
-    ----------
-    options : mapping
-        The configuration, all files and the command line merged.
-    root : Path
-        The project's folder, in which relative paths of tables are looked up.
-    origin : str
-        What messages about `options` begin with, such as the names of the files.
-
-    Raises
-    ------
-    InputError
-        One line for each fault: file and key or row, what was found, what is allowed, a close match.
+    Relative paths of tables are looked up in the project's folder `root`. InputError with one line for each fault:
+    file (`origin` of the options) and key or row, what was found, what is allowed, a close match.
     """
     given = checked(Options, _plain(options), origin)
     # Messages show a table's path as it was configured if that leads to the file.
@@ -305,15 +294,10 @@ def _loader() -> type:
 
 
 def read_table(path: Path, model: type[Model]) -> dict[str, Model]:
-    """Read a tab-separated table whose rows follow `model` and have distinct names.
+    """Read a tab-separated table whose rows follow `model` and have distinct names: rows by name, in file order.
 
-    Lines that are empty or begin with ``#`` are skipped. An empty cell is a missing value. An InputError names the
-    file, the line and the column.
-
-    Returns
-    -------
-    dict
-        Row by its column ``name``, in the order of the file.
+    Lines that are empty or begin with ``#`` are skipped. An empty cell is a missing value. InputError names the file,
+    the line and the column.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

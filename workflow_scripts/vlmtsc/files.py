@@ -37,18 +37,8 @@ ABANDONED_SECONDS = 10.0
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path`, moved into place only if the block succeeds.
 
-    The block may create a file or a directory at the temporary path. On an exception whatever it
-    wrote is removed and `path` keeps its former content.
-
-    Parameters
-    ----------
-    path : Path
-        Final place of the file or directory. Its parent is created.
-
-    Yields
-    ------
-    Path
-        A path on the same file system that does not exist yet.
+    The block creates a file or a directory there, on the same file system; the parent of `path` is created. On an
+    exception whatever was written is removed and `path` keeps its former content.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,10 +120,7 @@ def release_folder(lock: FileLock) -> None:
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder alone: another process that wants it waits until this one ends, however it ends.
 
-    Parameters
-    ----------
-    folder : Path
-        Need not exist. The lock is a file beside it, removed at the end.
+    The folder need not exist: the lock is a file beside it, removed at the end.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.parent / f".{folder.name}.lock", timeout=0)
@@ -181,13 +168,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_sums(folder: Path, pattern: str = "*") -> None:
-    """Write the SHA-256 of each file of a folder into its ``SHA256SUMS``, as ``sha256sum --check`` takes them.
-
-    Parameters
-    ----------
-    pattern : str, default "*"
-        Which files, as in a shell.
-    """
+    """Write the SHA-256 of each file of a folder that matches into its ``SHA256SUMS``, for ``sha256sum --check``."""
     files = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != SUMS)
     with atomic_path(folder / SUMS) as temporary:
         temporary.write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files), encoding="utf-8")

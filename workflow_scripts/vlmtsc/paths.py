@@ -8,13 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One fine-tuning and its evaluation: one row of the tables.
-
-    Attributes
-    ----------
-    model, dataset, protocol, scenario : str
-    seed : int
-    """
+    """One fine-tuning and its evaluation: one row of the tables."""
 
     model: str
     dataset: str
@@ -29,15 +23,7 @@ class Run:
 
 @dataclass(frozen=True)
 class BaselineKey:
-    """One baseline on one dataset.
-
-    Attributes
-    ----------
-    baseline, dataset : str
-    protocol : {"official", "pooled"}
-    model : str
-        The model whose features a probe uses; empty for a baseline on the series alone.
-    """
+    """One baseline on one dataset; `model` is the one whose features a probe uses, empty without."""
 
     baseline: str
     dataset: str
@@ -58,15 +44,10 @@ PROBE = BaselineKey("{baseline}", "{dataset}", "{protocol}", "{model}")
 
 @dataclass(frozen=True)
 class Paths:
-    """Paths of artifacts as text, relative if `results` is.
+    """Paths of artifacts below the folder `results`, as text, relative if that is.
 
     A key is anything with the attributes that a path names: a `Run`, a `BaselineKey`, Snakemake's wildcards, or one
     of the patterns `RUN`, `BASELINE`, `PROBE`.
-
-    Attributes
-    ----------
-    results : str
-        Folder of all outputs.
     """
 
     results: str

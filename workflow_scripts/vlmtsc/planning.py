@@ -35,16 +35,9 @@ COLUMNS = ("model", "dataset", "scenario", "seed", "state", "jobs", "samples", "
 
 @dataclass(frozen=True)
 class Budget:
-    """Cases and tokens of one pass over each set.
+    """Cases and tokens of one pass over each set (train, validation, test), image tokens included.
 
-    Attributes
-    ----------
-    cases : dict of str to int
-        By set: train, validation, test.
-    tokens : dict of str to float
-        Image tokens included.
-    built : bool
-        Whether the conversations exist; otherwise the tokens are an upper estimate.
+    Until the conversations are `built`, tokens are an upper estimate.
     """
 
     cases: dict[str, int]
@@ -68,17 +61,9 @@ class Budget:
 class PlannedRun:
     """A run and what is left to do of it.
 
-    Attributes
-    ----------
-    run : Run
-    missing : tuple of str
-        Steps to do; empty for a finished run.
-    budget : Budget or None
-        None for a dataset of unknown size.
-    epochs : float
-        At most: early stopping may end training earlier.
-    seconds : float or None
-        Of the missing steps; None if the throughput of one of them is unknown.
+    `missing` are the steps to do. `budget` is None for a dataset of unknown size. `epochs` are those at most, since
+    early stopping may end training. `seconds` of the missing steps are None if the throughput of one of them is
+    unknown.
     """
 
     run: Run
@@ -93,16 +78,7 @@ class PlannedRun:
 
 
 def set_sizes(train: int, test: int, protocol: str, validation_share: float) -> dict[str, int]:
-    """Sizes of train, validation and test set, rounded as scikit-learn's ``train_test_split`` does.
-
-    Parameters
-    ----------
-    train, test : int
-        Sizes of the official sets.
-    protocol : {"official", "pooled"}
-    validation_share : float
-        Share of the official training set that becomes the validation set.
-    """
+    """Sizes of the three sets from those of the official two, rounded as scikit-learn's ``train_test_split`` does."""
     if protocol == "pooled":  # 60/20/20
         total = train + test
         test = math.ceil(total / 5)
@@ -139,14 +115,9 @@ def step_seconds(path: Path) -> float | None:
 
 
 def throughputs(results: str) -> dict[tuple[str, str], float]:
-    """Units of work per second (`Budget.work`) of the finished runs in a results folder.
+    """Units of work per second (`Budget.work`) of the finished runs in a results folder, by model and step.
 
     Runs that reused another run's training do not count.
-
-    Returns
-    -------
-    dict of (model, step) to float
-        Sum of work over sum of seconds.
     """
     paths = Paths(results)
     sums: dict[tuple[str, str], list[float]] = {}
@@ -265,16 +236,7 @@ def _notes(todo: Sequence[PlannedRun]) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Pair:
-    """A row of the table of corrections.
-
-    Attributes
-    ----------
-    switch : str
-        The fault.
-    without, with_fault : Run
-    run : bool
-        Whether the configuration asks for the runs.
-    """
+    """A row of the table of corrections: a fault, its two runs, and whether the configuration asks for them."""
 
     switch: str
     without: Run
@@ -292,10 +254,7 @@ def correction_pairs(
 ) -> list[Pair]:
     """Return all combinations of models, datasets named by any correction, corrections and seeds.
 
-    Parameters
-    ----------
-    corrections : iterable of Correction
-        A correction is run on its own datasets; on the others a row states that it is not.
+    A correction is run on its own datasets; on the others a row states that it is not.
     """
     corrections, seeds = list(corrections), list(seeds)
     datasets = dict.fromkeys(name for correction in corrections for name in correction.datasets)
@@ -316,10 +275,7 @@ def correction_pairs(
 def run_states(dag: Any, failed: Iterable[Any], runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Return each run's key, status, and of a failed one the rule that failed before it and the reason.
 
-    Parameters
-    ----------
-    failed : iterable of jobs
-        Failed jobs and groups of jobs, which fail as a whole.
+    `failed` are failed jobs of the `dag`, and groups of jobs, which fail as a whole.
     """
     causes = {job: job for entry in failed for job in getattr(entry, "jobs", [entry])}
     evaluations = {

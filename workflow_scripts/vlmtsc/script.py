@@ -127,16 +127,9 @@ def no_room(error: BaseException | None) -> str | None:
 
 
 class Progress:
-    """Says how much of some work is done, and about how long the rest will take.
+    """Logs now and then how many of `total` pieces of work are done, and about how long the rest will take.
 
-    Parameters
-    ----------
-    name : str
-        What the work is on, for messages.
-    total : int
-        Pieces of work.
-    unit : str
-        What a piece is, in the plural.
+    `name` is the subject of messages, `unit` the plural of a piece.
     """
 
     def __init__(self, logger: logging.Logger, name: str, total: int, unit: str) -> None:
@@ -149,7 +142,7 @@ class Progress:
         return time.monotonic() - self._started
 
     def tell(self, done: int) -> None:
-        """Say it, if the last message is long enough ago and something is left to do."""
+        """Log it, if the last message is long enough ago and something is left to do."""
         now = time.monotonic()
         if now - self._told < EVERY_SECONDS or not 0 < done < self._total:
             return

@@ -54,20 +54,10 @@ def fit_fcn(
     """Train the network, and keep the weights of the epoch with the lowest validation loss.
 
     Optimiser, learning rate (halved on a plateau) and batch size are those of the paper and its common
-    re-implementations; the number of epochs is chosen on validation instead of a fixed 2000.
-
-    Parameters
-    ----------
-    data : BaselineData
-        Series.
-    epochs, patience : int
-        Largest number of epochs, and epochs without a lower validation loss before training stops.
-    max_steps : int
-        Largest number of batches.
-    max_timepoints : int
-        Largest total length of the series processed; a timepoint costs about 1.6 million operations.
-    max_length : int
-        Longer series are shortened by averaging neighbouring timepoints.
+    re-implementations; the number of epochs is chosen on validation instead of a fixed 2000. Training stops after
+    `patience` epochs without a lower loss, after `max_steps` batches, or when `max_timepoints` were processed, of
+    about 1.6 million operations each. Series longer than `max_length` are shortened by averaging neighbouring
+    timepoints.
     """
     torch.set_num_threads(1)  # batches are small: more threads are slower where cores are shared
     torch.manual_seed(BASELINE_SEED)

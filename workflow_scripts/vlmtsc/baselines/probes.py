@@ -41,23 +41,10 @@ COMPONENTS, FITTED_CASES, LARGE = 300, 1200, 4096
 def tower_features(
     checkpoint: Path, plots: Path, train: np.ndarray, n_cases: int, precision: str
 ) -> np.ndarray:
-    """Encode the plot of every case with the frozen vision tower.
+    """Encode the plot of every case with the frozen tower of an untuned model: float32 (n_cases, n_features).
 
-    Features are all image tokens, flattened: their mean would lose where in the plot a line runs.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Checkpoint folder of the untuned model.
-    plots : Path
-        Folder of plots, one for each case.
-    train : ndarray of int64
-        Training cases, on which principal components are fitted.
-    precision : {"bf16", "fp32"}
-
-    Returns
-    -------
-    ndarray of float32, shape (n_cases, n_features)
+    Features are all image tokens, flattened: their mean would lose where in the plot a line runs. Principal
+    components are fitted on the cases `train`.
     """
     model = load_checkpoint(checkpoint, precision=precision, attention="auto", context_length=0)
     processor = load_checked_processor(checkpoint)
@@ -76,18 +63,8 @@ def reduced_features(
 ) -> np.ndarray:
     """Encode all cases in batches, and reduce features of very many dimensions to principal components.
 
-    Parameters
-    ----------
-    encode : callable
-        Returns the features of the cases at some indices, shape (n, n_features).
-    train : ndarray of int64
-        Training cases. Components are fitted on the first `FITTED_CASES` of them.
-    n_cases : int
-        Cases of the dataset.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_cases, n_components or n_features)
+    `encode` returns the features of the cases at some indices, shape (n, n_features). Components are fitted on the
+    first `FITTED_CASES` of the cases `train`. Returns float32 of shape (n_cases, n_components or n_features).
     """
     progress = Progress(logger, "vision tower", n_cases, "plots")
     fitted, done = train[:FITTED_CASES], 0
@@ -129,26 +106,11 @@ def language_features(
     case_ids: Sequence[str],
     precision: str,
 ) -> np.ndarray:
-    """Return the language model's last hidden state at the end of each question.
+    """Return the language model's last hidden state at the end of each question, float32 (n_cases, hidden_size).
 
-    A tuned model predicts the answer's first token from that state. InputError if the scenario has an image, a case
+    A tuned model predicts the answer's first token from that state. `records` are the conversations of all sets,
+    whose answers are not used; `case_ids` is the order of the result. InputError if the scenario has an image, a case
     has no conversation, or a conversation belongs to another dataset.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Checkpoint folder of the untuned model.
-    records : sequence of mapping
-        Conversations of all sets; their answers are not used.
-    representation : Representation
-        Of a scenario without an image.
-    case_ids : sequence of str
-        Identifiers of the cases, in the order of the result.
-    precision : {"bf16", "fp32"}
-
-    Returns
-    -------
-    ndarray of float32, shape (n_cases, hidden_size)
     """
     scenario = representation.scenario
     if representation.has_image:
@@ -190,12 +152,7 @@ def language_features(
 def fit_logistic(data: BaselineData) -> BaselineResult:
     """Fit logistic regression with the penalty of the highest validation accuracy, on a tie of the lowest loss.
 
-    InputError if a feature is not finite.
-
-    Parameters
-    ----------
-    data : BaselineData
-        Features of shape (n_cases, n_features).
+    The data are features of shape (n_cases, n_features). InputError if one is not finite.
     """
     if not all(np.isfinite(cases).all() for cases in (data.train, data.validation, data.test)):
         raise InputError("features that are not finite; allowed: a model whose activations are")

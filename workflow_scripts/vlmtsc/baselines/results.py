@@ -115,12 +115,8 @@ def one_hot(predicted: np.ndarray, n_classes: int) -> np.ndarray:
 def all_classes(log_probabilities: np.ndarray, present: np.ndarray, n_classes: int) -> np.ndarray:
     """Add columns for classes without a training case, with the log-probability `ABSENT`.
 
-    Parameters
-    ----------
-    log_probabilities : ndarray of float, shape (n_cases, n_present)
-        Values below `ABSENT` are raised to it, so that none is infinite.
-    present : ndarray of int, shape (n_present,)
-        Class index of each column.
+    `log_probabilities` has shape (n_cases, n_present), `present` the class index of each column. Values below
+    `ABSENT` are raised to it, so that none is infinite.
     """
     scores = np.full((len(log_probabilities), n_classes), ABSENT)
     scores[:, present] = np.maximum(log_probabilities, ABSENT)
@@ -149,20 +145,10 @@ def evaluate_baseline(
     fit: Callable[[BaselineData], BaselineResult],
     features: Callable[[CleanSeries, Mapping[str, np.ndarray]], np.ndarray] | None = None,
 ) -> None:
-    """Fit a baseline, measure it on the test set, and write predictions, metrics and record.
+    """Fit a baseline, measure it on the test set, and write predictions (.csv), metrics and record (.json).
 
-    Parameters
-    ----------
-    key : mapping
-        Identifies the result; kept in the record.
-    series, split : Path
-        Clean series and case indices (.npz).
-    predictions, metrics, record : Path
-        Files (.csv, .json, .json) to write.
-    fit : callable
-        Fits the baseline.
-    features : callable, optional
-        Returns the features of all cases, shape (n_cases, n_features); default: the series.
+    `key` identifies the result in the record. `features` returns those of all cases, shape (n_cases, n_features); by
+    default the series are used.
     """
     clean = CleanSeries.load(series)
     sets = read_split(split, len(clean.values))

@@ -70,16 +70,7 @@ def fit_euclidean_1nn(data: BaselineData) -> BaselineResult:
 
 
 def euclidean_neighbours(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Return the index of each query's nearest reference, the first on a tie.
-
-    Parameters
-    ----------
-    queries, references : ndarray of float64, shape (n, ...)
-
-    Returns
-    -------
-    ndarray of int64, shape (n_queries,)
-    """
+    """Return the index, int64, of each query's nearest reference, the first on a tie; arrays of shape (n, ...)."""
     known = references.reshape(len(references), -1)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     # scikit-learn computes distances from inner products, which loses digits where series are close.

@@ -18,26 +18,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """Changes made by cleaning: cases left out, values filled in, cases whose length was changed."""
+    """Identifiers of the cases left out, number of values filled in and of cases whose length was changed."""
 
-    dropped: tuple[str, ...]
+    dropped: list[str]
     interpolated: int
-    resampled: tuple[str, ...]
+    resampled: int
 
 
 def index_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map labels to 0 ... n_classes - 1, a bijection between labels and indices.
+    """Map canonical labels to indices from 0; return ``label_index`` (int64) and ``classes``, as text.
 
-    Parameters
-    ----------
-    labels : ndarray of str, shape (n_cases,)
-        Canonical labels.
-
-    Returns
-    -------
-    label_index : ndarray of int64, shape (n_cases,)
-    classes : ndarray of str, shape (n_classes,)
-        ``classes[label_index]`` are the labels again. In numeric order if all are numbers, otherwise as text.
+    ``classes[label_index]`` are the labels again. In numeric order if all are numbers, otherwise as text.
 
     Examples
     --------
@@ -75,12 +66,9 @@ def merge_labels(series: CleanSeries) -> CleanSeries:
 
 
 def fill_missing(case: np.ndarray) -> np.ndarray:
-    """Interpolate missing values linearly in their channel; at the edges the nearest value.
+    """Interpolate missing values (NaN) of a case linearly in each channel; at the edges the nearest value.
 
-    Parameters
-    ----------
-    case : ndarray of float64, shape (n_channels, n_timepoints)
-        NaN is missing; each channel has at least one value.
+    Each channel has at least one value.
     """
     filled = case.copy()
     for channel in filled:
@@ -93,8 +81,7 @@ def fill_missing(case: np.ndarray) -> np.ndarray:
 def resample_case(case: np.ndarray, n_timepoints: int) -> np.ndarray:
     """Resample each channel (n_channels, any) linearly to `n_timepoints`; the first and the last value remain.
 
-    Equal to tslearn's ``TimeSeriesResampler`` up to rounding: that one places timepoints at fractions of 1 instead of
-    at integers, so a third of its values differ in the last bit, and some decimals of prompts in the last digit.
+    Equal to tslearn's ``TimeSeriesResampler`` up to rounding, which would change the last digit of some prompts.
     """
     if case.shape[1] == n_timepoints:
         return case
@@ -112,24 +99,10 @@ def z_normalize(values: np.ndarray) -> np.ndarray:
 
 
 def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings, place: str) -> np.ndarray:
-    """Clean one new series like the training series.
+    """Clean one new series (n_channels, any), NaN where missing, like the training series of `n_timepoints`.
 
-    InputError if a policy refuses the series, or a channel has no value.
-
-    Parameters
-    ----------
-    case : ndarray of float64, shape (n_channels, any)
-        NaN is missing.
-    n_timepoints : int
-        Length of the training series.
-    settings : CleaningSettings
-        A policy that drops or refuses training cases refuses a new one.
-    place : str
-        Beginning of messages.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_channels, n_timepoints)
+    A policy that drops or refuses training cases refuses a new one. InputError, beginning with `place`, if a policy
+    refuses the series or a channel has no value.
     """
     if np.isnan(case).any():
         if settings.missing != "interpolate" or np.isnan(case).all(axis=1).any():
@@ -182,8 +155,7 @@ def clean_series(
     if settings.normalize:
         values = z_normalize(values)
     clean = CleanSeries(values, label_index, classes, case_ids[keep], n_train)
-    dropped, changed = (tuple(case_ids[which].tolist()) for which in (~keep, resampled))
-    return clean, CleaningReport(dropped, interpolated, changed)
+    return clean, CleaningReport(case_ids[~keep].tolist(), interpolated, int(resampled.sum()))
 
 
 def _treat_missing(
@@ -234,7 +206,7 @@ def dataset_facts(
     if lost:
         logger.warning("%s: no case left of class %s", dataset, ", ".join(lost))
     logger.info(
-        "%s: %s values interpolated, %s cases resampled", dataset, report.interpolated, len(report.resampled)
+        "%s: %s values interpolated, %s cases resampled", dataset, report.interpolated, report.resampled
     )
     # Padding is missing too, but no missing value.
     missing = sum(np.isnan(v[:, :n]).sum() for v, n in zip(parsed.values, parsed.lengths, strict=True))
@@ -259,8 +231,8 @@ def dataset_facts(
         "n_classes": len(clean.classes),
         "label_map": {label: index for index, label in enumerate(clean.classes.tolist())},
         "class_balance": clean.class_balance(),
-        "cases_dropped": list(report.dropped),
+        "cases_dropped": report.dropped,
         "classes_dropped": lost,
         "values_interpolated": report.interpolated,
-        "cases_resampled": len(report.resampled),
+        "cases_resampled": report.resampled,
     }

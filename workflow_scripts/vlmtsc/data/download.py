@@ -46,17 +46,12 @@ class WheelStore:
 
 
 def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[LabelledSeries, dict[str, Any]]:
-    """Load a dataset from the first source that has it.
+    """Load a dataset from the first source that has it; return the series and a record for ``source.json``.
 
-    A source that fails, or whose arrays do not have the recorded digest, is logged and the next one is tried.
-    InputError if every source fails; the message contains each source and reason.
-
-    Returns
-    -------
-    series : LabelledSeries
-    record : dict
-        ``dataset``, ``source``, ``digest``, ``digest_recorded`` (whether it is in the table of datasets), ``files``
-        (path and sha256 of each; also of the wheel) and ``tried`` (source and outcome).
+    A source that fails, or whose arrays do not have the recorded digest, is logged and the next one is tried. The
+    record has ``dataset``, ``source``, ``digest``, ``digest_recorded`` (whether it is in the table of datasets),
+    ``files`` (path and sha256 of each; also of the wheel) and ``tried`` (source and outcome). InputError if every
+    source fails, with each reason.
     """
     name = settings.name
     if not settings.sources:

@@ -68,19 +68,10 @@ def parse_source(text: str) -> str | WheelSource:
 def resolve_sources(
     name: str, table_sources: Sequence[str], order: Sequence[str], folder: str = ""
 ) -> tuple[str, ...]:
-    """Return the sources of a dataset in the configured order, possibly none.
+    """Return the sources of a dataset in the configured `order` of kinds, possibly none.
 
-    Parameters
-    ----------
-    name : str
-        Dataset.
-    table_sources : sequence of str
-        Sources of the dataset's table row; empty if it has no row.
-    order : sequence of str
-        Configured kinds of sources.
-    folder : str
-        Configured folder, or empty. It is a source of each dataset that it contains, and of datasets without any other
-        source, so that configuring a folder for one dataset does not change the others.
+    The configured `folder` is a source of each dataset that it contains, and of datasets without any other source, so
+    that configuring a folder for one dataset does not change the others.
     """
     unknown = [kind for kind in order if kind not in SOURCE_KINDS]
     if unknown:

@@ -28,14 +28,8 @@ OFFICIAL_VALIDATION_SEED = 21
 def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) -> dict[str, np.ndarray]:
     """Divide the cases into `SETS` of indices, int64: disjoint, together all cases.
 
-    InputError if there are too few cases, or too few of a class, for such a split.
-
-    Parameters
-    ----------
-    label_index : ndarray of int64, shape (n_cases,)
-        Class of each case.
-    n_train : int
-        Number of cases, the first ones, from the archive's TRAIN file.
+    `label_index` has the class of each case; the first `n_train` are those of the archive's TRAIN file. InputError if
+    there are too few cases, or too few of a class, for such a split.
     """
     if settings.protocol == "pooled":
         sets = _pooled(len(label_index))

@@ -105,19 +105,11 @@ def _canonical(requirement: str) -> str:
 
 
 def fetch_wheel(requirement: str, hashes: Path, cache: Path) -> Path:
-    """Return the wheel of a pinned requirement, from the cache or downloaded by pip.
+    """Return the wheel of a requirement ``NAME==VERSION``, from the folder `cache` or downloaded by pip.
 
-    Of several processes that need one wheel at once, one downloads it and the others wait. InputError if the
-    requirement is not in the hash file, pip cannot download it, or its SHA-256 is not a recorded one.
-
-    Parameters
-    ----------
-    requirement : str
-        ``NAME==VERSION``.
-    hashes : Path
-        Pip hash file.
-    cache : Path
-        Folder of downloaded wheels, which are checked before each use.
+    Wheels are checked before each use against the pip hash file `hashes`. Of several processes that need one wheel at
+    once, one downloads it and the others wait. InputError if the requirement is not in the hash file, pip cannot
+    download it, or its SHA-256 is not a recorded one.
     """
     canonical = _canonical(requirement)
     known = read_wheel_hashes(hashes)

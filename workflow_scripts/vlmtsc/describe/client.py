@@ -41,17 +41,10 @@ def request_body(
     *,
     leaked_label: str | None = None,
 ) -> dict[str, Any]:
-    """Return the body of a chat-completions request for a description of one series.
+    """Return the body of a chat-completions request for a description of one series (n_channels, n_timepoints).
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_channels, n_timepoints)
-    kind : {"signal_analysis", "rationale"}
-    dataset : str
-        Name of the dataset, part of the prompt as in the paper.
-    leaked_label : str, optional
-        The class to name in the prompt, as the paper's request for a rationale did. Only to measure the effect of
-        that fault: without it, nothing in the request depends on the class.
+    As in the paper, the prompt has the dataset's name; with `leaked_label`, to measure the effect of that fault, also
+    the class. Without it, nothing in the request depends on the class.
     """
     n_channels, n_timepoints = values.shape
     kept = uniform_downsample(values, -(-n_timepoints // settings.max_timepoints))
@@ -87,15 +80,7 @@ def as_paragraph(text: str) -> str:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An OpenAI-compatible endpoint.
-
-    Attributes
-    ----------
-    url : str
-        Address up to and without ``/chat/completions``.
-    key : str
-        API key, never shown; empty for an endpoint that needs none.
-    """
+    """An OpenAI-compatible endpoint: address without ``/chat/completions``, and key, never shown, or empty."""
 
     url: str
     key: str = field(default="", repr=False)
@@ -139,12 +124,8 @@ class DescriberClient:
     """Sends requests to an endpoint, one after the other.
 
     Each answer is cached at once under the digest of its request, so that no request is paid for twice: not after an
-    interruption, nor by another dataset or run.
-
-    Parameters
-    ----------
-    cache : Path
-        Folder of cached answers. Processes that share it take turns, and thereby share the rate limit.
+    interruption, nor by another dataset or run. Processes that share the folder `cache` take turns, and thereby share
+    the rate limit.
     """
 
     def __init__(self, endpoint: Endpoint, limits: RequestLimits, cache: Path):
@@ -158,23 +139,11 @@ class DescriberClient:
         self._next_start = 0.0
 
     def ask(self, bodies: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-        """Return the answers to all requests; only those that are not cached are sent.
+        """Return the answers to the requests `bodies`; only those that are not cached are sent.
 
-        InputError if the cap is reached, the endpoint does not answer, or the cache is damaged. Earlier answers are
-        cached.
-
-        Parameters
-        ----------
-        bodies : sequence of dict
-            Bodies of `request_body`.
-        name : str
-            Subject of the descriptions, for messages.
-
-        Returns
-        -------
-        list of dict
-            For each request ``text``, one paragraph; ``answered_by``, the model's name; ``finish_reason``, "length" if
-            the text ends at the token limit; ``usage``, token counts.
+        Each has ``text``, one paragraph; ``answered_by``, the model's name; ``finish_reason``, "length" if the text
+        ends at the token limit; ``usage``, token counts. `name` is their subject, for messages. InputError if the cap
+        is reached, the endpoint does not answer, or the cache is damaged. Earlier answers are cached.
         """
         wanted = {request_digest(body): body for body in bodies}
         try:

@@ -72,17 +72,11 @@ class ChannelShape:
 
 
 def describe_template(values: np.ndarray, kind: DescriptionKind, *, leaked_label: str | None = None) -> str:
-    """Describe one series in one paragraph.
+    """Describe one series, finite float64 of shape (n_channels, n_timepoints), in one paragraph.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_channels, n_timepoints)
-        Finite values.
-    kind : {"signal_analysis", "rationale"}
-        `signal_analysis`: trend, level shifts, peaks, periodicity and quarters of each channel, with numbers;
-        `rationale`: the traits that speak for a class, without naming one.
-    leaked_label : str, optional
-        The class to name, as the paper's request did. Only to measure the effect of that fault.
+    `signal_analysis`: trend, level shifts, peaks, periodicity and quarters of each channel, with numbers;
+    `rationale`: the traits that speak for a class, without naming one, or naming `leaked_label`, to measure the
+    effect of that fault.
     """
     sentences_of = _analysis if kind == "signal_analysis" else _traits
     sentences = []
@@ -122,20 +116,11 @@ def channel_shape(x: np.ndarray) -> ChannelShape:
 
 
 def level_shifts(x: np.ndarray) -> tuple[tuple[float, float, float], ...]:
-    """Find abrupt changes of level.
+    """Find abrupt changes of level in one channel: position as a share of the length, level before, level after.
 
     At each timepoint the windows before and after it (a twentieth of the length, at least three timepoints) are
     compared. At a shift their means differ by much of the range, and by much more than the values within either
-    window, unlike on a slope, a wave or a spike.
-
-    Parameters
-    ----------
-    x : ndarray of float64, shape (n_timepoints,)
-
-    Returns
-    -------
-    tuple of (position, level before, level after)
-        The largest, in order of time; positions as shares of the length.
+    window, unlike on a slope, a wave or a spike. The largest are returned, in order of time.
     """
     n = len(x)
     width = max(3, n // 20)
@@ -153,12 +138,7 @@ def level_shifts(x: np.ndarray) -> tuple[tuple[float, float, float], ...]:
 
 
 def period_of(x: np.ndarray) -> int | None:
-    """Return the lag of the first high peak of the detrended autocorrelation, up to half of the length; else None.
-
-    Parameters
-    ----------
-    x : ndarray of float64, shape (n_timepoints,)
-    """
+    """Return the lag of the first high peak of a channel's detrended autocorrelation, up to half its length."""
     n = len(x)
     if n < 8:
         return None

@@ -57,14 +57,9 @@ class Conversations:
 
 
 class _CaseTexts:
-    """Prompt, answer and text of each case, at one downsampling factor at a time.
+    """Prompt, answer and text of each case, at one downsampling factor at a time, which `fit` makes a representation.
 
-    Parameters
-    ----------
-    fit : callable
-        Factor to representation.
-    descriptions, rationales : mapping of str to str
-        By case identifier; empty where the scenario has none.
+    Descriptions and rationales are by case identifier; empty where the scenario has none.
     """
 
     def __init__(
@@ -278,13 +273,6 @@ def token_breakdown(
 
     `label` is everything after ``ASSISTANT:``, end token included; `text` the template's words and a begin token.
     InputError if a case has fewer tokens than were counted.
-
-    Parameters
-    ----------
-    records : sequence of mapping
-        Conversations with their answers.
-    representation : Representation
-        The one stored beside them.
     """
     totals = np.zeros(len(SEGMENTS), dtype=np.int64)
     for start in range(0, len(records), CHUNK):
@@ -326,16 +314,8 @@ def input_digest(
     """Return a SHA-256 of a model's inputs and targets, 64 hexadecimal digits.
 
     Equal for two scenarios of one dataset and model exactly if questions, answers and plots are equal, whatever their
-    names, context lengths and downsampling methods.
-
-    Parameters
-    ----------
-    by_set : mapping of str to sequence of mapping
-        Conversations of each set.
-    representation : Representation
-        The one stored beside them.
-    plots : str
-        Digest of the plots; empty if it is compared elsewhere, or there are none.
+    names, context lengths and downsampling methods. `plots` is a digest of the plots; empty if it is compared
+    elsewhere, or there are none.
     """
     content = representation.to_json()
     scenario = {key: value for key, value in content["scenario"].items() if key not in _SEEN_IN_PROMPTS}

@@ -23,20 +23,9 @@ ROUNDS, STEP = 100, 0.1
 
 
 def downsample(values: np.ndarray, method: str, factor: int) -> np.ndarray:
-    """Keep ``ceil(n_timepoints / factor)`` values of each channel.
+    """Keep ``ceil(n_timepoints / factor)`` values of each channel, by a method of `DOWNSAMPLERS`; factor 1 keeps all.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (..., n_channels, n_timepoints)
-        One series, or several; finite.
-    method : str
-        A key of `DOWNSAMPLERS`.
-    factor : int
-        1 or more; 1 returns `values` as they are.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., n_channels, ceil(n_timepoints / factor))
+    `values` are finite float64 of shape (..., n_channels, n_timepoints), one series or several.
     """
     if factor < 1:
         raise ValueError(f"factor={factor}; allowed: 1 or more")

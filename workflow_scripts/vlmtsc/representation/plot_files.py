@@ -53,19 +53,11 @@ def write_plots(folder: Path, store: PlotStore, plots: Iterable[bytes]) -> None:
 
 
 def fit_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the axis limits that all plots of a dataset share: the smallest and the largest value of each channel.
+    """Return the axis limits that all plots of a dataset share: lowest and highest value of each channel.
 
-    InputError if there is no case.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
-        Cases of the archive's TRAIN file, which do not depend on the split, so that plots are drawn once. In the pooled
-        split some of them are test cases, but they contribute no label and at most two numbers per channel.
-
-    Returns
-    -------
-    low, high : ndarray of float64, shape (n_channels,)
+    `values` are the cases of the archive's TRAIN file, shape (n_cases, n_channels, n_timepoints), which do not depend
+    on the split, so that plots are drawn once. In the pooled split some of them are test cases, but they contribute
+    no label and at most two numbers per channel. InputError if there is no case.
     """
     if len(values) == 0:
         raise InputError(

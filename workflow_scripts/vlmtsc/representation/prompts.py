@@ -125,17 +125,10 @@ def chat_text(question: str, answer: str | None = None, *, system: str = "", eos
 
 
 def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the answer for each class, by class index: all different.
+    """Return the answer for each class, by class index: all different; `kind` as in `ScenarioSettings.labels`.
 
-    InputError if answers are class names and a name cannot be an answer.
-
-    Parameters
-    ----------
-    kind : {"numbers", "letters", "names"}
-    classes : sequence of str
-        Canonical labels of the archive (`vlmtsc.data.series.canonical_label`), all different.
-    reserved : sequence of str
-        Special tokens of the tokenizer, which no answer may contain.
+    `classes` are canonical labels of the archive, `reserved` special tokens of the tokenizer, which no answer may
+    contain. InputError if answers are class names and a name cannot be an answer.
 
     Examples
     --------
@@ -167,32 +160,16 @@ def _column_name(index: int) -> str:
 
 
 def format_decimals(values: np.ndarray, round_to: int) -> str:
-    """Return the paper's list of decimals, ``[0.12, -1.05]``, rounded by NumPy and without trailing zeros.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_timepoints,)
-    round_to : int
-        Decimals.
-    """
+    """Return the paper's list of decimals, ``[0.12, -1.05]``, rounded by NumPy and without trailing zeros."""
     return f"[{', '.join(map(str, np.round(values, round_to).tolist()))}]"
 
 
 def fit_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre of each channel, and the distance from it that the largest integer represents.
 
-    The distance is the 99.5th percentile of all distances, so that few outliers do not use up most of the integers;
-    the largest distance where nearly all values are equal, and 1 for a constant channel.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
-        The training set alone.
-
-    Returns
-    -------
-    centre, reach : ndarray of float64, shape (n_channels,)
-        Means, and distances above zero.
+    Both are float64 of shape (n_channels,), fitted to the training set alone, shape (n_cases, n_channels,
+    n_timepoints). The distance is the 99.5th percentile of all distances, so that few outliers do not use up most of
+    the integers; the largest distance where nearly all values are equal, and 1 for a constant channel.
     """
     by_channel = values.swapaxes(0, 1).reshape(values.shape[1], -1)
     centre = by_channel.mean(axis=1)

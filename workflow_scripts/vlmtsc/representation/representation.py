@@ -111,17 +111,10 @@ class Representation:
     ) -> str:
         """Return the question about one series, without the image placeholder.
 
-        InputError if the shape is not the fitted one, a value is not finite, or a description is missing or not
-        expected.
-
-        Parameters
-        ----------
-        values : ndarray of float64, shape (n_channels, n_timepoints)
-            The series before downsampling, in its own units.
-        statistics : sequence of str, optional
-            The channels' `feature_lines`, if known already.
-        description : str, optional
-            The paragraph about this series, where the scenario's question has one.
+        `values` is the series before downsampling, in its own units, shape (n_channels, n_timepoints); `statistics`
+        the channels' `feature_lines`, if known already; `description` the paragraph about this series, where the
+        question has one. InputError if the shape is not the fitted one, a value is not finite, or a description is
+        missing or not expected.
         """
         values = np.asarray(values, dtype=np.float64)
         if values.shape != (self.n_channels, self.n_timepoints):
@@ -263,16 +256,9 @@ def fit_representation(
 ) -> Representation:
     """Fit the representation of a scenario with a downsampling factor.
 
-    Parameters
-    ----------
-    scenario, plot, factor, classes, system_prompt, eos_token
-        As in `Representation`; `plot` is not used where the scenario has no image.
-    train_values : ndarray of float64, shape (n_train, n_channels, n_timepoints)
-        The training set alone: the scale is fitted to it after downsampling.
-    image_tokens : int
-        Tokens of one image; not used where the scenario has no image.
-    limits : (low, high), optional
-        Axis limits of each channel that all plots share (`vlmtsc.representation.plot_files.fit_limits`).
+    The scale is fitted to the training set alone, `train_values` of shape (n_train, n_channels, n_timepoints), after
+    downsampling. `plot` and `image_tokens` are not used where the scenario has no image. `limits` are the shared axis
+    limits of each channel (`vlmtsc.representation.plot_files.fit_limits`).
     """
     low, high = (None, None) if limits is None else (tuple(bound.tolist()) for bound in limits)
     centre = reach = None

@@ -119,25 +119,13 @@ def find_smallest_factor(
     n_timepoints: int,
     context_length: int,
 ) -> tuple[int, np.ndarray]:
-    """Return the smallest downsampling factor with which every case fits the context, and the cases' tokens.
+    """Return the smallest downsampling factor with which every case fits the context, and the cases' tokens, int64.
 
     One case that does not fit rules a factor out, so each factor is first tried on the case that was too long at the
     previous one; all cases are tokenised only where that one fits. Nothing is assumed about how the number of tokens
-    shrinks: every smaller factor has been ruled out. InputError if not even one value of each channel fits.
-
-    Parameters
-    ----------
-    texts_at, count_tokens : callable
-        Tokens are those that the model sees, image tokens included.
-    n_timepoints : int
-        Largest factor: it leaves one value of each channel. 1 where no text depends on the factor.
-    context_length : int
-        Tokens allowed.
-
-    Returns
-    -------
-    factor : int
-    tokens : ndarray of int64, shape (n_cases,)
+    shrinks: every smaller factor has been ruled out. `count_tokens` counts what the model sees, image tokens
+    included. The largest factor, `n_timepoints`, leaves one value of each channel; it is 1 where no text depends on
+    the factor. InputError if not even one value of each channel fits.
     """
     witness = 0
     needed = 0
