@@ -20,8 +20,13 @@ from describe_series import describe_series
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.describe import client as client_module
 from vlmtsc.describe.client import DescriberClient, Endpoint, as_paragraph, request_body, request_digest
-from vlmtsc.describe.descriptions import read_descriptions
-from vlmtsc.describe.template import channel_shape, describe_template, level_shifts, period_of
+from vlmtsc.describe.descriptions import (
+    channel_shape,
+    describe_template,
+    level_shifts,
+    period_of,
+    read_descriptions,
+)
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.data.splits import SETS
-from vlmtsc.describe.template import describe_template
+from vlmtsc.describe.descriptions import describe_template
 from vlmtsc.errors import InputError
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.downsampling import DOWNSAMPLERS, downsample

@@ -934,12 +934,8 @@ class DatasetRow(Settings):
     """Licence or citation."""
 
 
-class NamedRow(Settings):
-    """A row of a table."""
+class PlotRow(PlotSettings):
+    """Drawing of a series as an image. One row of `config/plots.tsv` is one plot; scenarios name it."""
 
     name: str
     """Name of the plot."""
-
-
-class PlotRow(PlotSettings, NamedRow):
-    """Drawing of a series as an image. One row of `config/plots.tsv` is one plot; scenarios name it."""

@@ -14,7 +14,7 @@ from scipy.special import softmax
 
 from vlmtsc.data.cleaning import prepare_case
 from vlmtsc.data.readers import read_unlabelled
-from vlmtsc.describe.template import describe_template
+from vlmtsc.describe.descriptions import describe_template
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.evaluation.predictor import Predictor
