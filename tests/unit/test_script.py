@@ -104,8 +104,8 @@ def test_it_says_now_and_then_how_far_it_is(
     assert script.EVERY_SECONDS == 30
     with caplog.at_level(logging.INFO):
         work = script.Progress(logging.getLogger("work"), "scoring", 100, "cases")
-        work.tell(10)  # too early
-        work.tell(40)
-        work.tell(60)  # too early again
-        work.tell(100)  # nothing left to wait for
+        work.update(10)  # too early
+        work.update(40)
+        work.update(60)  # too early again
+        work.update(100)  # nothing left to wait for
     assert caplog.messages == ["scoring: 40 of 100 cases, 1.0 min left"]

@@ -1,8 +1,7 @@
 """Digest of a script's code and of every module of the project that it imports.
 
-Snakemake notices a change of a script's file by its time stamp alone and never looks at the modules it
-imports. This digest, given to a rule as a parameter, changes exactly when the code changes: not with a
-checkout, a comment, a docstring (of a field too) or the formatting.
+Snakemake ignores imported modules, and reruns a script's rule whenever its file is newer. This digest, a parameter of
+each rule, changes with the code alone: not with a checkout, a comment, a docstring or the formatting.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def import_closure(script: Path, root: Path) -> list[Path]:
 
 @cache
 def _parsed(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
-    """Give the canonical text of a module and the project files that it imports."""
+    """Return the canonical text of a module and the project files that it imports."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Reading and writing files so that a reader never sees half of one."""
+"""Atomic files, locks of folders, checksums, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Name of the file that holds the digests of the others in its folder.
+#: Name of the file with the digests of the others in its folder.
 SUMS = "SHA256SUMS"
-#: Age of an unlocked temporary folder from which on nobody can be about to lock it.
+#: Age in seconds from which an unlocked temporary folder counts as abandoned; a younger one may be locked next.
 ABANDONED_SECONDS = 10.0
 
 
@@ -60,25 +60,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(workspace: Path) -> Iterator[bool]:
     """Lock a folder until the end; yield False if another process holds it, or the file system has no such locks."""
-    handle = os.open(workspace, os.O_RDONLY)
+    handle, locked = os.open(workspace, os.O_RDONLY), False
     try:
-        yield _lock(handle)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        yield locked
     finally:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def _remove_abandoned(path: Path) -> None:
-    """Remove what processes that were killed while they wrote `path` have left: nobody else ever would."""
+    """Remove the incomplete files of processes that were killed while they wrote `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
-        # Young ones may be made and not locked yet.
         with suppress(FileNotFoundError, NotADirectoryError):
             if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                 with _locked(left) as free:
@@ -88,7 +82,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def hold_folder(folder: Path) -> FileLock:
-    """Take a folder for this process until `release_folder`, or until it ends, however it ends.
+    """Lock a folder until `release_folder`, or until this process ends, however it ends.
 
     InputError if another process holds it, or it cannot be written to.
     """
@@ -111,14 +105,14 @@ def hold_folder(folder: Path) -> FileLock:
 
 
 def release_folder(lock: FileLock) -> None:
-    """End what `hold_folder` has begun."""
+    """Release the lock of `hold_folder`."""
     Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder alone: another process that wants it waits until this one ends, however it ends.
+    """Lock a folder for the block; other processes wait until then, or until this process ends, however it ends.
 
     The folder need not exist: the lock is a file beside it, removed at the end.
     """
@@ -134,7 +128,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held: whoever waits sees that the file has gone, and makes a new one.
+        # Before the release: waiting processes notice that the file is gone, and create a new one.
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 

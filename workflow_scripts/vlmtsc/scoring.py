@@ -337,7 +337,7 @@ def score_examples(
             scores[chunk] = score_prefilled(model, prefilled, rests).cpu().numpy()
             if then is not None:
                 then(chunk, prefilled)
-            progress.tell(start + len(chunk))
+            progress.update(start + len(chunk))
             del prefilled  # otherwise two caches would be in memory at once
     model.train(was_training)
     return scores

@@ -1,4 +1,4 @@
-"""Running a function as a command line, with a log that keeps what went wrong."""
+"""Command lines of functions, their logs, messages on full disks and on progress."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from jsonargparse import ArgumentParser
 
 from vlmtsc.errors import InputError
 
-# Before transformers is imported: its advice is not ours to give.
+# Read when transformers is imported.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# Whether there is a GPU is asked before a job takes one of its own. The driver's library answers without taking hold of
-# any; the usual way fixes which GPUs the process sees.
+# A job checks for GPUs before it reserves one. PyTorch's usual check fixes which GPUs the process sees, NVML does not.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 logger = logging.getLogger("vlmtsc")
 
 #: Seconds between two messages on progress; work that takes less logs none.
 EVERY_SECONDS = 30.0
-#: Errors that say nothing about the code: no place on the device, none left of a quota, or nowhere to write at all.
+#: Errors of a full device, an exhausted quota, a file too large, a read-only file system.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-#: What PyTorch's writer says where the file takes no more; it does not pass on the system's words.
+#: Messages of PyTorch's writer when the disk is full; it drops the system's error.
 PYTORCH_STOPPED = ("PytorchStreamWriter failed", "basic_ios::clear: iostream error")
 
 
@@ -50,10 +49,10 @@ def heavy_imports() -> Iterator[None]:
 
 
 class LogFile(logging.FileHandler):
-    """A log file on a disk that may be full: what it cannot take stands on standard error all the same."""
+    """A log file on a disk that may be full: messages also go to standard error."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Pass over a message for which there is no room; logging itself would print a traceback for each."""
+        """Ignore a full disk; logging itself would print a traceback for each message."""
         error = sys.exc_info()[1]
         if not (isinstance(error, OSError) and error.errno in NO_ROOM):
             super().handleError(record)
@@ -97,30 +96,27 @@ def run_script(main: Callable[..., Any]) -> None:
         logger.error("%s", error)
         sys.exit(1)
     except Exception as error:
-        words = no_room(error)
-        if words is None:
-            logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
+        if reason := no_room(error):
+            hint = "incomplete files are removed; run the same command again once there is room"
+            logger.error("%s: %s; %s", main.__name__, reason, hint)
         else:
-            logger.error(
-                "%s: %s; what was half written is removed, the same command goes on once there is room",
-                main.__name__,
-                words,
-            )
+            logger.error("%s failed\n%s", main.__name__, traceback.format_exc())
         sys.exit(1)
 
 
 def no_room(error: BaseException | None) -> str | None:
-    """Say what there is no room for; None if an error, and what led to it, say something else.
+    """Return a message if an error, or one that led to it, is of a full disk; otherwise None.
 
-    A library that tidies up after a failed write may fail again: its last error then says nothing of the first.
+    A library that cleans up after a failed write may fail again, with an error that does not name the cause.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
         text = str(error)
-        if words := next((words for words in map(os.strerror, NO_ROOM) if words in text), None):
-            return words  # of a library in another language, in an error of its own
-        if any(words in text for words in PYTORCH_STOPPED):
+        # Libraries in other languages raise errors of their own, with the system's message inside.
+        if message := next((message for message in map(os.strerror, NO_ROOM) if message in text), None):
+            return message
+        if any(message in text for message in PYTORCH_STOPPED):
             return f"{os.strerror(errno.ENOSPC)}, it seems: PyTorch could not write a file"
         error = error.__cause__ or error.__context__
     return None
@@ -134,19 +130,19 @@ class Progress:
 
     def __init__(self, logger: logging.Logger, name: str, total: int, unit: str) -> None:
         self._logger, self._name, self._total, self._unit = logger, name, total, unit
-        self._started = self._told = time.monotonic()
+        self._started = self._logged = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Time since the work began."""
         return time.monotonic() - self._started
 
-    def tell(self, done: int) -> None:
+    def update(self, done: int) -> None:
         """Log it, if the last message is long enough ago and something is left to do."""
         now = time.monotonic()
-        if now - self._told < EVERY_SECONDS or not 0 < done < self._total:
+        if now - self._logged < EVERY_SECONDS or not 0 < done < self._total:
             return
-        self._told = now
+        self._logged = now
         left = (self._total - done) * self.seconds / done
         self._logger.info(
             "%s: %d of %d %s, %.1f min left", self._name, done, self._total, self._unit, left / 60

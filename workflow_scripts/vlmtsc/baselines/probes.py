@@ -76,7 +76,7 @@ def reduced_features(
             batch = cases[start : start + BATCH].tolist()
             reduced.append(reduce(encode(batch)))
             done += len(batch)
-            progress.tell(done)
+            progress.update(done)
         return np.concatenate(reduced)
 
     known = batches(fitted, np.asarray)
@@ -145,7 +145,7 @@ def language_features(
             )
             last = output.last_hidden_state[torch.arange(len(chunk)), lengths - 1]
             states[[positions[records[index]["id"]] for index in chunk]] = last.float().cpu().numpy()
-            progress.tell(start + len(chunk))
+            progress.update(start + len(chunk))
     return states
 
 

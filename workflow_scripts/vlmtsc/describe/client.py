@@ -208,7 +208,7 @@ class DescriberClient:
             answer = self._send(client, wanted[digest])
             # With its request, so that the cache can be read and checked.
             cache[digest] = json.dumps({"request": wanted[digest], "answer": answer}, ensure_ascii=False)
-            progress.tell(done + 1)
+            progress.update(done + 1)
         logger.info("%s: %d answers in %.0f s", name, len(missing), progress.seconds)
 
     def _send(self, client: openai.OpenAI, body: dict[str, Any]) -> dict[str, Any]:
