@@ -22,11 +22,12 @@ rule fit_baseline:
         runtime=120,
     params:
         key=lambda wildcards: as_argument({**wildcards}),
+        folder=PATHS.baseline(BASELINE),
         script=path_of("fit_baseline"),
         code=code_of("fit_baseline"),
     shell:
         "python {params.script} --key {params.key:q} --series {input.series:q} --split {input.split:q} "
-        "--predictions {output.predictions:q} --metrics {output.metrics:q} --record {output.record:q} --log {log:q}"
+        "--output {params.folder:q} --log {log:q}"
 
 
 rule fit_probe:
@@ -55,6 +56,7 @@ rule fit_probe:
         gpu=model_resource("gpu"),
     params:
         key=lambda wildcards: as_argument({**wildcards}),
+        folder=PATHS.baseline(PROBE),
         probed=probed_folder,
         precision=lambda wildcards: CONFIGURATION.recipe(wildcards.model).precision,
         script=path_of("fit_probe"),
@@ -62,8 +64,7 @@ rule fit_probe:
     shell:
         "python {params.script} --key {params.key:q} --model {input.model:q} --series {input.series:q} "
         "--split {input.split:q} --probed {params.probed:q} --precision {params.precision} "
-        "--predictions {output.predictions:q} --metrics {output.metrics:q} --record {output.record:q} "
-        "--threads {threads} --gpus {resources.gpu} --log {log:q}"
+        "--output {params.folder:q} --threads {threads} --gpus {resources.gpu} --log {log:q}"
 
 
 rule write_baselines_table:

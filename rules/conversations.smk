@@ -30,11 +30,11 @@ rule build_conversations:
         system_prompt=lambda wildcards: CONFIGURATION.model_table[wildcards.model].system_prompt,
         descriptions=option_of("descriptions"),
         rationales=option_of("rationales"),
+        folder=CONVERSATIONS,
         script=path_of("build_conversations"),
         code=code_of("build_conversations"),
     # `--system_prompt=`, since an empty prompt is quoted as nothing at all.
     shell:
         "python {params.script} --series {input.series:q} --split {input.split:q} --model {input.model:q} "
         "--scenario {params.scenario:q} --plot {params.plot:q} --system_prompt={params.system_prompt:q} "
-        "{params.descriptions} {params.rationales} --train {output.train:q} --validation {output.validation:q} "
-        "--test {output.test:q} --representation {output.representation:q} --budget {output.budget:q} --log {log:q}"
+        "{params.descriptions} {params.rationales} --output {params.folder:q} --log {log:q}"

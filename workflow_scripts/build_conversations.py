@@ -24,11 +24,7 @@ def build_conversations(
     split: Path,
     model: Path,
     scenario: ScenarioSettings,
-    train: Path,
-    validation: Path,
-    test: Path,
-    representation: Path,
-    budget: Path,
+    output: Path,
     plot: PlotSettings | None = None,
     system_prompt: str = "",
     descriptions: Path | None = None,
@@ -46,12 +42,9 @@ def build_conversations(
         Checkpoint folder; only its tokenizer and processor are read.
     scenario : ScenarioSettings
         How a series is shown to the model.
-    train, validation, test : Path
-        Output: conversations (JSON).
-    representation : Path
-        Output: everything fitted, which encodes a new series in the same way (JSON).
-    budget : Path
-        Output: tokens by part of the text, values kept, and a digest of the inputs (JSON).
+    output : Path
+        Folder for the conversations (train.json, validation.json, test.json), everything fitted, which encodes a new
+        series in the same way (representation.json), and tokens, values kept and a digest of the inputs (budget.json).
     plot : PlotSettings, optional
         Settings of the scenario's plot, if it has one.
     system_prompt : str, default ""
@@ -82,11 +75,11 @@ def build_conversations(
         breakdown = token_breakdown(records, made.representation, tokens.locate)
     except InputError as error:
         raise InputError(f"{series}, scenario {scenario.name}, model {model}: {error}") from error
-    for path, name in zip((train, validation, test), SETS, strict=True):
-        write_json(path, made.records[name])
-    made.representation.save(representation)
+    for name in SETS:
+        write_json(output / f"{name}.json", made.records[name])
+    made.representation.save(output / "representation.json")
     digest = input_digest(made.records, made.representation)
-    write_json(budget, made.budget | {"breakdown": breakdown, "input_digest": digest})
+    write_json(output / "budget.json", made.budget | {"breakdown": breakdown, "input_digest": digest})
     logger.info(
         "factor %d keeps %d of %d values a channel; longest case %d of %d tokens",
         made.budget["factor"],

@@ -13,9 +13,7 @@ def fit_baseline(
     key: dict[str, Any],
     series: Path,
     split: Path,
-    predictions: Path,
-    metrics: Path,
-    record: Path,
+    output: Path,
 ) -> None:
     """Fit a baseline on the training set of a dataset, and classify its test set.
 
@@ -27,18 +25,14 @@ def fit_baseline(
         Clean series (.npz) of `preprocess_dataset`.
     split : Path
         Case indices (.npz) of `split_dataset`.
-    predictions : Path
-        One row a test case (.csv) to write: id, true, predicted, score of each class.
-    metrics : Path
-        Metrics (.json) to write.
-    record : Path
-        Choices on the validation set, time and versions (.json) to write.
+    output : Path
+        Folder for predictions.csv (id, true, predicted, score of each class), metrics.json and record.json.
     """
     from vlmtsc.baselines.results import evaluate_baseline
     from vlmtsc.baselines.series import fit_series_baseline
 
     fit = partial(fit_series_baseline, key["baseline"])
-    evaluate_baseline(key, series, split, predictions, metrics, record, fit)
+    evaluate_baseline(key, series, split, output, fit)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ def fit_probe(
     series: Path,
     split: Path,
     probed: Path,
-    predictions: Path,
-    metrics: Path,
-    record: Path,
+    output: Path,
     precision: str = "bf16",
     threads: int = 1,
     gpus: int = 0,
@@ -41,12 +39,8 @@ def fit_probe(
         Case indices (.npz) of `split_dataset`.
     probed : Path
         Folder of plots (logistic_tower) or of conversations without an image (logistic_language).
-    predictions : Path
-        One row a test case (.csv) to write: id, true, predicted, log-probability of each class.
-    metrics : Path
-        Metrics (.json) to write.
-    record : Path
-        Choices on the validation set, time and versions (.json) to write.
+    output : Path
+        Folder for predictions.csv (id, true, predicted, log-probability of each class), metrics.json and record.json.
     precision : {"bf16", "fp32"}, default "bf16"
         Of the model.
     threads : int, default 1
@@ -69,7 +63,7 @@ def fit_probe(
             records, representation = read_conversations(probed)
             return language_features(model, records, representation, clean.case_ids.tolist(), precision)
 
-    evaluate_baseline(key, series, split, predictions, metrics, record, fit_logistic, features)
+    evaluate_baseline(key, series, split, output, fit_logistic, features)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,7 @@ def to_conversations(
         place["split.npz"],
         checkpoint,
         scenario,
-        **parts,
-        representation=folder / "representation.json",
-        budget=folder / "budget.json",
+        folder,
         plot=PlotSettings(),
     )
     return {part: json.loads(path.read_text()) for part, path in parts.items()}

@@ -235,9 +235,7 @@ def run_baseline(folder: Path, baseline: str, series: str = "series.npz") -> pd.
         key={"baseline": baseline, "dataset": "Waves", "protocol": "pooled"},
         series=folder / series,
         split=folder / "split.npz",
-        predictions=folder / "predictions.csv",
-        metrics=folder / "metrics.json",
-        record=folder / "record.json",
+        output=folder,
     )
     return pd.read_csv(folder / "predictions.csv")
 

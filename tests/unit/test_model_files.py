@@ -167,12 +167,8 @@ def test_conversations_and_training_refuse_a_processor_that_does_not_fit(
     scenario = ScenarioSettings(
         name="numbers", modality="numbers", numbers="decimals", plot="none", context_length=1024
     )
-    outputs = {
-        name: tmp_path / f"{name}.json"
-        for name in ("train", "validation", "test", "representation", "budget")
-    }
     with pytest.raises(InputError, match="patch_size is 16"):
-        build_conversations(tmp_path / "series.npz", tmp_path / "split.npz", copy, scenario, **outputs)
+        build_conversations(tmp_path / "series.npz", tmp_path / "split.npz", copy, scenario, tmp_path)
 
 
 def remove_shard(folder: Path) -> None:

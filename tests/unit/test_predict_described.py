@@ -52,7 +52,7 @@ def results(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         dataset / "split.npz",
         tiny_checkpoint,
         SCENARIO,
-        **made,
+        folder / "conversations",
         descriptions=texts,
     )
     run = folder / "runs/tiny/Toy/pooled/described/seed-0"
@@ -97,14 +97,12 @@ def test_build_conversations_wants_the_texts_that_the_scenario_shows(
     results: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     dataset = results / "datasets/Toy"
-    names = ("train", "validation", "test", "representation", "budget")
-    made = {name: tmp_path / f"{name}.json" for name in names}
-    given = (dataset / "series.npz", dataset / "split.npz", tiny_checkpoint, SCENARIO)
+    given = (dataset / "series.npz", dataset / "split.npz", tiny_checkpoint, SCENARIO, tmp_path)
     with pytest.raises(InputError, match="--descriptions is missing; allowed: texts of the kind rationale"):
-        build_conversations(*given, **made)
+        build_conversations(*given)
     texts = results / "descriptions/Toy/template/rationale.json"
     with pytest.raises(InputError, match=r"--rationales .*rationale\.json; allowed: none"):
-        build_conversations(*given, **made, descriptions=texts, rationales=texts)
+        build_conversations(*given, descriptions=texts, rationales=texts)
 
 
 def test_new_series_are_described_by_the_endpoint_as_the_training_series_were(

@@ -175,26 +175,21 @@ def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
     case_ids = np.array([f"Toy-{case:05d}" for case in range(10)])
     CleanSeries(values, labels, np.array(["-1", "1"]), case_ids, 5).save(tmp_path / "series.npz")
     np.savez(tmp_path / "split.npz", train=np.arange(6), validation=np.arange(6, 8), test=np.arange(8, 10))
-    outputs = {
-        name: tmp_path / "out" / f"{name}.json"
-        for name in ("train", "validation", "test", "representation", "budget")
-    }
     build_conversations(
         tmp_path / "series.npz",
         tmp_path / "split.npz",
         tmp_path / "model",
         ScenarioSettings(name="x", modality="both", numbers="scaled", context_length=200),
+        tmp_path / "out",
         plot=PlotSettings(),
-        **outputs,
     )
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        f"{name}.json" for name in outputs
-    )
-    representation = Representation.load(outputs["representation"])
+    names = ("budget", "representation", "test", "train", "validation")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.json" for name in names]
+    representation = Representation.load(tmp_path / "out/representation.json")
     assert representation.eos_token == "</s>"
     loaded = load_processor(tmp_path / "model")
     for name in ("train", "validation", "test"):
-        for record in json.loads(outputs[name].read_text()):
+        for record in json.loads((tmp_path / f"out/{name}.json").read_text()):
             text = representation.record_text(record, with_answer=True)
             ids = loaded(text=[text], images=[Image.new("RGB", (310, 308))])["input_ids"][0]
             assert len(ids) == record["tokens"] <= 200
@@ -208,17 +203,16 @@ def test_script_names_files_and_scenario_when_nothing_fits(tmp_path: Path) -> No
     series = CleanSeries(np.zeros((4, 1, 9)), np.zeros(4, dtype=np.int64), np.array(["a"]), case_ids, 2)
     series.save(tmp_path / "series.npz")
     np.savez(tmp_path / "split.npz", train=[0, 1], validation=[2], test=[3])
-    outputs = {name: tmp_path / name for name in ("train", "validation", "test", "representation", "budget")}
     with pytest.raises(InputError, match=r"series\.npz, scenario x, model .*context_length=10"):
         build_conversations(
             tmp_path / "series.npz",
             tmp_path / "split.npz",
             tmp_path / "model",
             ScenarioSettings(name="x", modality="both", numbers="scaled", context_length=10),
+            tmp_path / "out",
             plot=PlotSettings(),
-            **outputs,
         )
-    assert not any(path.exists() for path in outputs.values())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("style", ["tiny_checkpoint", "llama_checkpoint"])

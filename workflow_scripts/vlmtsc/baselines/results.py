@@ -139,13 +139,11 @@ def evaluate_baseline(
     key: Mapping[str, Any],
     series: Path,
     split: Path,
-    predictions: Path,
-    metrics: Path,
-    record: Path,
+    output: Path,
     fit: Callable[[BaselineData], BaselineResult],
     features: Callable[[CleanSeries, Mapping[str, np.ndarray]], np.ndarray] | None = None,
 ) -> None:
-    """Fit a baseline, measure it on the test set, and write predictions (.csv), metrics and record (.json).
+    """Fit a baseline, measure it on the test set, and write predictions.csv, metrics.json, record.json.
 
     `key` identifies the result in the record. `features` returns those of all cases, shape (n_cases, n_features); by
     default the series are used.
@@ -161,21 +159,19 @@ def evaluate_baseline(
     measured = result.metrics(labels["test"], classes)
     validation = compute_metrics(labels["validation"], result.validation_scores, classes)
     ids = clean.case_ids[sets["test"]].tolist()
-    write_csv(predictions, prediction_table(ids, result.test_scores, classes, labels["test"]))
-    write_json(metrics, measured)
-    write_json(
-        record,
-        {
-            **key,
-            "seed": BASELINE_SEED,
-            "chosen": result.chosen,
-            "probabilistic": result.probabilistic,
-            "validation_accuracy": validation["accuracy"],
-            "wall_seconds": round(seconds, 3),
-            "peak_memory_mb": peak_memory_mb(),
-            "versions": package_versions(PACKAGES),
-            "git_revision": git_revision(Path(__file__).parent),
-        },
-    )
+    write_csv(output / "predictions.csv", prediction_table(ids, result.test_scores, classes, labels["test"]))
+    write_json(output / "metrics.json", measured)
+    record = {
+        **key,
+        "seed": BASELINE_SEED,
+        "chosen": result.chosen,
+        "probabilistic": result.probabilistic,
+        "validation_accuracy": validation["accuracy"],
+        "wall_seconds": round(seconds, 3),
+        "peak_memory_mb": peak_memory_mb(),
+        "versions": package_versions(PACKAGES),
+        "git_revision": git_revision(Path(__file__).parent),
+    }
+    write_json(output / "record.json", record)
     accuracy = 100 * measured["accuracy"]
     logger.info("%s: accuracy %.1f%% in %.1f s, chosen: %s", dict(key), accuracy, seconds, result.chosen)
