@@ -18,7 +18,7 @@ if [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ]; then
     exit 0
 fi
 
-# Making it anew would empty the folder that a link leads to, which is somebody else's environment.
+# With --clear, venv would empty the folder that a link leads to: another environment.
 [ ! -L "$venv" ] || {
     echo "error: $venv is a link to $(readlink "$venv"), which was not made from this lock in this folder; remove the link" >&2
     exit 1

@@ -60,8 +60,6 @@ def test_order_of_sources(tmp_path):
     assert resolve_sources("A", listed, ["archive", "wheel", "folder"]) == ("archive", WHEEL)
     assert resolve_sources("A", listed, ["wheel"]) == (WHEEL,)
     assert resolve_sources("A", (), ["archive", "wheel"]) == ()
-    with pytest.raises(InputError, match="'hub': allowed are archive, wheel, folder"):
-        resolve_sources("A", listed, ["hub"])
 
 
 def test_a_folder_is_a_source_of_what_it_holds(tmp_path):

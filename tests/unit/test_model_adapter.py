@@ -126,7 +126,7 @@ def test_a_flipped_bit_of_an_adapter_is_seen(
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    message = "adapter_model.safetensors is damaged: not the SHA-256 that SHA256SUMS says; remove the folder"
+    message = "adapter_model.safetensors is damaged: its SHA-256 is not that in SHA256SUMS; remove the folder"
     with pytest.raises(InputError, match=message):
         load_adapter(load(tiny_checkpoint), folder)
     weights.unlink()

