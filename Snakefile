@@ -6,11 +6,9 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
-# Functions alone: the linter objects to functions among rules.
+# Functions in files of their own: the linter objects to functions among rules.
 include: "rules/common.smk"
-include: "rules/tables.smk"
-include: "rules/methods.smk"
-include: "rules/figures.smk"
+include: "rules/results.smk"
 # Rules, in the order of the steps.
 include: "rules/download.smk"
 include: "rules/preprocess.smk"

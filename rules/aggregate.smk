@@ -39,7 +39,7 @@ rule summarise_dataset:
         runs=run_files(
             "metrics.json", "predictions.csv", "run_record.json", "training_log.csv", *CONTROLS_FILE
         ),
-        baselines=compared_files("metrics.json", "predictions.csv", "record.json"),
+        baselines=baseline_files,
     output:
         **{name: f"{PATHS.summary(RUN)}/{name}.csv" for name in SUMMARY},
     log:
@@ -52,24 +52,19 @@ rule summarise_dataset:
         mem_mb=growing(1000),
         runtime=20,
     params:
-        options=f"{RESULTS_OPTION} {selected_options('scenarios', 'seeds')}",
+        options=f"{RESULTS_OPTION} {run_options('scenarios', 'seeds')}",
         baselines=as_argument(CONFIGURATION.baselines),
         controls=as_argument(bool(CONTROLS_FILE)),
         script=path_of("summarise_dataset"),
         code=code_of("summarise_dataset"),
     shell:
         "python {params.script} {params.options} --model {wildcards.model:q} "
-        "--dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} "
-        "--baselines {params.baselines:q} --controls {params.controls} --log {log:q}"
+        "--dataset {wildcards.dataset:q} --baselines {params.baselines:q} --controls {params.controls} --log {log:q}"
 
 
 rule write_tables:
     input:
-        [
-            collected(f"{name}.csv")
-            for name in SUMMARY
-            if name in ("runs", "methods", "comparisons", "controls")
-        ],
+        summaries(*SUMMARY),
     output:
         *(PATHS.table(name) for name in TABLE_FILES),
         runs_page=table_page("runs", "All runs"),
@@ -118,7 +113,7 @@ rule controls:
 rule draw_figures:
     input:
         ledger=PATHS.table("ledger.csv"),
-        summaries=[collected(f"{name}.csv") for name in SUMMARY if name != "comparisons"],
+        summaries=summaries(*SUMMARY),
     output:
         **figure_files(),
     log:
@@ -131,13 +126,12 @@ rule draw_figures:
         mem_mb=growing(2000),
         runtime=30,
     params:
-        options=f"{RESULTS_OPTION} {selected_options('models', 'datasets')}",
-        protocol=CONFIGURATION.protocol,
-        scenarios=as_argument(compared_scenarios()),
+        options=f"{RESULTS_OPTION} {run_options('models', 'datasets')}",
+        scenarios=as_argument({run.scenario: CONFIGURATION.scenario_table[run.scenario] for run in RUNS}),
         figures=as_argument(list(FIGURES)),
         folder=lambda wildcards, output: str(Path(output.calibration).parent),
         script=path_of("draw_figures"),
         code=code_of("draw_figures"),
     shell:
-        "python {params.script} {params.options} --protocol {params.protocol} --scenarios {params.scenarios:q} "
+        "python {params.script} {params.options} --scenarios {params.scenarios:q} "
         "--figures {params.figures:q} --output {params.folder:q} --log {log:q}"

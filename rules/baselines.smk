@@ -69,7 +69,7 @@ rule fit_probe:
 
 rule write_baselines_table:
     input:
-        results=[f"{PATHS.baseline(key)}/{name}" for key in BASELINE_KEYS for name in BASELINE_FILES[1:]],
+        results=[f"{PATHS.baseline(key)}/{name}" for key in BASELINE_KEYS for name in BASELINE_FILES[:2]],
         published=PUBLISHED_OFFICIAL,
     output:
         table=PATHS.table("baselines.csv"),
@@ -86,7 +86,7 @@ rule write_baselines_table:
         mem_mb=growing(500),
         runtime=10,
     params:
-        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
+        options=f"{RESULTS_OPTION} {run_options()}",
         baselines=as_argument(CONFIGURATION.asked_baselines()),
         # Finished runs are shown, but baselines need no training.
         content=lambda wildcards: content_of_runs(),

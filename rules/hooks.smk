@@ -104,7 +104,7 @@ def write_incomplete_results(asked):
     write("write_tables", f"{write_tables_options()} {option('states', states)}", "accuracy.md")
     if "write_paper_table" in asked:
         options = [option("runs", INCOMPLETE / "runs.csv"), option("published", PUBLISHED)]
-        options.append(matrix_options("models", "datasets", "scenarios"))
+        options.append(run_options("models", "datasets", "scenarios", whole=True))
         write("write_paper_table", " ".join(options), "paper.md")
     print(f"Tables of existing results: {INCOMPLETE}")
 

@@ -79,7 +79,7 @@ rule write_provenance:
         mem_mb=growing(500),
         runtime=10,
     params:
-        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
+        options=f"{RESULTS_OPTION} {run_options()}",
         baselines=as_argument(CONFIGURATION.baselines),
         citations=as_argument(CONFIGURATION.citations()),
         configuration=as_argument(CONFIGURATION.resolved()),
@@ -110,7 +110,7 @@ rule write_paper_table:
         mem_mb=growing(500),
         runtime=10,
     params:
-        matrix=matrix_options("models", "datasets", "scenarios"),
+        matrix=run_options("models", "datasets", "scenarios", whole=True),
         folder=lambda wildcards, output: str(Path(output.page).parent),
         script=path_of("write_paper_table"),
         code=code_of("write_paper_table"),
@@ -161,7 +161,7 @@ rule write_corrections_table:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        options=f"{RESULTS_OPTION} {matrix_options('models', 'seeds')}",
+        options=f"{RESULTS_OPTION} {run_options('models', 'seeds', whole=True)}",
         corrections=as_argument(CONFIGURATION.corrections),
         folder=lambda wildcards, output: str(Path(output.table).parent),
         script=path_of("write_corrections_table"),
@@ -206,10 +206,8 @@ rule collect_paper:
 # Predictions in the format of tsml-eval, accuracies in that of aeon: `snakemake --cores all export`.
 rule export_results:
     input:
-        runs=[f"{PATHS.run(run)}/{name}" for name in (*EXPORTED, "run_record.json") for run in RUNS],
-        baselines=[
-            f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in (*EXPORTED, "record.json")
-        ],
+        runs=[f"{PATHS.run(run)}/{name}" for name in ("predictions.csv", "metrics.json", "run_record.json") for run in RUNS],
+        baselines=[f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in BASELINE_FILES],
     output:
         folder=directory(f"{RESULTS}/export"),
     log:
@@ -222,7 +220,7 @@ rule export_results:
         mem_mb=growing(1000),
         runtime=30,
     params:
-        options=f"{RESULTS_OPTION} {matrix_of_runs()}",
+        options=f"{RESULTS_OPTION} {run_options()}",
         baselines=as_argument(CONFIGURATION.baselines),
         script=path_of("export_results"),
         code=code_of("export_results"),
