@@ -128,13 +128,7 @@ def draw_scenarios(
 
 
 def by_modality(names: Sequence[str], scenarios: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sort scenarios by their modality; within one they keep their order.
-
-    Raises
-    ------
-    InputError
-        If a scenario has no settings.
-    """
+    """Sort scenarios by their modality; within one they keep their order. InputError if one has no settings."""
     missing = [name for name in names if name not in scenarios]
     if missing:
         raise InputError(
@@ -155,19 +149,7 @@ def modality_looks() -> dict[str, dict[str, Any]]:
 
 
 def context_points(runs: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
-    """Return `scenario_points` with the tokens of a case and the context length.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    ledger : DataFrame
-        Token usage table of the same scenarios.
-
-    Returns
-    -------
-    DataFrame
-        Further columns: ``tokens``, the mean of a case; ``context``, the most that a case may have.
+    """Return `scenario_points` with ``tokens``, the mean of a case, and ``context``, the most that a case may have.
 
     Raises
     ------
@@ -206,8 +188,10 @@ def draw_accuracy_by_context(
 
     Parameters
     ----------
-    runs, ledger : DataFrame
-        As for `context_points`.
+    runs : DataFrame
+        Tidy table of runs.
+    ledger : DataFrame
+        Token usage table of the same scenarios.
     scenarios : mapping of str to mapping
         Settings of each scenario.
     """

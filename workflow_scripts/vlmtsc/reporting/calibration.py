@@ -138,18 +138,7 @@ def draw_calibration(runs: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
 
 
 def pool_seeds(reliability: pd.DataFrame) -> pd.DataFrame:
-    """Pool the cases of all seeds: a row for each bin of each scenario's scores.
-
-    Parameters
-    ----------
-    reliability : DataFrame
-        Columns `RELIABILITY_COLUMNS`.
-
-    Returns
-    -------
-    DataFrame
-        The same columns without seed: ``cases`` are sums, ``confidence`` and ``accuracy`` means over the cases.
-    """
+    """Pool seeds in each bin of a scenario's scores: the sum of cases, means of confidence and accuracy over them."""
     means = ["confidence", "accuracy"]
     sums = reliability[means].mul(reliability["cases"], axis=0)
     weighted = reliability.assign(**{name: sums[name] for name in means})

@@ -330,12 +330,7 @@ def draw_critical_difference(methods: pd.DataFrame) -> Figure:
     Parameters
     ----------
     methods : DataFrame
-        Columns `METHOD_COLUMNS`.
-
-    Raises
-    ------
-    InputError
-        If there are too few methods or datasets.
+        Columns `METHOD_COLUMNS`; InputError if there are too few methods or datasets.
 
     References
     ----------
@@ -366,12 +361,7 @@ def draw_multi_comparison_matrix(methods: pd.DataFrame) -> Figure:
     Parameters
     ----------
     methods : DataFrame
-        Columns `METHOD_COLUMNS`.
-
-    Raises
-    ------
-    InputError
-        If there are too few methods or datasets.
+        As for `draw_critical_difference`.
 
     References
     ----------

@@ -244,10 +244,6 @@ def _total(done: pd.DataFrame) -> str:
 def pareto_frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """Find the points for which no other is at least as cheap and as accurate, and better in one of the two.
 
-    Parameters
-    ----------
-    cost, accuracy : ndarray of float, shape (n_points,)
-
     Returns
     -------
     ndarray of bool, shape (n_points,)

@@ -57,7 +57,8 @@ class KindOfPlot:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the plots."""
-        height, width, _ = next(image.shape for images in self.images for image in images)
+        shapes = (image.shape for images in self.images for image in images)
+        height, width, _ = next(shapes, (1, 1, 3))
         return height, width
 
     @property
@@ -98,7 +99,7 @@ def draw_gallery(
     )
     names = [[f"case {case}" for case in chosen] for chosen in cases]
     title = f"{dataset}: plots as they are shown to a model"
-    return draw_plots(title, note, titles, names, kinds_of_plots(scenarios, cases))
+    return draw_plots(title, note, titles, names, kinds_of_plots(scenarios, cases[:MAX_CLASSES]))
 
 
 def first_cases(label_index: np.ndarray, train: np.ndarray, n_classes: int, limit: int) -> list[list[int]]:

@@ -243,37 +243,18 @@ def draw_interval(
     *,
     along: str,
 ) -> None:
-    """Draw a mark at a share in percent, with a bar for its interval.
-
-    Parameters
-    ----------
-    axes : Axes
-    centre, place : float
-        The share, and where it stands on the other axis.
-    bounds : (float, float)
-        Ends of the interval, as shares; NaN for none.
-    look : mapping
-        Look of the mark.
-    along : {"x", "y"}
-        The axis of shares.
-    """
-    low, high = bounds
-    errors: Any = (
-        None if math.isnan(low) else [[max(0, 100 * (centre - low))], [max(0, 100 * (high - centre))]]
-    )
+    """Draw a share in percent along "x" or "y", at a place of the other axis, with its bounds unless they are NaN."""
+    low, high = (100 * bound for bound in bounds)
+    errors = None if math.isnan(low) else [[max(0, 100 * centre - low)], [max(0, high - 100 * centre)]]
     x, y = (100 * centre, place) if along == "x" else (place, 100 * centre)
-    axes.errorbar(x, y, **{f"{along}err": errors}, **{"markersize": 5, "elinewidth": 1.2} | dict(look))
+    options: dict[str, Any] = {f"{along}err": errors, "markersize": 5, "elinewidth": 1.2}
+    axes.errorbar(x, y, **options | dict(look))
 
 
 def save_figure(figure: Figure, path: Path, *, tight: bool = True) -> None:
     """Save a figure in the format of the path's suffix; the same figure gives the same bytes.
 
-    Parameters
-    ----------
-    figure : Figure
-    path : Path
-    tight : bool
-        Whether the page is fitted to what is drawn; otherwise its pixels stay where they are.
+    With `tight`, the page is fitted to what is drawn; without, pixels stay where they are.
     """
     options: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08} if tight else {}
     # A creation date would make two equal PDFs differ.
