@@ -103,23 +103,7 @@ def draw_gallery(
 
 
 def first_cases(label_index: np.ndarray, train: np.ndarray, n_classes: int, limit: int) -> list[list[int]]:
-    """Return the first training cases of each class.
-
-    Parameters
-    ----------
-    label_index : ndarray of int64, shape (n_cases,)
-        Class of each case of the dataset.
-    train : ndarray of int64
-        Positions of the training cases, in an order that the split has drawn.
-    n_classes : int
-    limit : int
-        Most cases of a class.
-
-    Returns
-    -------
-    list of list of int
-        Positions by class index; an empty list for a class without training cases.
-    """
+    """Return the positions of the first training cases of each class, in the order that the split has drawn."""
     classes = label_index[train]
     return [train[classes == index][:limit].tolist() for index in range(n_classes)]
 
@@ -160,26 +144,17 @@ def draw_plots(
     case_names: Sequence[Sequence[str]],
     kinds: Sequence[KindOfPlot],
 ) -> Figure:
-    """Draw plots of each class, laid out in pixels from the upper left corner.
-
-    Parameters
-    ----------
-    title, note : str
-        Written at the top; the note also says what is left out of the figure.
-    class_titles : sequence of str
-    case_names : sequence of sequence of str
-        By class, the text below each plot.
-    kinds : sequence of KindOfPlot
-    """
-    n_classes, shown = classes_that_fit(kinds, len(class_titles)), kinds[:MAX_KINDS]
+    """Draw plots of each class, laid out in pixels from the upper left corner; the note says what is left out."""
+    shown = kinds[:MAX_KINDS]
+    n_classes = classes_that_fit(shown, len(class_titles))
     if n_classes < len(class_titles):
         note += f" {n_classes} of {len(class_titles)} classes are shown, the first ones."
     if len(shown) < len(kinds):
         note += f" {len(shown)} of {len(kinds)} kinds of plots are shown, the first ones."
-    body, width = body_size(shown, n_classes)
+    columns, width, heights = layout(shown, n_classes)
     lines = textwrap.wrap(note, (width - 2 * MARGIN) // CHARACTER)
     top = MARGIN + TITLE_LINE + NOTE_LINE * len(lines)
-    height = top + body + MARGIN
+    height = top + sum(heights) + MARGIN
     with figure_style():
         # A little more, since a canvas of 999.9999 pixels would be one of 999.
         figure = Figure(figsize=((width + 0.01) / DPI, (height + 0.01) / DPI), dpi=DPI)
@@ -197,8 +172,7 @@ def draw_plots(
         write(MARGIN, MARGIN, title, size=11, weight="bold")
         for number, line in enumerate(lines):
             write(MARGIN, MARGIN + TITLE_LINE + NOTE_LINE * number, line, color="0.3")
-        columns = class_columns(n_classes)
-        for kind in shown:
+        for kind, kind_height in zip(shown, heights, strict=True):
             (block_height, block_width), (plot_height, plot_width) = kind.block, kind.size
             write(MARGIN, top + 12, kind.title, room=width - 2 * MARGIN, weight="bold", color="0.3")
             for index in range(n_classes):
@@ -214,32 +188,23 @@ def draw_plots(
                     figure.figimage(framed, left - 1, bottom - 1)
                     write(left, height - bottom + 5, name, size=7, color="0.4")
                     left += plot_width + GAP
-            top += kind_height(kind, n_classes)
+            top += kind_height
     return figure
 
 
-def class_columns(n_classes: int) -> int:
-    """Return how many classes stand side by side in the gallery."""
-    return 1 if n_classes <= MAX_STACKED else 2
-
-
-def kind_height(kind: KindOfPlot, n_classes: int) -> int:
-    """Return the height of a kind of plots in pixels."""
-    return KIND_LINE + kind.block[0] * math.ceil(n_classes / class_columns(n_classes))
-
-
-def body_size(kinds: Sequence[KindOfPlot], n_classes: int) -> tuple[int, int]:
-    """Return height and width in pixels of a gallery without its head."""
-    columns = class_columns(n_classes)
+def layout(kinds: Sequence[KindOfPlot], n_classes: int) -> tuple[int, int, list[int]]:
+    """Return classes side by side, width in pixels, and height of each kind of plots in pixels."""
+    columns = 1 if n_classes <= MAX_STACKED else 2
     widest = max(kind.block[1] for kind in kinds)
     width = max(MIN_WIDTH, 2 * MARGIN + columns * widest + (columns - 1) * BLOCK_GAP)
-    return sum(kind_height(kind, n_classes) for kind in kinds), width
+    return columns, width, [KIND_LINE + kind.block[0] * math.ceil(n_classes / columns) for kind in kinds]
 
 
 def classes_that_fit(kinds: Sequence[KindOfPlot], n_classes: int) -> int:
     """Return how many classes are shown: at most `MAX_CLASSES`, and no more than fit into `MAX_PIXELS`."""
     for number in range(min(n_classes, MAX_CLASSES), 1, -1):
-        if math.prod(body_size(kinds[:MAX_KINDS], number)) <= MAX_PIXELS:
+        _, width, heights = layout(kinds, number)
+        if width * sum(heights) <= MAX_PIXELS:
             return number
     return 1
 
@@ -252,11 +217,11 @@ def class_prototype(series: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    series : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
+    series : ndarray of float64, shape (n_cases, n_timepoints, n_channels)
 
     Returns
     -------
-    ndarray of float64, shape (n_channels, n_timepoints)
+    ndarray of float64, shape (n_timepoints, n_channels)
 
     References
     ----------
@@ -264,14 +229,11 @@ def class_prototype(series: np.ndarray) -> np.ndarray:
     """
     from tslearn.barycenters import softdtw_barycenter
 
-    mean, variance = series.mean(axis=0), float(series.var())
-    if variance == 0:
-        return mean
-    cases = series.transpose(0, 2, 1)
-    average: np.ndarray = softdtw_barycenter(
-        cases, gamma=variance, init=mean.T, max_iter=PROTOTYPE_ITERATIONS
-    )
-    return average.T
+    average: np.ndarray = series.mean(axis=0)
+    if (variance := float(series.var())) > 0:
+        options = {"init": average, "max_iter": PROTOTYPE_ITERATIONS}
+        average = softdtw_barycenter(series, gamma=variance, **options)
+    return average
 
 
 def draw_prototypes(dataset: str, protocol: str, series: CleanSeries, train: np.ndarray) -> Figure:
@@ -292,50 +254,36 @@ def draw_prototypes(dataset: str, protocol: str, series: CleanSeries, train: np.
     n_classes = min(len(series.classes), MAX_CLASSES)
     _, n_channels, n_timepoints = series.values.shape
     channels, timepoints = min(n_channels, PROTOTYPE_CHANNELS), min(n_timepoints, PROTOTYPE_TIMEPOINTS)
-    times = np.linspace(1, n_timepoints, timepoints)
     chosen = first_cases(series.label_index, train, len(series.classes), PROTOTYPE_CASES)
     note = [f"{dataset}: training series and prototypes ({protocol} split)"]
     if n_classes < len(series.classes):
         note.append(f"the first {n_classes} of {len(series.classes)} classes")
     if channels < n_channels:
-        note.append(f"the first {channels} of {n_channels} channels, from top to bottom")
-    colour = sns.color_palette("colorblind")[0]
+        note.append(f"the first {channels} of {n_channels} channels")
+    times, marker = np.linspace(1, n_timepoints, timepoints), "." if timepoints == 1 else ""
+    grey: dict[str, Any] = {"color": "0.75", "linewidth": 0.6}
+    bold: dict[str, Any] = {"color": sns.color_palette("colorblind")[0], "linewidth": 1.8}
     with figure_style():
-        panels = panel_grid(
-            n_classes,
-            4,
-            (2.4, 1.4 + 0.9 * (channels - 1)),
-            (0.3, 0.6),
-            heights=(1,) * channels,
-            inner_gap=0.1,
-        )
+        size, heights = (2.4, 1.4 + 0.9 * (channels - 1)), (1,) * channels
+        panels = panel_grid(n_classes, 4, size, (0.3, 0.6), heights=heights, inner_gap=0.1)
         for parts, cases, name in zip(panels.axes, chosen, series.classes, strict=False):
-            title = f"class {name} ({len(cases)} series)"
+            title = f"class {name} ({len(cases)} series)" if cases else f"class {name}: no training case"
             parts[0].set_title(title, fontsize=fitting_size(title, 2.6, 9), parse_math=False)
-            if not cases:
-                parts[0].text(
-                    0.5, 0.5, "no case in the training set", ha="center", transform=parts[0].transAxes
-                )
-                continue
-            marker = "." if timepoints == 1 else ""
-            values = series.values[cases, :channels].transpose(0, 2, 1)
-            values = TimeSeriesResampler(sz=timepoints).fit_transform(values).transpose(0, 2, 1)
-            for axes, of_channel, prototype in zip(
-                parts, values.swapaxes(0, 1), class_prototype(values), strict=True
-            ):
-                axes.plot(times, of_channel.T, marker, color="0.75", linewidth=0.6, zorder=1)
-                axes.plot(times, prototype, marker, color=colour, linewidth=1.8, zorder=2)
+            if cases:
+                values = series.values[cases, :channels].transpose(0, 2, 1)
+                values = TimeSeriesResampler(sz=timepoints).fit_transform(values)
+                for channel, (axes, prototype) in enumerate(
+                    zip(parts, class_prototype(values).T, strict=True)
+                ):
+                    axes.plot(times, values[..., channel].T, marker, **grey)
+                    axes.plot(times, prototype, marker, **bold)
         for of_channel in zip(*panels.axes, strict=True):
             lows, highs = zip(*(axes.get_ylim() for axes in of_channel if axes.lines), strict=True)
             for axes in of_channel:
                 axes.set(xlim=(0.5, n_timepoints + 0.5), ylim=(min(lows), max(highs)))
-        names = ["value"] if channels == 1 else [f"channel {number + 1}" for number in range(channels)]
+        names = ["value"] if n_channels == 1 else [f"channel {number + 1}" for number in range(channels)]
         panels.label("timepoint", names)
-        panels.add_legend(
-            [
-                legend_entry("training series", color="0.75", linewidth=0.6),
-                legend_entry("prototype (soft-DTW barycentre)", color=colour, linewidth=1.8),
-            ],
-            title="; ".join(note),
-        )
+        handles = [legend_entry("training series", **grey)]
+        handles.append(legend_entry("prototype (soft-DTW barycentre)", **bold))
+        panels.add_legend(handles, title="; ".join(note))
     return panels.figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,6 @@ from vlmtsc.representation.representation import Representation
 
 #: Most cases of a scenario, scenarios whose cases are shown, classes of a case.
 CASES, MAX_SCENARIOS, MAX_CLASSES = 3, 12, 6
-#: Characters of a prompt that are shown before it is unfolded.
-PROMPT_SHOWN = 600
 
 PAGE = """\
 {% extends "frame.html" %}
@@ -40,9 +38,7 @@ table { white-space: normal; }
 .true .bar span { background: #56b4e9; }
 .predicted .bar span { background: #d55e00; }
 .true, .predicted { font-weight: 600; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; }
-pre em { color: #a33c00; }
-summary { cursor: pointer; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 18rem; overflow-y: auto; resize: vertical; }
 @media (max-width: 40rem) {
   body { font-size: 13px; padding: 0 .8rem; }
   th, td, .scores td { padding: .2rem .3rem; }
@@ -78,11 +74,9 @@ summary { cursor: pointer; }
 {% for shown in section.shown %}
 {% set case = shown.case %}
 {% set indices, n_left, share = classes_to_show(case.probabilities, [case.true, case.predicted]) %}
-{% set head, n_cut, tail = shortened(shown.prompt) %}
 <section class="case">
 {% if shown.plot %}
-<img src="data:image/png;base64,{{ base64(shown.plot) }}" width="{{ shown.size[0] }}" height="{{ shown.size[1] }}"
-alt="plot of {{ case.id }}">
+<img src="data:image/png;base64,{{ base64(shown.plot) }}" alt="plot of {{ case.id }}">
 {% endif %}
 <div>
 <h3>{{ case.id }}: class {{ section.classes[case.true] }}, taken for class {{ section.classes[case.predicted] }}
@@ -106,12 +100,7 @@ alt="plot of {{ case.id }}">
 <p>As in seed {{ case.seed }}. Wrong in {{ case.wrong_seeds | length }} of {{ section.seeds | length }} seeds:
 {{ case.wrong_seeds | join(", ") }}.</p>
 {% endif %}
-{% if n_cut %}
-<pre>{{ head }}<em> [... {{ n_cut }} characters ...] </em>{{ tail }}</pre>
-<details><summary>The whole prompt</summary><pre>{{ shown.prompt }}</pre></details>
-{% else %}
 <pre>{{ shown.prompt }}</pre>
-{% endif %}
 </div>
 </section>
 {% endfor %}
@@ -121,28 +110,8 @@ alt="plot of {{ case.id }}">
 
 
 @dataclass(frozen=True)
-class ScoredRun:
-    """The predictions of one run on the test set.
-
-    Attributes
-    ----------
-    seed : int
-    ids : sequence of str
-        Cases, in the order of the test set.
-    label_index : ndarray of int64, shape (n_cases,)
-    scores : ndarray of float64, shape (n_cases, n_classes)
-        Log-likelihoods of the classes' answers.
-    """
-
-    seed: int
-    ids: Sequence[str]
-    label_index: np.ndarray
-    scores: np.ndarray
-
-
-@dataclass(frozen=True)
 class WrongCase:
-    """A test case with a wrong prediction, in the run with the highest probability of a wrong class.
+    """A test case with a wrong prediction, as in the run with the highest probability of a wrong class.
 
     Attributes
     ----------
@@ -173,23 +142,11 @@ class WrongCase:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A wrong case and what the model was shown.
-
-    Attributes
-    ----------
-    case : WrongCase
-    prompt : str
-        The text before the answer.
-    plot : bytes
-        The PNG file as stored; empty if the scenario shows no plot.
-    size : (int, int)
-        Width and height of the plot in pixels.
-    """
+    """A wrong case with the text before the answer and the PNG file of its plot, empty if the scenario shows none."""
 
     case: WrongCase
     prompt: str
     plot: bytes = b""
-    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -205,9 +162,9 @@ class ScenarioCases:
         The archive's label and the model's answer of each class, by its index.
     n_cases : int
         Cases of the test set.
-    wrong : tuple of WrongCase
+    wrong : sequence of WrongCase
         Those with a wrong prediction in any run, the most confident first.
-    shown : tuple of ShownCase
+    shown : sequence of ShownCase
         Those that the page shows.
     """
 
@@ -216,8 +173,8 @@ class ScenarioCases:
     classes: tuple[str, ...]
     answers: tuple[str, ...]
     n_cases: int
-    wrong: tuple[WrongCase, ...]
-    shown: tuple[ShownCase, ...]
+    wrong: Sequence[WrongCase]
+    shown: Sequence[ShownCase]
 
 
 def wrong_cases(
@@ -235,8 +192,8 @@ def wrong_cases(
         runs = [Run(scenario.model, dataset, protocol, scenario.scenario, seed) for seed in scenario.seeds]
         folder = Path(paths.conversations(runs[0]))
         representation = Representation.load(folder / "representation.json")
-        found = [read_run(Path(paths.run(run)) / "predictions.csv", run.seed, representation) for run in runs]
-        wrong = confidence_order(found)
+        predictions = {run.seed: read_run(Path(paths.run(run)), representation) for run in runs}
+        wrong = confidence_order(predictions)
         shown = wrong[:CASES] if len(sections) < MAX_SCENARIOS else []
         sections.append(
             ScenarioCases(
@@ -244,51 +201,48 @@ def wrong_cases(
                 seeds=scenario.seeds,
                 classes=representation.classes,
                 answers=representation.label_texts,
-                n_cases=len(found[0].ids),
-                wrong=tuple(wrong),
-                shown=tuple(show_cases(shown, folder / "test.json", representation, scenario.plots)),
+                n_cases=len(predictions[scenario.seeds[0]][0]),
+                wrong=wrong,
+                shown=list(show_cases(shown, folder / "test.json", representation, scenario.plots)),
             )
         )
     return sections
 
 
-def read_run(predictions: Path, seed: int, representation: Representation) -> ScoredRun:
-    """Read the predictions of a run; InputError if the classes are not those of the scenario."""
-    ids, label_index, scores = read_predictions(predictions)
+def read_run(folder: Path, representation: Representation) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return `read_predictions` of a run; InputError if the classes are not those of the scenario."""
+    ids, label_index, scores = read_predictions(folder / "predictions.csv")
     if scores.shape[1] != len(representation.classes):
         raise InputError(
-            f"{predictions}: {scores.shape[1]} classes; allowed: the scenario's {len(representation.classes)}"
+            f"{folder / 'predictions.csv'}: {scores.shape[1]} classes; allowed: the scenario's "
+            f"{len(representation.classes)}"
         )
-    return ScoredRun(seed, ids, label_index, scores)
+    return ids, label_index, scores
 
 
 def show_cases(
     cases: Sequence[WrongCase], test: Path, representation: Representation, plots: str
 ) -> Iterator[ShownCase]:
     """Yield cases with prompt and plot; InputError if a case is not in the test set, or a plot is missing."""
-    if not cases:
-        return
-    records = {record["id"]: record for record in read_json(test)}
+    records = {record["id"]: record for record in read_json(test)} if cases else {}
     folder = plots_in(Path(plots)) if representation.has_image else None
     for case in cases:
         if case.id not in records:
             raise InputError(f"{test}: without the case {case.id}, which has a prediction")
         record = records[case.id]
-        prompt = representation.record_text(record, with_answer=False)
-        if folder is None:
-            yield ShownCase(case, prompt)
-        else:
-            content, pixels = read_plot(folder, record["image"])
-            yield ShownCase(case, prompt, content, (pixels.shape[1], pixels.shape[0]))
+        plot = b"" if folder is None else read_plot(folder, record["image"])[0]
+        yield ShownCase(case, representation.record_text(record, with_answer=False), plot)
 
 
-def confidence_order(runs: Sequence[ScoredRun]) -> list[WrongCase]:
+def confidence_order(
+    predictions: Mapping[int, tuple[Sequence[str], np.ndarray, np.ndarray]],
+) -> list[WrongCase]:
     """Return the cases with a wrong prediction, the highest probability of the predicted class first.
 
     Parameters
     ----------
-    runs : sequence of ScoredRun
-        Runs that differ in nothing but their seeds, on the same cases.
+    predictions : mapping of int to (ids, label_index, scores)
+        By seed, as from `read_predictions`: of the same cases in the same order.
 
     Returns
     -------
@@ -304,44 +258,28 @@ def confidence_order(runs: Sequence[ScoredRun]) -> list[WrongCase]:
     -----
     The odds against the predicted class are compared: they still differ where probabilities are rounded to 1.
     """
-    found: dict[str, list[tuple[float, int, int, int]]] = {}
-    for place, run in enumerate(runs):
-        if list(run.ids) != list(runs[0].ids):
+    [(first, (ids, label_index, _)), *_] = predictions.items()
+    found: dict[int, list[tuple[float, int]]] = {}
+    for seed, (of_seed, _, scores) in predictions.items():
+        if list(of_seed) != list(ids):
             raise InputError(
-                f"seeds {runs[0].seed} and {run.seed} have predicted other cases; allowed: the same test set"
+                f"seeds {first} and {seed} have predicted other cases; allowed: the same test set"
             )
-        predicted = run.scores.argmax(axis=1)
-        odds = odds_against_best(run.scores)
-        for row in np.flatnonzero(predicted != run.label_index).tolist():
-            found.setdefault(run.ids[row], []).append((float(odds[row]), row, place, int(predicted[row])))
+        odds = odds_against_best(scores)
+        for row in np.flatnonzero(scores.argmax(axis=1) != label_index).tolist():
+            found.setdefault(row, []).append((float(odds[row]), seed))
     cases = []
-    for identity, entries in found.items():
-        against, row, place, predicted_class = min(entries, key=lambda entry: (entry[0], entry[2]))
-        run = runs[place]
-        case = WrongCase(
-            id=identity,
-            seed=run.seed,
-            true=int(run.label_index[row]),
-            predicted=predicted_class,
-            scores=run.scores[row],
-            probabilities=softmax(run.scores[row]),
-            wrong_seeds=tuple(runs[entry[2]].seed for entry in entries),
-        )
-        cases.append((against, row, case))
+    for row, entries in found.items():
+        against, seed = min(entries, key=lambda entry: entry[0])
+        scores = predictions[seed][2][row]
+        seeds = tuple(seed for _, seed in entries)
+        classes = int(label_index[row]), int(scores.argmax())
+        cases.append((against, row, WrongCase(ids[row], seed, *classes, scores, softmax(scores), seeds)))
     return [case for _, _, case in sorted(cases, key=lambda entry: entry[:2])]
 
 
 def odds_against_best(scores: np.ndarray) -> np.ndarray:
-    """Return the odds against the class with the highest score, under the softmax of the scores.
-
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n_cases, n_classes)
-
-    Returns
-    -------
-    ndarray of float64, shape (n_cases,)
-    """
+    """Return the odds against the class with the highest score, under the softmax of each row of scores."""
     relative = np.exp(scores - scores.max(axis=1, keepdims=True))
     relative[np.arange(len(scores)), scores.argmax(axis=1)] = 0.0
     total: np.ndarray = relative.sum(axis=1)
@@ -374,27 +312,8 @@ def classes_to_show(
     if len(order) <= limit + 1:
         return order, 0, 0.0
     others = [index for index in order if index not in always]
-    wanted = {*always, *others[: limit - len({*always})]}
-    left = [index for index in order if index not in wanted]
-    return [index for index in order if index in wanted], len(left), float(probabilities[left].sum())
-
-
-def shortened(text: str, limit: int = PROMPT_SHOWN) -> tuple[str, int, str]:
-    """Cut a long text in its middle.
-
-    Returns
-    -------
-    head : str
-        The whole text if it has at most `limit` characters.
-    n_cut : int
-        Characters between `head` and `tail`.
-    tail : str
-        A third of the limit: a prompt begins with the description of the series and ends with the question.
-    """
-    if len(text) <= limit:
-        return text, 0, ""
-    tail = limit // 3
-    return text[: limit - tail], len(text) - limit, text[-tail:]
+    left = others[limit - len({*always}) :]
+    return [index for index in order if index not in left], len(left), float(probabilities[left].sum())
 
 
 def as_percent(share: float) -> str:
@@ -428,7 +347,6 @@ def wrong_cases_page(dataset: str, protocol: str, scenarios: Sequence[ScenarioCa
         n_left=len(scenarios[MAX_SCENARIOS:]),
         any_wrong=any(scenario.wrong for scenario in scenarios),
         classes_to_show=classes_to_show,
-        shortened=shortened,
         percent=as_percent,
         score=lambda score: f"{score:.2f}".replace("-", "\N{MINUS SIGN}"),
         base64=lambda content: base64.b64encode(content).decode("ascii"),
