@@ -206,7 +206,11 @@ rule collect_paper:
 # Predictions in the format of tsml-eval, accuracies in that of aeon: `snakemake --cores all export`.
 rule export_results:
     input:
-        runs=[f"{PATHS.run(run)}/{name}" for name in ("predictions.csv", "metrics.json", "run_record.json") for run in RUNS],
+        runs=[
+            f"{PATHS.run(run)}/{name}"
+            for name in ("predictions.csv", "metrics.json", "run_record.json")
+            for run in RUNS
+        ],
         baselines=[f"{PATHS.baseline(key)}/{name}" for key in COMPARED_KEYS for name in BASELINE_FILES],
     output:
         folder=directory(f"{RESULTS}/export"),

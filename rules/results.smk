@@ -176,7 +176,9 @@ def write_ledger_options():
     for scenario, plot in plots.items():
         if plot and CONFIGURATION.plot_table[plot].series != "full":
             plots[scenario] = None
-    return " ".join([RESULTS_OPTION, run_options("models", "datasets", "scenarios"), option("plots", as_argument(plots))])
+    return " ".join(
+        [RESULTS_OPTION, run_options("models", "datasets", "scenarios"), option("plots", as_argument(plots))]
+    )
 
 
 def digest_of_metrics(folders):
