@@ -19,7 +19,6 @@ include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
 include: "rules/baselines.smk"
-include: "rules/cases.smk"
 include: "rules/paper.smk"
 include: "rules/hooks.smk"
 

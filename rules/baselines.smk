@@ -91,10 +91,10 @@ rule write_baselines_table:
         # Finished runs are shown, but baselines need no training.
         content=lambda wildcards: content_of_runs(),
         folder=lambda wildcards, output: str(Path(output.table).parent),
-        script=path_of("write_baselines_table"),
-        code=code_of("write_baselines_table"),
+        script=path_of("write_tables"),
+        code=code_of("write_tables"),
     shell:
-        "python {params.script} {params.options} --baselines {params.baselines:q} "
+        "python {params.script} write_baselines_table {params.options} --baselines {params.baselines:q} "
         "--published {input.published:q} --output {params.folder:q} --log {log:q}"
 
 

@@ -1,6 +1,6 @@
 """Handlers of one call of Snakemake: lock of the results folder, termination, the summary at the end."""
 
-from vlmtsc.planning import run_states
+from vlmtsc.planning import results_summary, run_states
 
 LOCKS = []
 
@@ -70,9 +70,8 @@ def show_results():
     if "all" in targets:
         shutil.rmtree(INCOMPLETE, ignore_errors=True)
     if targets:
-        tables = as_argument(["accuracy" if name == "all" else name for name in targets])
-        summary = [file_of("print_summary"), f"--results={RESULTS}", f"--tables={tables}"]
-        subprocess.run([sys.executable, *summary], check=True)
+        tables = ["accuracy" if name == "all" else name for name in targets]
+        print(configured(results_summary, Path(RESULTS), tables))
 
 
 def show_incomplete_results():
@@ -87,7 +86,8 @@ def write_incomplete_results(asked):
     """Write and print these rules' tables from existing results."""
 
     def write(name, options, shown):
-        command = [sys.executable, file_of(name), *shlex.split(options), f"--output={INCOMPLETE}"]
+        script = [file_of(name)] if name == "write_ledger" else [file_of("write_tables"), name]
+        command = [sys.executable, *script, *shlex.split(options), f"--output={INCOMPLETE}"]
         if subprocess.run(command, check=False).returncode == 0 and shown:
             print((INCOMPLETE / shown).read_text(encoding="utf-8"))
 

@@ -112,10 +112,10 @@ rule write_paper_table:
     params:
         matrix=run_options("models", "datasets", "scenarios", whole=True),
         folder=lambda wildcards, output: str(Path(output.page).parent),
-        script=path_of("write_paper_table"),
-        code=code_of("write_paper_table"),
+        script=path_of("write_tables"),
+        code=code_of("write_tables"),
     shell:
-        "python {params.script} --runs {input.runs:q} --published {input.published:q} {params.matrix} "
+        "python {params.script} write_paper_table --runs {input.runs:q} --published {input.published:q} {params.matrix} "
         "--output {params.folder:q} --log {log:q}"
 
 
@@ -164,10 +164,10 @@ rule write_corrections_table:
         options=f"{RESULTS_OPTION} {run_options('models', 'seeds', whole=True)}",
         corrections=as_argument(CONFIGURATION.corrections),
         folder=lambda wildcards, output: str(Path(output.table).parent),
-        script=path_of("write_corrections_table"),
-        code=code_of("write_corrections_table"),
+        script=path_of("write_tables"),
+        code=code_of("write_tables"),
     shell:
-        "python {params.script} {params.options} --corrections {params.corrections:q} "
+        "python {params.script} write_corrections_table {params.options} --corrections {params.corrections:q} "
         "--output {params.folder:q} --log {log:q}"
 
 
@@ -196,10 +196,10 @@ rule collect_paper:
         parts=lambda wildcards, input: as_argument(
             [Path(path).relative_to(RESULTS).as_posix() for path in input.parts]
         ),
-        script=path_of("collect_paper"),
-        code=code_of("collect_paper"),
+        script=path_of("export_results"),
+        code=code_of("export_results"),
     shell:
-        "python {params.script} --results {params.results:q} --parts {params.parts:q} "
+        "python {params.script} collect_paper --results {params.results:q} --parts {params.parts:q} "
         "--output {output.folder:q} --log {log:q}"
 
 
@@ -229,7 +229,7 @@ rule export_results:
         script=path_of("export_results"),
         code=code_of("export_results"),
     shell:
-        "python {params.script} {params.options} "
+        "python {params.script} export_results {params.options} "
         "--baselines {params.baselines:q} --output {output.folder:q} --log {log:q}"
 
 

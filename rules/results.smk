@@ -2,7 +2,7 @@
 
 from vlmtsc.evaluation.constants import DATASETS_NEEDED, METHODS_NEEDED
 from vlmtsc.files import digest_of_files
-from vlmtsc.reporting.cases import case_scenarios
+from vlmtsc.planning import case_scenarios
 from vlmtsc.settings import BASELINES, PROBES, SERIES_BASELINES
 
 # Tables of existing results after a failed call of Snakemake. No rule writes here.

@@ -8,7 +8,7 @@ from pathlib import Path
 from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.files import atomic_path
 from vlmtsc.paths import Paths, Run
-from vlmtsc.reporting.cases import CaseScenario, scenario_titles
+from vlmtsc.planning import CaseScenario, scenario_titles
 from vlmtsc.script import heavy_imports, run_script
 
 logger = logging.getLogger("vlmtsc.draw_cases")
@@ -38,8 +38,7 @@ def draw_cases(
         Folder to write to; other files in it are left alone.
     """
     with heavy_imports():
-        from vlmtsc.reporting.downsampling import draw_downsampling
-        from vlmtsc.reporting.gallery import draw_gallery, draw_prototypes
+        from vlmtsc.reporting.gallery import draw_downsampling, draw_gallery, draw_prototypes
         from vlmtsc.reporting.style import save_png_and_pdf
         from vlmtsc.reporting.wrong_cases import wrong_cases, wrong_cases_page
         from vlmtsc.representation.representation import Representation

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vlmtsc.files import atomic_path
-from vlmtsc.reporting.downsampling import downsampled_forms, draw_kept
+from vlmtsc.reporting.gallery import downsampled_forms, draw_kept
 from vlmtsc.reporting.style import figure_style
 from vlmtsc.representation.downsampling import DOWNSAMPLERS
 from vlmtsc.representation.plots import make_plotter

@@ -1,4 +1,4 @@
-"""Write predictions in the format of tsml-eval and accuracies in that of aeon."""
+"""Write results for tsml-eval and aeon, or for a paper."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 from itertools import product
 from pathlib import Path
 
-from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.paths import Paths
 from vlmtsc.reporting import export
+from vlmtsc.reporting.baselines import baseline_key
+from vlmtsc.reporting.runs import list_runs
 from vlmtsc.script import run_script
-from vlmtsc.settings import PROBES
 
 logger = logging.getLogger("vlmtsc.export_results")
 
@@ -40,15 +41,28 @@ def export_results(
     output : Path
         Folder to replace.
     """
-    places = product(models, datasets, [protocol], scenarios, seeds)
-    keys = [
-        BaselineKey(name, dataset, protocol, model)
-        for dataset, name in product(datasets, baselines)
-        for model in (models if name in PROBES else [""])
-    ]
-    n_methods = export.export_results(Paths(results), [Run(*place) for place in places], keys, output)
+    names = product(datasets, baselines, models)
+    keys = dict.fromkeys(baseline_key(name, model, dataset, protocol) for dataset, name, model in names)
+    runs = list_runs(models, datasets, protocol, scenarios, seeds)
+    n_methods = export.export_results(Paths(results), runs, list(keys), output)
     logger.info("%d methods in %s", n_methods, output)
 
 
+def collect_paper(results: Path, parts: list[str], output: Path) -> None:
+    """Collect tables, figures, methods and references of finished runs in a folder for a paper.
+
+    Parameters
+    ----------
+    results : Path
+        Results folder.
+    parts : list of str
+        Files below it to collect.
+    output : Path
+        Folder to replace.
+    """
+    export.collect_paper(results, parts, output)
+    logger.info("%s: %d files collected", output, len(parts))
+
+
 if __name__ == "__main__":
-    run_script(export_results)
+    run_script(export_results, collect_paper)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from vlmtsc.reporting import publish
-from vlmtsc.reporting.example_figure import draw_example
 from vlmtsc.script import run_script
 
 logger = logging.getLogger("vlmtsc.publish_results")
@@ -39,7 +38,7 @@ def publish_results(
         case "results":
             publish.publish_results(source, page, readme, command)
         case "picture":
-            draw_example(source, page.with_suffix("") / "example.png")
+            publish.draw_example(source, page.with_suffix("") / "example.png")
         case "paper":
             publish.publish_paper(source, page, readme, command)
         case "evidence" | "paper-evidence":

@@ -9,7 +9,7 @@ from typing import Any
 from vlmtsc.files import write_files, write_json
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.controls import CONTROL_TYPES
-from vlmtsc.reporting.headline import headline, to_fragment
+from vlmtsc.reporting.evidence import headline, to_fragment
 from vlmtsc.reporting.methods import read_references, write_methods
 from vlmtsc.reporting.provenance import provenance_page, read_provenance
 from vlmtsc.reporting.runs import COLUMN_TYPES, list_runs

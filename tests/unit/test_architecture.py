@@ -31,7 +31,14 @@ LAYERS = (
     {"reporting"},
 )
 #: By rule, the script of another rule that it runs.
-SHARED_SCRIPTS = {"download_model_parts": "download_model", "request_descriptions": "describe_series"}
+SHARED_SCRIPTS = {
+    "download_model_parts": "download_model",
+    "request_descriptions": "describe_series",
+    "collect_paper": "export_results",
+    "write_baselines_table": "write_tables",
+    "write_corrections_table": "write_tables",
+    "write_paper_table": "write_tables",
+}
 RULES = {
     text.partition(":")[0]: text
     for path in sorted(ROOT.glob("rules/*.smk"))

@@ -14,10 +14,17 @@ from render_plots import render_plots
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.paths import Run
+from vlmtsc.planning import CaseScenario, case_scenarios, scenario_titles
 from vlmtsc.reporting import gallery
-from vlmtsc.reporting.cases import CaseScenario, case_scenarios, scenario_titles
-from vlmtsc.reporting.downsampling import MAX_CHANNELS, draw_downsampling, explain_factor
-from vlmtsc.reporting.gallery import CASES, MAX_CLASSES, MAX_KINDS, KindOfPlot
+from vlmtsc.reporting.gallery import (
+    CASES,
+    MAX_CHANNELS,
+    MAX_CLASSES,
+    MAX_KINDS,
+    KindOfPlot,
+    draw_downsampling,
+    explain_factor,
+)
 from vlmtsc.reporting.style import save_figure
 from vlmtsc.representation.downsampling import downsample
 from vlmtsc.representation.plot_files import PlotStore

@@ -20,7 +20,7 @@ from vlmtsc.reporting.comparisons import (
     draw_critical_difference,
     draw_multi_comparison_matrix,
 )
-from write_baselines_table import write_baselines_table
+from write_tables import write_baselines_table
 
 PUBLISHED = "dataset\tmethod\taccuracy\tsource\nItaly\tHIVE-COTE 2\t96.99\tthe archive's site\n"
 

@@ -19,7 +19,7 @@ from vlmtsc.planning import Pair, correction_pairs
 from vlmtsc.reporting.corrections import compare_inputs, paired_p_value
 from vlmtsc.reporting.publish import publish_corrections
 from vlmtsc.settings import Correction, Switch
-from write_corrections_table import write_corrections_table
+from write_tables import write_corrections_table
 
 
 def record(case: int, answer: str, **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.reporting.comparisons import METHOD_COLUMNS
-from vlmtsc.reporting.headline import SHOWN, headline, to_fragment
+from vlmtsc.reporting.evidence import SHOWN, headline, to_fragment
 from vlmtsc.reporting.runs import runs_table
 
 

@@ -17,7 +17,7 @@ from vlmtsc.reporting.baselines import read_published
 from vlmtsc.reporting.paper import paper_rows, paper_tables
 from vlmtsc.reporting.runs import list_runs, read_run, runs_table
 from vlmtsc.reporting.tables import ReaderTable
-from write_paper_table import write_paper_table
+from write_tables import write_paper_table
 
 PUBLISHED = read_published(ROOT / "config/published.tsv", "scenario")
 MATRIX: dict[str, Any] = {

@@ -15,10 +15,8 @@ from provenance_parts import write
 from publish_results import publish_results
 from vlmtsc.errors import InputError
 from vlmtsc.paths import Paths
-from vlmtsc.reporting.example_figure import RUN
-from vlmtsc.reporting.publish import fill_section
-from write_paper_table import write_paper_table
-from write_tables import write_tables
+from vlmtsc.reporting.publish import RUN, fill_section
+from write_tables import write_paper_table, write_tables
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 from finished_runs import summarised, write_run
 
-from print_summary import print_summary
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
-from vlmtsc.planning import last_line, run_states
+from vlmtsc.planning import last_line, results_summary, run_states
 from vlmtsc.reporting.runs import (
     COLUMN_TYPES,
     accuracy_table,
@@ -125,16 +124,13 @@ def test_html_tables_are_self_contained_and_hold_every_cell(finished: Path) -> N
         assert "src=" not in text
 
 
-def test_summary_prints_the_table_and_where_everything_is(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    print_summary(finished, ["comparisons", "accuracy"])
-    printed = capsys.readouterr().out
+def test_summary_prints_the_table_and_where_everything_is(finished: Path, tmp_path: Path) -> None:
+    printed = results_summary(finished, ["comparisons", "accuracy"])
     assert (finished / "tables/accuracy.md").read_text() in printed
     assert "accuracy_heatmap.png" in printed
     assert "comparisons.md (also .csv, .html, .tex)" in printed
     with pytest.raises(InputError, match="run the workflow first"):
-        print_summary(tmp_path)
+        results_summary(tmp_path, ["accuracy"])
 
 
 def rows_of(*runs: dict) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.files import write_json
 from vlmtsc.paths import Paths, Run, plot_file_name
-from vlmtsc.reporting.cases import CaseScenario
+from vlmtsc.planning import CaseScenario
 from vlmtsc.reporting.wrong_cases import (
     CASES,
     MAX_CLASSES,

@@ -1,17 +1,18 @@
-"""Runs: pairs that differ in one fault, an estimate of what is left to do, states after a failed call."""
+"""Runs, for rules and handlers: pairs, scenarios of a dataset, what is left to do, what a call has done."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vlmtsc.configuration import Configuration
+from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.settings import Correction
@@ -318,3 +319,89 @@ def last_line(log: Path) -> str:
     stamp, message = _STAMP.match(written[-1]), _STAMP.sub("", written[-1])
     # Killed by a limit of time or memory, or by the end of the whole call.
     return f"ended without an error, after: {message}" if stamp and stamp[1] in ("DEBUG", "INFO") else message
+
+
+@dataclass(frozen=True)
+class CaseScenario:
+    """A scenario of one model on a dataset.
+
+    Attributes
+    ----------
+    model, scenario : str
+    seeds : tuple of int
+    plot, plots : str
+        Name and folder of the plots that it shows; empty if it shows none.
+    downsampled : bool
+        Whether its numbers or plots are of downsampled series.
+    """
+
+    model: str
+    scenario: str
+    seeds: tuple[int, ...]
+    plot: str = ""
+    plots: str = ""
+    downsampled: bool = False
+
+
+def case_scenarios(
+    runs: Sequence[Run], configuration: Configuration, plots_of: Callable[[Run], str | Sequence[str]]
+) -> list[CaseScenario]:
+    """Return the scenarios of the runs on one dataset.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    configuration : Configuration
+    plots_of : callable
+        Returns the folder of the plots that a run shows, or something empty.
+    """
+    seeds: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        seeds.setdefault((run.model, run.scenario), []).append(run)
+    return [
+        CaseScenario(
+            model,
+            scenario,
+            tuple(run.seed for run in of_scenario),
+            configuration.shown_plot(scenario) or "",
+            str(plots_of(of_scenario[0]) or ""),
+            configuration.downsamples(scenario),
+        )
+        for (model, scenario), of_scenario in seeds.items()
+    ]
+
+
+def scenario_titles(scenarios: Sequence[CaseScenario]) -> list[str]:
+    """Name scenarios, with their model where there are several."""
+    several = len({shown.model for shown in scenarios}) > 1
+    return [f"{shown.scenario} ({shown.model})" if several else shown.scenario for shown in scenarios]
+
+
+def results_summary(results: Path, tables: Sequence[str]) -> str:
+    """Return tables in Markdown, followed by the paths of the results.
+
+    Raises
+    ------
+    InputError
+        If a table does not exist.
+    """
+    texts, places = [], []
+    for name in tables:
+        table = results / "tables" / f"{name}.md"
+        if not table.exists():
+            raise InputError(
+                f"{table}: not found; run the workflow first (make results, or snakemake --cores all)"
+            )
+        also = sorted(path.suffix for path in table.parent.glob(f"{name}.*") if path != table)
+        texts.append(f"\n{table.read_text(encoding='utf-8')}")
+        places.append(f"{table} (also {', '.join(also)})")
+    texts.append(f"Table:    {', '.join(places)}")
+    # These need no run.
+    if not {"ledger", "baselines"}.issuperset(tables):
+        report = results / "report.html"
+        texts += [
+            f"All runs: {results / 'tables' / 'runs.csv'}",
+            f"Figure:   {results / 'figures' / 'accuracy_heatmap.png'} (and others in this folder)",
+            f"Report:   {report} (make results writes it; without make: snakemake --report {report})",
+        ]
+    return "\n".join(texts)

@@ -74,21 +74,28 @@ def configure_logging(log: Path | None) -> None:
     logging.getLogger("py.warnings").handlers[:] = handlers[1:] or handlers
 
 
-def run_script(main: Callable[..., Any]) -> None:
-    """Call `main` with the arguments of the command line.
+def run_script(*functions: Callable[..., Any]) -> None:
+    """Call a function with the arguments of the command line; of several, the first argument names it.
 
     Types, defaults and help come from its signature and docstring; settings are given as JSON. Messages and tracebacks
     go to standard error and to the file of the option ``--log``.
 
     Parameters
     ----------
-    main : callable
-        Function with typed keyword parameters.
+    *functions : callable
+        Functions with typed keyword parameters.
     """
-    parser = ArgumentParser(prog=f"{main.__name__}.py", description=(main.__doc__ or "").split("\n\n")[0])
+    main, arguments, name = functions[0], sys.argv[1:], Path(sys.argv[0]).name
+    if len(functions) > 1:
+        by_name = {function.__name__: function for function in functions}
+        chooser = ArgumentParser(prog=name, description="COMMAND --help explains a command.")
+        chooser.add_argument("command", choices=by_name)
+        command, *arguments = arguments or ["--help"]
+        main, name = by_name[chooser.parse_args([command]).command], f"{name} {command}"
+    parser = ArgumentParser(prog=name, description=(main.__doc__ or "").split("\n\n")[0])
     parser.add_function_arguments(main, as_group=False)
     parser.add_argument("--log", type=Path, help="File for messages and tracebacks.")
-    parsed = parser.parse_args()
+    parsed = parser.parse_args(arguments)
     try:
         configure_logging(parsed.pop("log"))
         main(**vars(parser.instantiate_classes(parsed)))

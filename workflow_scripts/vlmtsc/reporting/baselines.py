@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,17 @@ import pandas as pd
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
-from vlmtsc.paths import BaselineKey, Paths
-from vlmtsc.reporting.runs import BASELINE, DONE, FINE_TUNED, METRICS, accuracy_text, choose_scenarios
+from vlmtsc.paths import BaselineKey, Paths, Run
+from vlmtsc.reporting.runs import (
+    BASELINE,
+    DONE,
+    FINE_TUNED,
+    METRICS,
+    accuracy_text,
+    choose_scenarios,
+    read_run,
+    runs_table,
+)
 from vlmtsc.reporting.tables import NONE, ReaderTable, joined, percent, with_interval
 from vlmtsc.settings import PROBES
 
@@ -73,7 +83,7 @@ def read_published(path: Path, method: str) -> pd.DataFrame:
 
 
 def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any] | None:
-    """Read a baseline's row of the tidy table; None if it has not been fitted.
+    """Read a baseline's row (keys `COLUMNS`); None if it has not been fitted.
 
     Raises
     ------
@@ -89,59 +99,59 @@ def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any] | None:
             raise InputError(f"record of {key.baseline} on {key.dataset}: {name} {record.get(name)!r}")
     low, high = metrics["accuracy_interval_95"]
     return (
-        dict.fromkeys(COLUMNS)
-        | {"dataset": key.dataset, "protocol": key.protocol, "kind": BASELINE, "method": key.baseline}
-        | {"model": key.model, "seeds": 1, "accuracy_low": low, "accuracy_high": high}
+        _row(key.dataset, key.protocol, BASELINE, key.baseline, key.model)
+        | {"seeds": 1, "accuracy_low": low, "accuracy_high": high}
         | {name: metrics[name] for name in METRICS}
         | {name: record[name] for name in ("validation_accuracy", "wall_seconds")}
     )
 
 
+def _row(dataset: str, protocol: str, kind: str, method: str, model: str = "") -> dict[str, Any]:
+    key = {"dataset": dataset, "protocol": protocol, "kind": kind, "method": method, "model": model}
+    return dict.fromkeys(COLUMNS) | key
+
+
 def best_run_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of the fine-tuned scenarios chosen on validation, one per model and dataset."""
     rows = []
+    done = runs[runs["status"] == DONE]
     for (model, protocol, dataset), scenario in choose_scenarios(runs).items():
         place = ["model", "protocol", "dataset", "scenario"]
-        done = runs[
-            (runs[place] == [model, protocol, dataset, scenario]).all(axis=1) & (runs["status"] == DONE)
-        ]
-        means = {name: done[name].mean() for name in [*METRICS, "validation_accuracy", "wall_seconds"]}
-        bounds = ["accuracy_low", "accuracy_high"]
-        rows.append(
-            dict.fromkeys(COLUMNS)
-            | {
-                "dataset": dataset,
-                "protocol": protocol,
-                "kind": FINE_TUNED,
-                "method": scenario,
-                "model": model,
-            }
-            | {**means, "n_cases": int(done["n_cases"].iloc[0]), "seeds": len(done)}
-            | (done.iloc[0][bounds].to_dict() if len(done) == 1 else {})
-            | {"text": accuracy_text(done)}
-        )
+        seeds = done[(done[place] == [model, protocol, dataset, scenario]).all(axis=1)]
+        row = _row(dataset, protocol, FINE_TUNED, scenario, model)
+        row |= seeds[[*METRICS, "validation_accuracy", "wall_seconds"]].mean().to_dict()
+        row |= {"n_cases": int(seeds["n_cases"].iloc[0]), "seeds": len(seeds), "text": accuracy_text(seeds)}
+        if len(seeds) == 1:
+            row |= seeds.iloc[0][["accuracy_low", "accuracy_high"]].to_dict()
+        rows.append(row)
     return rows
 
 
-def published_rows(published: pd.DataFrame, datasets: Sequence[str], protocol: str) -> list[dict[str, Any]]:
-    """Return the rows of published results: none unless the protocol is the archive's own split."""
-    return [
-        dict.fromkeys(COLUMNS)
-        | {
-            "dataset": row["dataset"],
-            "protocol": protocol,
-            "kind": PUBLISHED,
-            "method": row["method"],
-            "model": "",
-        }
-        | {"accuracy": row["accuracy"] / 100, "source": row["source"]}
-        for row in published.to_dict("records")
-        if protocol == "official" and row["dataset"] in datasets
-    ]
+def baseline_files(
+    paths: Paths, runs: Sequence[Run], baselines: Sequence[str], published: pd.DataFrame
+) -> dict[str, pd.DataFrame | str]:
+    """Return the files of the table, from existing results of these runs and of baselines on the same datasets.
+
+    Published results are shown for the archive's own split only.
+    """
+    protocol, datasets = runs[0].protocol, list(dict.fromkeys(run.dataset for run in runs))
+    models = dict.fromkeys(run.model for run in runs)
+    names = product(datasets, baselines, models)
+    keys = dict.fromkeys(baseline_key(name, model, dataset, protocol) for dataset, name, model in names)
+    rows = [row for key in keys if (row := read_baseline(paths, key))]
+    rows += best_run_rows(runs_table([read_run(paths, run) for run in runs]))
+    if protocol == "official":
+        rows += [
+            _row(row["dataset"], protocol, PUBLISHED, row["method"])
+            | {"accuracy": row["accuracy"] / 100, "source": row["source"]}
+            for row in published[published["dataset"].isin(datasets)].to_dict("records")
+        ]
+    table = baselines_table(rows, datasets, protocol)
+    return table.files("baselines", "Baselines", pd.DataFrame(rows, columns=COLUMNS), latex=True)
 
 
 def baselines_table(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], protocol: str) -> ReaderTable:
-    """Return the accuracies of datasets by methods, from `read_baseline`, `best_run_rows` and `published_rows`."""
+    """Return the accuracies of datasets by methods."""
     tidy = pd.DataFrame(list(rows))
     several = tidy.loc[tidy["model"] != "", "model"].nunique() > 1
     tidy["column"] = [_column(row, several) for row in tidy.to_dict("records")]
@@ -152,15 +162,14 @@ def baselines_table(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], 
         of_dataset = tidy[tidy["dataset"] == dataset]
         measured = of_dataset[of_dataset["kind"] == BASELINE]
         validation = measured["validation_accuracy"].astype(float)
-        emphasised.append(
-            {measured.loc[validation.idxmax(), "column"]} if validation.notna().any() else set()
-        )
-        texts = {row["column"]: _cell(row) for row in of_dataset.to_dict("records")}
+        best = {measured.loc[validation.idxmax(), "column"]} if validation.notna().any() else set()
+        emphasised.append(best)
         head = {
             "dataset": dataset,
             "test cases": joined(measured["n_cases"], lambda number: str(int(number))),
             "majority %": joined(measured["majority_rate"], percent),
         }
+        texts = {row["column"]: _cell(row) for row in of_dataset.to_dict("records")}
         cells.append(head | {name: texts.get(name, NONE) for name in columns})
     notes = [NOTE.format(protocol=protocol)]
     if len(by_kind[FINE_TUNED]):

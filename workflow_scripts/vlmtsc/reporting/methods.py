@@ -24,9 +24,8 @@ from vlmtsc.evaluation.constants import (
 )
 from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
 from vlmtsc.evaluation.statistics import RESAMPLES
-from vlmtsc.reporting.pages import PAGES
 from vlmtsc.reporting.provenance import describe_machine, duration
-from vlmtsc.reporting.tables import short_count
+from vlmtsc.reporting.tables import PAGES, short_count
 from vlmtsc.settings import ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")

@@ -17,7 +17,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, sha256
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.baselines import baseline_key
-from vlmtsc.reporting.pages import PAGES
+from vlmtsc.reporting.tables import PAGES
 
 #: Version of the workflow, as in CITATION.cff.
 VERSION = "0.1.0"

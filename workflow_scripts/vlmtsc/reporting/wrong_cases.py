@@ -14,9 +14,9 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import read_predictions
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
-from vlmtsc.reporting.cases import CaseScenario, scenario_titles
+from vlmtsc.planning import CaseScenario, scenario_titles
 from vlmtsc.reporting.gallery import read_plot
-from vlmtsc.reporting.pages import PAGES
+from vlmtsc.reporting.tables import PAGES
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
 
