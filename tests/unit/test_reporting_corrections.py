@@ -117,7 +117,7 @@ def test_the_test_is_paired_and_exact() -> None:
     assert paired_p_value(one, other) == pytest.approx(binomtest(10, 12).pvalue)
     assert paired_p_value(one, other.sample(frac=1, random_state=0)) == paired_p_value(one, other)
     assert paired_p_value(one, one) == 1
-    with pytest.raises(InputError, match="predictions of different cases"):
+    with pytest.raises(InputError, match="predictions of other cases"):
         paired_p_value(one, other[:-1])
 
 

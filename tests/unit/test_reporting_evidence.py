@@ -83,7 +83,7 @@ def test_missing_seeds_are_named(results: Path) -> None:
     run = write_run(results, "A", "plot", 1, wrong=2)
     write_controls(results, run, {"intact": 2, "image_swapped": 2})
     text = write(results, [0, 1])
-    assert "numbers (none) on B, C, D; numbers without seed 1 on A; plot without seed 1 on B, C, D." in text
+    assert "numbers without seed 1 on A; plot without seed 1 on B, C, D; numbers (none) on B, C, D." in text
     rows = pd.read_csv(results / "tables/evidence.csv").set_index("dataset")
     assert rows.loc["A", "seeds"] == 2
     assert rows.loc["A", "accuracy"] == pytest.approx(1 - 1 / CASES)

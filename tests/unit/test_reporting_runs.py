@@ -223,7 +223,7 @@ def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> N
     # Seeds that were scored on other cases do not belong together.
     path = tmp_path / "runs/tiny/GunPoint/pooled/plot/seed-1/predictions.csv"
     pd.read_csv(path).iloc[1:].to_csv(path, index=False)
-    with pytest.raises(InputError, match="scored on different cases"):
+    with pytest.raises(InputError, match="predictions of other cases"):
         summarised(tmp_path, "GunPoint", ["plot"], seeds=[0, 1])
 
 

@@ -38,12 +38,7 @@ PANEL_WIDTH, ROW_HEIGHT, SCATTER_HEIGHT = 2.1, 0.27, 1.9
 
 
 def scenario_points(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy and interval of each scenario, as in the accuracy table.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of finished runs, in the order of the rows.
+    """Return accuracy and 95% interval of each scenario over its seeds, as in the accuracy table.
 
     Returns
     -------
@@ -67,22 +62,16 @@ def draw_modality_ablation(runs: pd.DataFrame, scenarios: Mapping[str, Mapping[s
     """Draw the test accuracy of each scenario with its 95% interval, grouped by modality, a panel for each dataset.
 
     Single seeds are small circles below the mean of several; the dashed line is the majority class.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    scenarios : mapping of str to mapping
-        Settings of each scenario.
     """
     points = scenario_points(runs)
-    names = by_modality(list(dict.fromkeys(runs["scenario"])), scenarios)
-    modalities = {name: scenarios[name]["modality"] for name in names}
+    modalities = {name: scenarios[name]["modality"] for name in dict.fromkeys(runs["scenario"])}
+    # By modality; scenarios of one keep their order.
+    modalities = dict(sorted(modalities.items(), key=lambda item: list(MODALITIES).index(item[1])))
     looks = modality_looks()
     places = list(points.groupby(PLACE, sort=False))
     low = accuracy_floor(points["low"], runs["accuracy"], runs["majority_rate"])
     with figure_style():
-        size = PANEL_WIDTH, ROW_HEIGHT * len(names) + 0.1
+        size = PANEL_WIDTH, ROW_HEIGHT * len(modalities) + 0.1
         panels = panel_grid(len(places), PANELS_PER_ROW, size, (0.3, 0.7))
         for [axes], (key, of_dataset) in zip(panels.axes, places, strict=True):
             draw_scenarios(axes, of_dataset, runs[(runs[PLACE] == key).all(axis=1)], modalities, looks)
@@ -125,17 +114,6 @@ def draw_scenarios(
     axes.set_ylim(len(modalities) - 0.5, -0.5)
     axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0)
-
-
-def by_modality(names: Sequence[str], scenarios: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sort scenarios by their modality; within one they keep their order. InputError if one has no settings."""
-    missing = [name for name in names if name not in scenarios]
-    if missing:
-        raise InputError(
-            f"settings of the scenario {missing[0]!r} are missing; given: {', '.join(scenarios)}"
-        )
-    order = list(MODALITIES)
-    return sorted(names, key=lambda name: order.index(scenarios[name]["modality"]))
 
 
 def modality_looks() -> dict[str, dict[str, Any]]:
@@ -185,15 +163,6 @@ def draw_accuracy_by_context(
 
     A dotted line leads from the tokens that a case takes to those it may take, the context length. A grey line joins
     scenarios that differ in nothing but their context length. The dashed line is the majority class.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    ledger : DataFrame
-        Token usage table of the same scenarios.
-    scenarios : mapping of str to mapping
-        Settings of each scenario.
     """
     points = context_points(runs, ledger)
     names = list(dict.fromkeys(runs["scenario"]))

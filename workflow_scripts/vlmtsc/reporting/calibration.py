@@ -47,19 +47,6 @@ RELIABILITY_TYPES: dict[str, Any] = {"bin": "int64", "cases": "int64", "seed": "
 def reliability_rows(run: Run, predictions: Path, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the reliability curves of one run, one row per bin that contains a case.
 
-    Parameters
-    ----------
-    run : Run
-    predictions : Path
-        Its ``predictions.csv``.
-    metrics : mapping
-        Content of its ``metrics.json``; without a temperature in it there is one curve.
-
-    Returns
-    -------
-    list of dict
-        With the keys `RELIABILITY_COLUMNS`. ``bin``: 0 to `vlmtsc.evaluation.metrics.BINS` - 1, of equal width.
-
     Raises
     ------
     InputError
@@ -93,13 +80,6 @@ def draw_calibration(runs: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
     """Draw reliability diagrams: a row for each dataset, a column for each scenario, below each the cases of its bins.
 
     The cases of several seeds are pooled; the expected calibration error above a diagram is the mean of theirs.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of finished runs.
-    reliability : DataFrame
-        Columns `RELIABILITY_COLUMNS`.
     """
     scenarios = list(dict.fromkeys(runs["scenario"]))
     rows = list(runs.groupby(PLACE, sort=False))

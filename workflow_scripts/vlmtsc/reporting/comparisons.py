@@ -76,7 +76,7 @@ RANKING_NOTE = (
 
 @dataclass(frozen=True)
 class Method:
-    """A method's predictions on one test set.
+    """A method's results on one test set, by seed.
 
     Attributes
     ----------
@@ -84,11 +84,11 @@ class Method:
         Scenario or baseline.
     kind : {"fine-tuned", "baseline"}
     predictions : sequence of DataFrame of str
-        By seed: id, true, predicted.
+        id, true, predicted.
     metrics : sequence of mapping
-        By seed: content of ``metrics.json``.
+        Content of ``metrics.json``.
     seconds : sequence of float
-        By seed: wall-clock time of fine-tuning, or of fitting a baseline and predicting with it.
+        Wall-clock time of fine-tuning, or of fitting a baseline and predicting with it.
     """
 
     name: str
@@ -100,18 +100,16 @@ class Method:
 
 def read_predicted(path: Path) -> pd.DataFrame:
     """Read the columns id, true and predicted of ``predictions.csv`` as text (labels such as "NA" are labels)."""
-    columns = ["id", "true", "predicted"]
-    return read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+    return read_csv(path, dtype=str, usecols=["id", "true", "predicted"], keep_default_na=False)
 
 
 def read_method(paths: Paths, keys: Sequence[Run] | Sequence[BaselineKey]) -> Method:
     """Read a baseline, or the runs of one scenario that differ in the seed."""
     if isinstance(keys[0], Run):
         name, kind, record = keys[0].scenario, FINE_TUNED, "run_record.json"
-        folders = [Path(paths.run(key)) for key in keys]
     else:
         name, kind, record = keys[0].baseline, BASELINE, "record.json"
-        folders = [Path(paths.baseline(key)) for key in keys]
+    folders = [Path(paths.run(key) if isinstance(key, Run) else paths.baseline(key)) for key in keys]
     return Method(
         name,
         kind,
@@ -119,6 +117,20 @@ def read_method(paths: Paths, keys: Sequence[Run] | Sequence[BaselineKey]) -> Me
         metrics=[read_json(folder / "metrics.json") for folder in folders],
         seconds=[read_json(folder / record)["wall_seconds"] for folder in folders],
     )
+
+
+def correct_cases(name: str, predictions: Sequence[pd.DataFrame], cases: pd.DataFrame) -> np.ndarray:
+    """Return which cases each seed has classified correctly: ndarray of bool, shape (n_seeds, n_cases), by id.
+
+    Raises
+    ------
+    InputError
+        If the ids of `cases` are others.
+    """
+    tables = [table.sort_values("id", ignore_index=True) for table in predictions]
+    if any(not table["id"].equals(cases["id"]) for table in tables):
+        raise InputError(f"{name}: predictions of other cases; allowed: the same test set")
+    return np.stack([(table["true"] == table["predicted"]).to_numpy() for table in tables])
 
 
 def compare_predictions(
@@ -140,14 +152,9 @@ def compare_predictions(
     if not methods:
         return [], []
     first = methods[0].predictions[0].sort_values("id", ignore_index=True)
-    correct = []
-    for method in methods:
-        ordered = [table.sort_values("id", ignore_index=True) for table in method.predictions]
-        if any(not table["id"].equals(first["id"]) for table in ordered):
-            raise InputError(
-                f"{place['dataset']}, {method.name}: predictions of other cases; allowed: the same test set"
-            )
-        correct.append(np.stack([(table["true"] == table["predicted"]).to_numpy() for table in ordered]))
+    correct = [
+        correct_cases(f"{place['dataset']}, {method.name}", method.predictions, first) for method in methods
+    ]
     resampled = bootstrap_accuracies(correct, first["true"].to_numpy())
     rows = []
     for method, runs, accuracies in zip(methods, correct, resampled, strict=True):
@@ -237,19 +244,14 @@ def difference_text(row: Mapping[str, Any]) -> str:
 
 def pairs_table(pairs: pd.DataFrame) -> ReaderTable:
     """Return the paired tests."""
-    several = varying(pairs, "model", "protocol")
+    names = [*varying(pairs, "model", "protocol"), "dataset", "first", "second"]
     rows = pairs.to_dict("records")
     cells = [
-        {name: row[name] for name in [*several, "dataset", "first", "second"]}
-        | {
-            "first %": percent(row["accuracy_first"]),
-            "second %": percent(row["accuracy_second"]),
-            "difference": difference_text(row),
-            "only first": str(row["only_first"]),
-            "only second": str(row["only_second"]),
-            "p": p_text(row["p_value"]),
-            "p (Holm)": p_text(row["p_holm"]),
-        }
+        {name: row[name] for name in names}
+        | {f"{name} %": percent(row[f"accuracy_{name}"]) for name in ("first", "second")}
+        | {"difference": difference_text(row)}
+        | {f"only {name}": str(row[f"only_{name}"]) for name in ("first", "second")}
+        | {"p": p_text(row["p_value"]), "p (Holm)": p_text(row["p_holm"])}
         for row in rows
     ]
     return ReaderTable(pd.DataFrame(cells), PAIRS_NOTE, TEXT_COLUMNS, _significant(rows))
@@ -327,11 +329,6 @@ def draw_critical_difference(methods: pd.DataFrame) -> Figure:
     The bars come from aeon: one-sided signed-rank tests at 0.05 divided by the number of methods less one. The exact
     p-values, two-sided and with Holm's correction for all pairs, are in ``rankings.csv``.
 
-    Parameters
-    ----------
-    methods : DataFrame
-        Columns `METHOD_COLUMNS`; InputError if there are too few methods or datasets.
-
     References
     ----------
     .. [1] J. Demsar, Statistical comparisons of classifiers over multiple data sets, Journal of Machine Learning
@@ -357,11 +354,6 @@ def draw_multi_comparison_matrix(methods: pd.DataFrame) -> Figure:
 
     The p-values are not corrected; bold are those below 0.05 after Holm's correction for all pairs, as in
     ``rankings.csv``.
-
-    Parameters
-    ----------
-    methods : DataFrame
-        As for `draw_critical_difference`.
 
     References
     ----------

@@ -117,11 +117,6 @@ def draw_controls(rows: pd.DataFrame) -> Figure:
 
     With 95% Wilson intervals (over several seeds: standard deviations); a hollow mark is an input that the model does
     not use; the dashed line is the majority class.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns `CONTROL_COLUMNS`.
     """
     looks = control_looks()
     scenarios = list(dict.fromkeys(rows["scenario"]))

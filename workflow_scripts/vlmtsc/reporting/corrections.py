@@ -15,7 +15,7 @@ from vlmtsc.evaluation.statistics import paired_test
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths
 from vlmtsc.planning import DONE, MAY_CHANGE_NOTHING, NOT_RUN, Pair
-from vlmtsc.reporting.comparisons import read_predicted
+from vlmtsc.reporting.comparisons import correct_cases, read_predicted
 from vlmtsc.reporting.tables import NONE, ReaderTable, p_text, percent, varying, with_constants, with_interval
 
 logger = logging.getLogger(__name__)
@@ -73,12 +73,8 @@ def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
     InputError
         If they are not of the same cases.
     """
-    if set(one["id"]) != set(other["id"]) or not one["id"].is_unique or not other["id"].is_unique:
-        raise InputError("predictions of different cases; allowed: each case once in both runs")
-    correct = [
-        (table["true"] == table["predicted"]).set_axis(table["id"]).sort_index().to_numpy()
-        for table in (one, other)
-    ]
+    cases = one.sort_values("id", ignore_index=True)
+    correct = (correct_cases("correction", [table], cases)[0] for table in (one, other))
     return paired_test(*correct).p_value
 
 

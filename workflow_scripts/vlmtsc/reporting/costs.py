@@ -125,15 +125,7 @@ def job_seconds(benchmark: Path) -> float | None:
 
 
 def peak_rate(gpu: str, precision: str) -> float | None:
-    """Return a GPU's peak rate for dense products in FLOP/s, or None if it is unknown.
-
-    Parameters
-    ----------
-    gpu : str
-        Name as reported by the driver, for example "NVIDIA H100 80GB HBM3".
-    precision : str
-        Of the run; rates are known for bf16 only.
-    """
+    """Return a GPU's peak rate for dense products in FLOP/s, or None if it is unknown."""
     if precision != "bf16":
         return None
     words = gpu.replace("-", " ").split()
@@ -144,13 +136,6 @@ def run_costs(
     record: Mapping[str, Any], flops_per_token: int | None, evaluation_seconds: float | None
 ) -> dict[str, Any]:
     """Return the costs of a run (keys `vlmtsc.reporting.runs.COSTS`), None for unknown ones.
-
-    Parameters
-    ----------
-    record : mapping
-        Content of its ``run_record.json``.
-    flops_per_token, evaluation_seconds : number or None
-        From `adapter_flops` and `job_seconds`.
 
     Raises
     ------
@@ -259,13 +244,6 @@ def pareto_frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return a point for each run and each baseline, and the meaning of its seconds.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of finished runs.
-    methods : DataFrame
-        Columns `vlmtsc.reporting.comparisons.METHOD_COLUMNS`, of which only the baselines are used.
-
     Returns
     -------
     points : DataFrame
@@ -295,13 +273,7 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
 
 
 def draw_accuracy_by_cost(runs: pd.DataFrame, methods: pd.DataFrame) -> Figure:
-    """Draw the test accuracy against seconds of processors or GPUs, a panel for each dataset, a point for each run.
-
-    Parameters
-    ----------
-    runs, methods : DataFrame
-        As for `cost_points`.
-    """
+    """Draw the test accuracy against seconds of processors or GPUs, a panel for each dataset, a point for each run."""
     points, label = cost_points(runs, methods)
     points["seconds"] = points["seconds"].clip(lower=SHORTEST)
     # Fine-tuned methods come first and are filled, baselines are hollow.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment
 
@@ -118,10 +119,8 @@ def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
         measured, pairs = compare_predictions(place, methods)
         for method in measured:
             if method["kind"] == FINE_TUNED:
-                keys = ("seeds", "n_cases", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high")
-                row |= {key: method[key] for key in (*keys, "balanced_accuracy", "macro_f1")}
-                row["scenario"] = method["method"]
-            elif method["kind"] == BASELINE:
+                row |= {key: method[key] for key in COLUMNS if key in method} | {"scenario": method["method"]}
+            else:
                 row |= {f"best_{key}": method[f"accuracy_{key}"] for key in ("low", "high")}
                 row |= {"best_baseline": method["method"], "best_accuracy": method["accuracy"]}
         for pair in pairs:
@@ -179,14 +178,11 @@ def use_of_input(seeds: pd.DataFrame | None) -> str:
     """Return whether an input is used, from the rows of its control, one per seed; empty without any."""
     if seeds is None:
         return ""
-    findings = [
-        NOT_USED if isinstance(finding, str) and finding else USED if p_value < ALPHA else UNCLEAR
-        for finding, p_value in zip(seeds["finding"], seeds["p_value"], strict=True)
-    ]
-    counts = {finding: findings.count(finding) for finding in findings}
-    if len(counts) == 1:
-        return findings[0]
-    return ", ".join(f"{finding} in {count} of {len(findings)} seeds" for finding, count in counts.items())
+    differs = seeds["p_value"].lt(ALPHA).map({True: USED, False: UNCLEAR})
+    found = differs.mask(seeds["finding"].fillna("") != "", NOT_USED).value_counts(sort=False)
+    if len(found) == 1:
+        return str(found.index[0])
+    return ", ".join(f"{use} in {count} of {len(seeds)} seeds" for use, count in found.items())
 
 
 def evidence_table(rows: pd.DataFrame) -> ReaderTable:
@@ -237,7 +233,7 @@ def sentences(rows: pd.DataFrame, inputs: pd.DataFrame, runs: pd.DataFrame) -> l
 
 
 def _verdicts(rows: pd.DataFrame) -> list[str]:
-    """State where the fine-tuned model wins, where a baseline does, and where neither."""
+    """State where the fine-tuned model is better, where a baseline is, and where neither."""
     texts = []
     tested = rows[rows["verdict"] != UNTESTED]
     parts = []
@@ -255,24 +251,21 @@ def _verdicts(rows: pd.DataFrame) -> list[str]:
         texts.append(f"Of {counted(len(tested), 'dataset')}, {'; '.join(parts)}.")
     counts = []
     for name in BASELINES:
-        both = rows.dropna(subset=["accuracy", f"accuracy_{name}"])
         # Rounded, since means over seeds may differ in their last bit.
-        difference = (both["accuracy"].astype(float) - both[f"accuracy_{name}"].astype(float)).round(12)
-        if len(both):
-            counts.append(
-                f"{name} {(difference > 0).sum()}/{(difference == 0).sum()}/{(difference < 0).sum()}"
-            )
+        difference = rows["accuracy"].astype(float) - rows[f"accuracy_{name}"].astype(float)
+        signs = np.sign(difference.dropna().round(12))
+        if len(signs):
+            counts.append(f"{name} {'/'.join(str((signs == sign).sum()) for sign in (1, 0, -1))}")
     if counts:
         texts.append(
             "By accuracy alone, without a test, the number of datasets on which the fine-tuned model is "
             f"higher/equal/lower: {', '.join(counts)}."
         )
     for column, text in (("accuracy", "No finished run"), ("best_baseline", "No baseline")):
-        lacking = rows[rows[column].isna()]
-        if len(lacking):
-            texts.append(f"{text}: {', '.join(_names(lacking, rows))}.")
+        if rows[column].isna().any():
+            texts.append(f"{text}: {', '.join(_names(rows[rows[column].isna()], rows))}.")
     absent = [name for name in BASELINES if rows[f"accuracy_{name}"].isna().all()]
-    if absent and len(absent) < len(BASELINES):
+    if 0 < len(absent) < len(BASELINES):
         texts.append(f"Baselines that have not been fitted: {', '.join(absent)}.")
     return texts
 
@@ -299,28 +292,21 @@ def _uses(inputs: pd.DataFrame) -> list[str]:
 
 
 def _missing(runs: pd.DataFrame) -> list[str]:
-    """Name scenarios without a finished seed and those that lack some; those that lack the same together."""
+    """Name scenarios that lack seeds; those that lack the same ones together."""
     seeds = list(dict.fromkeys(runs["seed"]))
     missing = runs[runs["status"] != DONE]
     if missing.empty:
         return [f"Every scenario has all {len(seeds)} configured seeds."] if len(seeds) > 1 else []
-    by_seeds: dict[tuple[Any, ...], list[str]] = {}
-    for (model, dataset, scenario), group in missing.groupby(["model", "dataset", "scenario"], sort=False):
-        lacking = () if len(group) == len(seeds) else tuple(group["seed"])
-        by_seeds.setdefault((model, scenario, lacking), []).append(dataset)
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    # Scenarios without any seed first.
-    for (model, scenario, lacking), datasets in sorted(by_seeds.items(), key=lambda item: bool(item[0][2])):
-        name = scenario if missing["model"].nunique() == 1 else f"{model}, {scenario}"
-        alike.setdefault((model, lacking, tuple(datasets)), []).append(name)
-    texts = []
-    for (_, lacking, datasets), scenarios in alike.items():
-        what = (
-            f"without seed{'s' * (len(lacking) > 1)} {joined(lacking, separator=', ')}"
-            if lacking
-            else "(none)"
-        )
-        texts.append(f"{', '.join(scenarios)} {what} on {', '.join(datasets)}")
+
+    def lack(of_scenario: pd.Series) -> str:
+        few = len(of_scenario) < len(seeds)
+        return f"without seed {joined(of_scenario, separator=', ')}" if few else "(none)"
+
+    lacking = missing.groupby(["model", "scenario", "dataset"], sort=False)["seed"].agg(lack)
+    names = lacking.reset_index().assign(name=lambda table: _with_model(table, "scenario"))
+    for column, keys in {"dataset": ["name", "seed"], "name": ["seed", "dataset"]}.items():
+        names = names.groupby(keys, sort=False, as_index=False)[column].agg(", ".join)
+    texts = [f"{row['name']} {row['seed']} on {row['dataset']}" for row in names.to_dict("records")]
     return [f"Missing of the configured seeds ({', '.join(map(str, seeds))}): {'; '.join(texts)}."]
 
 
@@ -328,11 +314,15 @@ def _list(names: Sequence[str]) -> str:
     return f": {', '.join(names)}" if names else ""
 
 
+def _with_model(table: pd.DataFrame, column: str, several: bool | None = None) -> pd.Series:
+    """Return a column of names, with the model if there are several."""
+    several = table["model"].nunique() > 1 if several is None else several
+    return table[column] + " (" + table["model"] + ")" if several else table[column]
+
+
 def _names(rows: pd.DataFrame, among: pd.DataFrame) -> list[str]:
-    """Name datasets, with the model if there are several."""
-    if among["model"].nunique() < 2:
-        return rows["dataset"].tolist()
-    return (rows["dataset"] + " (" + rows["model"] + ")").tolist()
+    """Name datasets, with the model if there are several `among` all."""
+    return _with_model(rows, "dataset", among["model"].nunique() > 1).tolist()
 
 
 def evidence_files(paths: Paths, keys: Iterable[Run]) -> dict[str, pd.DataFrame | str]:
@@ -388,79 +378,49 @@ white-space: nowrap">
 def headline(
     runs: pd.DataFrame, methods: pd.DataFrame, controls: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, str, str]:
-    """Select each dataset's scenario on validation data, with its best baseline and its accuracy without an input.
+    """Return the table of the report's first page, what was run, and how to read the table.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs.
-    methods : DataFrame
-        Tidy table of methods, columns `vlmtsc.reporting.comparisons.METHOD_COLUMNS`.
-    controls : DataFrame, optional
-        Tidy table of controls.
-
-    Returns
-    -------
-    table : DataFrame of str
-        One row per model and dataset.
-    what, note : str
-        What was run, and how to read the table.
+    Each dataset's scenario is chosen on validation data; beside it are the best baseline and the accuracy without each
+    of its inputs.
     """
     chosen = choose_scenarios(runs)
-    several_models = runs["model"].nunique() > 1
     rows = []
     # In the order of the runs, which that of `chosen` is not.
     for (model, protocol, dataset), group in runs.groupby(["model", "protocol", "dataset"], sort=False):
-        scenario = chosen.get((model, protocol, dataset))
-        of_scenario = group[group["scenario"] == scenario]
+        of_scenario = group[group["scenario"] == chosen.get((model, protocol, dataset))]
         if of_scenario.empty:
             continue
-        row = {"model": model} if several_models else {}
-        row |= {"dataset": dataset, "chosen": scenario, "accuracy %": accuracy_text(of_scenario)}
-        row["majority %"] = joined(of_scenario["majority_rate"], percent)
+        scenario = of_scenario["scenario"].iloc[0]
+        row = {"dataset": dataset, "chosen": scenario, "accuracy %": accuracy_text(of_scenario)}
+        row |= {"majority %": joined(of_scenario["majority_rate"], percent)}
         if controls is not None:
-            row["left without input %"] = _left(controls, of_scenario.iloc[0])
-        row["best baseline %"] = _best_baseline(methods, model, dataset)
-        rows.append(row)
+            keys = ["model", "protocol", "dataset", "scenario"]
+            perturbed = controls[(controls[keys] == [model, protocol, dataset, scenario]).all(axis=1)]
+            means = perturbed.groupby("control")["accuracy"].mean()
+            left = [f"{name} {percent(means[key])}" for name, key in INPUTS.items() if key in means]
+            row["left without input %"] = ", ".join(left)
+        baselines = methods[(methods[["model", "dataset", "kind"]] == [model, dataset, BASELINE]).all(axis=1)]
+        if len(baselines):
+            best = baselines.loc[baselines["accuracy"].idxmax()]
+            row["best baseline %"] = f"{percent(best['accuracy'])} ({best['method']})"
+        rows.append(({"model": model} if runs["model"].nunique() > 1 else {}) | row)
     # A column without any value is left out.
-    table = pd.DataFrame(rows).replace("", pd.NA).dropna(axis="columns", how="all").fillna("-")
+    table = pd.DataFrame(rows).replace("", pd.NA).dropna(axis="columns", how="all").fillna(NONE)
     counts = ", ".join(
-        f"{number} {name}{'' if number == 1 else 's'}"
-        for name in ("dataset", "scenario", "model", "seed")
-        if (number := runs[name].nunique())
+        counted(runs[name].nunique(), name) for name in ("dataset", "scenario", "model", "seed")
     )
     what = (
         f"{(runs['status'] == DONE).sum()} of {len(runs)} runs: {counts}. "
-        f"Model: {joined(runs['model'], str)}. Split protocol: {joined(runs['protocol'], str)}."
+        f"Model: {joined(runs['model'])}. Split protocol: {joined(runs['protocol'])}."
     )
-    note = (
-        "Chosen: the scenario with the highest accuracy on the validation set. Accuracy: on the test set, with its "
-        "95% interval."
-    )
-    if "left without input %" in table:
-        note += " Left without input: with the image of another case, without numbers, with numbers in another order."
-    if "best baseline %" in table:
-        note += " Best baseline: the one with the highest test accuracy, which favours it."
-    return table, what, note
-
-
-def _left(controls: pd.DataFrame, run: pd.Series) -> str:
-    """Accuracy of a scenario without each of its inputs, mean of the seeds."""
-    keys = ["model", "protocol", "dataset", "scenario"]
-    of_scenario = controls[(controls[keys] == run[keys]).all(axis=1)].groupby("control")["accuracy"].mean()
-    return ", ".join(
-        f"{name} {percent(of_scenario[control])}"
-        for name, control in INPUTS.items()
-        if control in of_scenario
-    )
-
-
-def _best_baseline(methods: pd.DataFrame, model: str, dataset: str) -> str:
-    baselines = methods[(methods[["model", "dataset", "kind"]] == [model, dataset, BASELINE]).all(axis=1)]
-    if baselines.empty:
-        return ""
-    best = baselines.loc[baselines["accuracy"].idxmax()]
-    return f"{percent(best['accuracy'])} ({best['method']})"
+    notes = {
+        "chosen": "Chosen: the scenario with the highest accuracy on the validation set. Accuracy: on the test set, "
+        "with its 95% interval.",
+        "left without input %": "Left without input: with the image of another case, without numbers, with numbers "
+        "in another order.",
+        "best baseline %": "Best baseline: the one with the highest test accuracy, which favours it.",
+    }
+    return table, what, " ".join(text for name, text in notes.items() if name in table)
 
 
 def to_fragment(table: pd.DataFrame, what: str, note: str) -> str:

@@ -179,17 +179,7 @@ FIGURE = r"""\begin{{figure}}[htbp]\centering
 
 
 def collect_paper(results: Path, parts: Sequence[str], output: Path) -> None:
-    """Copy tables, figures, methods and references, and write ``paper.tex``, which includes the tables and figures.
-
-    Parameters
-    ----------
-    results : Path
-        Results folder.
-    parts : sequence of str
-        Files below it: ``tables/...`` (.csv, .tex), ``figures/...`` (.pdf), ``methods/...`` (.md, .bib).
-    output : Path
-        Folder to replace. Tables and figures keep their paths.
-    """
+    """Copy tables, figures, methods and references, and write ``paper.tex``, which includes the tables and figures."""
     with atomic_path(output) as folder:
         for part in parts:
             place = folder / part.removeprefix("methods/")

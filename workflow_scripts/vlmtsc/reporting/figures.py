@@ -49,11 +49,6 @@ def draw_accuracy_heatmap(runs: pd.DataFrame) -> Figure:
     Each cell contains the accuracy in percent and its 95% interval (over several seeds: mean and standard deviation).
     The scenario chosen on validation data is framed and bold. A last column, set apart, shows the rate of the test
     set's majority class.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Tidy table of runs (`vlmtsc.reporting.tables`).
     """
     chosen = choose_scenarios(runs)
     scenarios = list(dict.fromkeys(runs["scenario"]))
@@ -104,18 +99,7 @@ def heatmap_text(runs: pd.DataFrame) -> str:
 def draw_cells(
     axes: Axes, values: np.ndarray, texts: np.ndarray | None, scale: Normalize, font_size: float = 8
 ) -> None:
-    """Draw a heatmap with the first row at the top.
-
-    Parameters
-    ----------
-    axes : Axes
-    values : ndarray of float, shape (n_rows, n_columns)
-        Values on `scale`.
-    texts : ndarray of str, shape (n_rows, n_columns), or None
-        Text of each cell; with None, cells have no rim either.
-    scale : Normalize
-    font_size : float
-    """
+    """Draw a heatmap with the first row at the top."""
     n_rows, n_columns = values.shape
     look: dict[str, Any] = {"cmap": SEQUENTIAL, "norm": scale}
     if n_columns > MAX_VECTOR_CLASSES:
@@ -164,12 +148,6 @@ def draw_training_curves(training: pd.DataFrame) -> Figure:
 
     Training loss is a thin line, smoothed by an exponentially weighted mean over a twentieth of the steps; validation
     loss and accuracy, once an epoch, are marked. Each seed is a line of its own.
-
-    Parameters
-    ----------
-    training : DataFrame
-        Training logs of all runs: the keys of a run, and ``step``, ``tokens``, ``loss``, ``validation_loss``,
-        ``validation_accuracy``.
     """
     looks = line_looks(list(dict.fromkeys(training["scenario"])))
     datasets = list(training.groupby(PLACE, sort=False))
@@ -241,11 +219,6 @@ def draw_confusion_matrices(confusion: pd.DataFrame) -> Figure:
     """Draw the confusion matrices of all runs: a row for each dataset, a column for each scenario.
 
     Colour is the share of the true class; up to ten classes the counts are written, summed over the seeds.
-
-    Parameters
-    ----------
-    confusion : DataFrame
-        Tidy counts (`vlmtsc.reporting.tables.confusion_rows`).
     """
     scenarios = list(dict.fromkeys(confusion["scenario"]))
     rows = list(confusion.groupby(PLACE, sort=False))

@@ -78,15 +78,6 @@ def draw_gallery(
 ) -> Figure:
     """Draw the first training plots of each class, one kind of plot below the other.
 
-    Parameters
-    ----------
-    dataset, protocol : str
-    series : CleanSeries
-    train : ndarray of int64
-        Positions of the training cases.
-    scenarios : sequence of CaseScenario
-        Folders with equal plots are drawn once.
-
     Returns
     -------
     Figure
@@ -245,13 +236,6 @@ def draw_prototypes(dataset: str, protocol: str, series: CleanSeries, train: np.
 
     The first `PROTOTYPE_CASES` training cases of a class and the first `PROTOTYPE_CHANNELS` channels are used, longer
     series resampled to `PROTOTYPE_TIMEPOINTS` timepoints: so that a dataset takes seconds.
-
-    Parameters
-    ----------
-    dataset, protocol : str
-    series : CleanSeries
-    train : ndarray of int64
-        Positions of the training cases.
     """
     from tslearn.preprocessing import TimeSeriesResampler
 
@@ -305,35 +289,13 @@ TICK_STEPS = [1, 2, 5, 10]
 def downsampled_forms(
     series: np.ndarray, methods: Sequence[str], factor: int
 ) -> list[tuple[str, np.ndarray]]:
-    """Return a series and the values that each method keeps of it, with their names.
-
-    Parameters
-    ----------
-    series : ndarray of float64, shape (n_channels, n_timepoints)
-    methods : sequence of str
-    factor : int
-        With 1 nothing is left out, and only the series is returned.
-
-    Returns
-    -------
-    list of (str, ndarray of float64, shape (n_channels, n_kept))
-    """
+    """Return a series and the values that each method keeps of it, with their names."""
     kept = [(method, downsample(series, method, factor)) for method in methods] if factor > 1 else []
     return [("series", series), *kept]
 
 
 def draw_kept(axes: Axes, name: str, values: np.ndarray, *, marked: bool) -> None:
-    """Draw the values of one channel at equal distances, as a prompt lists them.
-
-    Parameters
-    ----------
-    axes : Axes
-    name : str
-        What they are, for the title.
-    values : ndarray of float64, shape (n_kept,)
-    marked : bool
-        Whether each value has a mark.
-    """
+    """Draw the values of one channel at equal distances, as a prompt lists them."""
     axes.plot(np.arange(1, len(values) + 1), values, marker="." if marked else None, linewidth=1, color="C0")
     axes.set_title(f"{name}, {len(values)} values")
 
@@ -341,17 +303,7 @@ def draw_kept(axes: Axes, name: str, values: np.ndarray, *, marked: bool) -> Non
 def draw_downsampling(
     dataset: str, series: CleanSeries, case: int, representations: Mapping[str, Representation]
 ) -> Figure:
-    """Draw one series, whole and downsampled by the factor of the scenario that leaves out most.
-
-    Parameters
-    ----------
-    dataset : str
-    series : CleanSeries
-    case : int
-        Position of the series.
-    representations : mapping of str to Representation
-        By a name for readers, those of the scenarios that downsample series.
-    """
+    """Draw one series, whole and downsampled by the factor of the scenario that leaves out most."""
     name, representation = max(representations.items(), key=lambda item: item[1].factor)
     methods = list(dict.fromkeys([*METHODS, representation.scenario.downsampling]))
     forms = downsampled_forms(series.values[case], methods, representation.factor)

@@ -43,18 +43,6 @@ class Reference(NamedTuple):
 def write_methods(provenance: Mapping[str, Any], references: Mapping[str, Reference]) -> dict[str, str]:
     """Write the methods of the runs in a provenance.
 
-    Parameters
-    ----------
-    provenance : mapping
-        Result of `vlmtsc.reporting.provenance.read_provenance`.
-    references : mapping of str to Reference
-        Works that can be cited, from `read_references`.
-
-    Returns
-    -------
-    dict of str to str
-        Contents of ``methods.md``, ``methods.html`` and ``references.bib``.
-
     Raises
     ------
     InputError

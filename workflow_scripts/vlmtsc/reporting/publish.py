@@ -198,21 +198,7 @@ COLUMNS, LINES = 48, 14
 
 
 def draw_example(results: Path, output: Path, run: Run = RUN) -> None:
-    """Draw the first test case of a run that has a plot and numbers.
-
-    Parameters
-    ----------
-    results : Path
-        Results folder in which the run is finished.
-    output : Path
-        PNG file to write.
-    run : Run, optional
-
-    Raises
-    ------
-    InputError
-        If the run is not finished.
-    """
+    """Draw the first test case of a run that has a plot and numbers."""
     paths = Paths(str(results))
     metrics = Path(paths.run(run), "metrics.json")
     if not metrics.is_file():

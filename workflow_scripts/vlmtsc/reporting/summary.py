@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from vlmtsc.errors import InputError
 from vlmtsc.evaluation.statistics import bootstrap_accuracies, interval
 from vlmtsc.files import read_csv, read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
@@ -21,6 +19,7 @@ from vlmtsc.reporting.comparisons import (
     METHOD_TYPES,
     PLACE,
     compare_predictions,
+    correct_cases,
     read_method,
 )
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, control_rows
@@ -42,17 +41,7 @@ from vlmtsc.reporting.tables import read_tables
 def summarise(
     paths: Paths, runs: Sequence[Run], baselines: Sequence[BaselineKey], controls: bool
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of the finished runs of one model, dataset and protocol, by file name without suffix.
-
-    Parameters
-    ----------
-    paths : Paths
-    runs : sequence of Run
-        In the order of the rows; seeds of a scenario follow each other.
-    baselines : sequence of BaselineKey
-    controls : bool
-        Whether the runs have controls.
-    """
+    """Return the tables of the finished runs of one model, dataset and protocol, by file name without suffix."""
     rows, logs, confusion, reliability, controlled = [], [], [], [], []
     scenarios = [list(group) for _, group in groupby(runs, key=lambda run: run.scenario)]
     methods = [read_method(paths, seeds) for seeds in scenarios]
@@ -99,10 +88,7 @@ def read_summaries(
 
 def interval_over_seeds(predictions: Sequence[pd.DataFrame]) -> tuple[float, float]:
     """Return the 95% bootstrap interval of the mean accuracy, over seeds and over cases within each class."""
-    tables = [table.sort_values(["id", "true"], ignore_index=True) for table in predictions]
-    keys = tables[0][["id", "true"]]
-    if any(not table[["id", "true"]].equals(keys) for table in tables):
-        raise InputError("seeds of one scenario were scored on different cases; allowed: the same test set")
-    correct = np.stack([(table["true"] == table["predicted"]).to_numpy() for table in tables])
-    [accuracies] = bootstrap_accuracies([correct], pd.factorize(keys["true"])[0])
+    cases = predictions[0].sort_values("id", ignore_index=True)
+    labels = pd.factorize(cases["true"])[0]
+    [accuracies] = bootstrap_accuracies([correct_cases("seeds", predictions, cases)], labels)
     return interval(accuracies)

@@ -326,14 +326,7 @@ def as_percent(share: float) -> str:
 
 
 def wrong_cases_page(dataset: str, protocol: str, scenarios: Sequence[ScenarioCases]) -> str:
-    """Return the HTML page of one dataset.
-
-    Parameters
-    ----------
-    dataset, protocol : str
-    scenarios : sequence of ScenarioCases
-        All are in the table; the cases of the first `MAX_SCENARIOS` are shown.
-    """
+    """Return the HTML page of one dataset."""
     return PAGES.from_string(PAGE).render(
         title=f"{dataset}: the cases most confidently wrong",
         note=(
