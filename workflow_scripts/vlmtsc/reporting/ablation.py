@@ -129,10 +129,7 @@ def modality_looks() -> dict[str, dict[str, Any]]:
 def context_points(runs: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
     """Return `scenario_points` with ``tokens``, the mean of a case, and ``context``, the most that a case may have.
 
-    Raises
-    ------
-    InputError
-        If the token usage table lacks a scenario.
+    InputError if the token usage table lacks a scenario.
     """
     keys = [*PLACE, "scenario"]
     columns = {"mean tokens": "tokens", "context": "context"}

@@ -54,17 +54,14 @@ def baseline_key(name: str, model: str, dataset: str, protocol: str) -> Baseline
 def read_published(path: Path, method: str) -> pd.DataFrame:
     """Read published accuracies in percent.
 
+    InputError if the columns are others, an accuracy is no percentage, a source is missing, or a row is repeated.
+
     Parameters
     ----------
     path : Path
         Table (.tsv) with the columns dataset, `method`, accuracy, source.
     method : str
         Name of the second column: with the dataset, it identifies a row.
-
-    Raises
-    ------
-    InputError
-        If the columns are others, an accuracy is no percentage, a source is missing, or a row is repeated.
     """
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     columns = ["dataset", method, "accuracy", "source"]
@@ -85,10 +82,7 @@ def read_published(path: Path, method: str) -> pd.DataFrame:
 def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any] | None:
     """Read a baseline's row (keys `COLUMNS`); None if it has not been fitted.
 
-    Raises
-    ------
-    InputError
-        If its record belongs to another baseline.
+    InputError if its record belongs to another baseline.
     """
     files = [Path(paths.baseline(key), f"{name}.json") for name in ("metrics", "record")]
     if not all(path.is_file() for path in files):

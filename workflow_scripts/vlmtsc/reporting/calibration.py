@@ -47,10 +47,8 @@ RELIABILITY_TYPES: dict[str, Any] = {"bin": "int64", "cases": "int64", "seed": "
 def reliability_rows(run: Run, predictions: Path, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the reliability curves of one run, one row per bin that contains a case.
 
-    Raises
-    ------
-    InputError
-        If the file is damaged, or a curve's error is not that of the metrics: they are of different evaluations.
+    InputError if the file is damaged, or a curve's error is not that of the metrics: they are of different
+    evaluations.
     """
     try:
         _, labels, scores = read_predictions(predictions)

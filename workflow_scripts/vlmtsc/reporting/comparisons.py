@@ -122,10 +122,7 @@ def read_method(paths: Paths, keys: Sequence[Run] | Sequence[BaselineKey]) -> Me
 def correct_cases(name: str, predictions: Sequence[pd.DataFrame], cases: pd.DataFrame) -> np.ndarray:
     """Return which cases each seed has classified correctly: ndarray of bool, shape (n_seeds, n_cases), by id.
 
-    Raises
-    ------
-    InputError
-        If the ids of `cases` are others.
+    InputError if the ids of `cases` are others.
     """
     tables = [table.sort_values("id", ignore_index=True) for table in predictions]
     if any(not table["id"].equals(cases["id"]) for table in tables):
@@ -138,16 +135,13 @@ def compare_predictions(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Measure and compare the methods of one model, dataset and protocol (`place`).
 
+    InputError if the methods were not evaluated on the same cases.
+
     Returns
     -------
     methods, comparisons : list of dict
         Rows with `METHOD_COLUMNS`, and for each pair of methods of which at least one is fine-tuned, with
         `COMPARISON_COLUMNS`.
-
-    Raises
-    ------
-    InputError
-        If the methods were not evaluated on the same cases.
     """
     if not methods:
         return [], []

@@ -58,10 +58,7 @@ NOTE = (
 def control_rows(run: Run, controls: pd.DataFrame, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of one run in the tidy table, from its ``controls.csv`` and ``metrics.json``.
 
-    Raises
-    ------
-    InputError
-        If columns are missing, or the intact accuracy is not that of the metrics.
+    InputError if columns are missing, or the intact accuracy is not that of the metrics.
     """
     missing = [name for name in ["control", *MEASURES, "finding"] if name not in controls]
     if missing:

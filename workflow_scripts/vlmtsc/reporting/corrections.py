@@ -66,12 +66,8 @@ def compare_inputs(
 def paired_p_value(one: pd.DataFrame, other: pd.DataFrame) -> float:
     """Return the p-value of the exact McNemar test that two runs are correct equally often.
 
-    Each run is correct or wrong by its own true labels, so that merged labels count as in the original.
-
-    Raises
-    ------
-    InputError
-        If they are not of the same cases.
+    Each run is correct or wrong by its own true labels, so that merged labels count as in the original. InputError if
+    they are not of the same cases.
     """
     cases = one.sort_values("id", ignore_index=True)
     correct = (correct_cases("correction", [table], cases)[0] for table in (one, other))
@@ -82,11 +78,7 @@ def correction_rows(paths: Paths, pairs: Sequence[Pair]) -> pd.DataFrame:
     """Return the tidy table, with columns `CORRECTION_COLUMNS`.
 
     A missing run is shown as not run. If the inputs are identical, the difference is 0 with or without runs.
-
-    Raises
-    ------
-    InputError
-        If two runs did not score the same cases.
+    InputError if two runs did not score the same cases.
     """
     if not pairs:
         raise InputError("corrections: none configured; allowed: one or more, as in config/corrections.yaml")

@@ -75,13 +75,8 @@ def training_flops(frozen: int, adapted: int) -> int:
 def adapter_flops(adapter: Path) -> int | None:
     """Return `training_flops` of an adapter; None if it was removed to save space.
 
-    A has shape (rank, inputs) and B (outputs, rank), so the frozen matrix has shape (outputs, inputs). Only the header
-    of the file is read.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, or a layer has only one of the two matrices.
+    A has shape (rank, inputs) and B (outputs, rank), so the frozen matrix has shape (outputs, inputs). Only the
+    header of the file is read. InputError if the file is damaged, or a layer has only one of the two matrices.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -111,10 +106,7 @@ def adapter_flops(adapter: Path) -> int | None:
 def job_seconds(benchmark: Path) -> float | None:
     """Return the wall-clock seconds in Snakemake's benchmark file of a job; None without the file.
 
-    Raises
-    ------
-    InputError
-        If the file contains no such number.
+    InputError if the file contains no such number.
     """
     if not benchmark.exists():
         return None
@@ -137,10 +129,7 @@ def run_costs(
 ) -> dict[str, Any]:
     """Return the costs of a run (keys `vlmtsc.reporting.runs.COSTS`), None for unknown ones.
 
-    Raises
-    ------
-    InputError
-        If the record does not describe the hardware.
+    InputError if the record does not describe the hardware.
     """
     hardware, seconds = record["hardware"], record["wall_seconds"]
     missing = [name for name in ("processor", "threads", "gpus") if name not in hardware]

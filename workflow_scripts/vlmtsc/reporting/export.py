@@ -108,7 +108,7 @@ def prediction_file(
     fit_seconds: float,
     memory_mb: float,
 ) -> str:
-    """Write one run's predictions in tsml-eval's format.
+    """Write one run's predictions in tsml-eval's format; InputError if a label is not among the classes.
 
     Line 1: dataset, estimator, TEST, resample number, time unit, description. Line 2: parameters. Line 3: accuracy;
     fit, prediction and benchmark time; memory in bytes; number of classes; three values of an estimate on the training
@@ -128,11 +128,6 @@ def prediction_file(
     description, parameters : str
         Without line breaks.
     fit_seconds, memory_mb : float
-
-    Raises
-    ------
-    InputError
-        If a label is not among the classes.
     """
     classes = [str(name) for name in metrics["classes"]]
     index = {name: number for number, name in enumerate(classes)}

@@ -38,10 +38,7 @@ NOTE = (
 def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) -> dict[str, Any]:
     """Return a scenario's row (keys `COLUMNS` except `SAME`), from its ``budget.json`` and the digest of its plots.
 
-    Raises
-    ------
-    InputError
-        If the components do not add up to the tokens of all cases.
+    InputError if the components do not add up to the tokens of all cases.
     """
     cases = sum(part["cases"] for part in budget["tokens"].values())
     total = sum(part["total"] for part in budget["tokens"].values())

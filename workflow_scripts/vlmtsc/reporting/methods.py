@@ -41,13 +41,7 @@ class Reference(NamedTuple):
 
 
 def write_methods(provenance: Mapping[str, Any], references: Mapping[str, Reference]) -> dict[str, str]:
-    """Write the methods of the runs in a provenance.
-
-    Raises
-    ------
-    InputError
-        If a citation has no entry.
-    """
+    """Write the methods of the runs in a provenance; InputError if a citation has no entry."""
     datasets = {part["dataset"]: dict(part) for part in provenance["datasets"]}
     references = dict(references)
     for name, dataset in datasets.items():
@@ -165,10 +159,7 @@ ENVIRONMENT.filters |= {
 def read_references(path: Path) -> dict[str, Reference]:
     """Read a BibTeX file in the form of ``config/references.bib``: one field a line, in braces.
 
-    Raises
-    ------
-    InputError
-        If a line has another form, or a key occurs twice.
+    InputError if a line has another form, or a key occurs twice.
     """
     text = re.sub("^%.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     entry = re.compile(r"@\w+\{([\w-]+),\n((?:  \w+ = \{.*\},\n)*)\}\n")

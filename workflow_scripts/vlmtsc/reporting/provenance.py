@@ -78,7 +78,8 @@ def read_provenance(
 ) -> Record:
     """Read the provenance of finished runs from the results folder, without names and passwords in addresses.
 
-    Distinct recipes and environments are listed once; a run refers to them by their numbers, from 1.
+    Distinct recipes and environments are listed once; a run refers to them by their numbers, from 1. InputError if a
+    run's record lacks a key.
 
     Parameters
     ----------
@@ -93,11 +94,6 @@ def read_provenance(
         ``options`` (the checked configuration), and the rows of ``models``, ``scenarios`` and ``plots``.
     revision : str
         Revision of the code that writes the result.
-
-    Raises
-    ------
-    InputError
-        If a run's record lacks a key.
     """
     groups = [list(group) for _, group in groupby(runs, key=lambda run: (run.model, run.dataset))]
     recipes: list[Record] = []

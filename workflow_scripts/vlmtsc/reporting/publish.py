@@ -35,10 +35,7 @@ RANKS_NOTE = (
 def fill_section(document: Path, name: str, text: str) -> None:
     """Replace the content of a section, between ``<!-- name:begin ... -->`` and ``<!-- name:end -->``.
 
-    Raises
-    ------
-    InputError
-        If a marker is missing.
+    InputError if a marker is missing.
     """
     pattern = re.compile(rf"(<!-- {name}:begin\b.*?-->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     filled, n_sections = pattern.subn(
@@ -75,13 +72,7 @@ def origin(results: Path, runs: Iterable[Run], command: str) -> str:
 
 
 def read_table(results: Path, name: str, command: str) -> str:
-    """Read a table in Markdown.
-
-    Raises
-    ------
-    InputError
-        If it does not exist.
-    """
+    """Read a table in Markdown; InputError if it does not exist."""
     table = results / "tables" / name
     if not table.exists():
         raise InputError(f"{table}: no such file; run `{command}` first")

@@ -99,10 +99,7 @@ def runs_in(table: pd.DataFrame) -> list[Run]:
 def run_row(run: Run, metrics: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a finished run's row of the tidy table, with the keys `RUN_COLUMNS`; costs and `OVER_SEEDS` are None.
 
-    Raises
-    ------
-    InputError
-        If a key is missing, or the record belongs to another run.
+    InputError if a key is missing, or the record belongs to another run.
     """
     for source, content, required in [
         ("metrics", metrics, [*METRICS, "accuracy_interval_95"]),

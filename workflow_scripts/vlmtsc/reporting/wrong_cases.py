@@ -182,10 +182,7 @@ def wrong_cases(
 ) -> list[ScenarioCases]:
     """Read the predictions of all runs on a dataset, and collect their wrong cases by scenario.
 
-    Raises
-    ------
-    InputError
-        If predictions are of other cases or classes than the test set's, or a plot is missing.
+    InputError if predictions are of other cases or classes than the test set's, or a plot is missing.
     """
     sections: list[ScenarioCases] = []
     for scenario, title in zip(scenarios, scenario_titles(scenarios), strict=True):
@@ -239,6 +236,8 @@ def confidence_order(
 ) -> list[WrongCase]:
     """Return the cases with a wrong prediction, the highest probability of the predicted class first.
 
+    InputError if the runs have predicted other cases.
+
     Parameters
     ----------
     predictions : mapping of int to (ids, label_index, scores)
@@ -248,11 +247,6 @@ def confidence_order(
     -------
     list of WrongCase
         Each case once. Cases of equal probability stay in the order of the test set; of equal runs the first counts.
-
-    Raises
-    ------
-    InputError
-        If the runs have predicted other cases.
 
     Notes
     -----
