@@ -18,7 +18,6 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import BINS, compute_metrics, prediction_table
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.ablation import (
-    by_modality,
     context_points,
     draw_accuracy_by_context,
     draw_modality_ablation,
@@ -126,13 +125,11 @@ def test_the_ablation_shows_intervals_seeds_and_the_majority_class(runs: pd.Data
     assert legend == ["plot alone", "numbers alone", "plot and numbers", "one seed", "majority class"]
 
 
-def test_scenarios_of_a_modality_keep_their_order_and_an_unknown_one_is_named() -> None:
-    order = ["plot", "numbers", "both_4096", "both_2048"]
-    assert by_modality(["both_4096", "numbers", "plot", "both_2048"], SCENARIOS) == order
-    with pytest.raises(
-        InputError, match="settings of the scenario 'other' are missing; given: both_4096, plot"
-    ):
-        by_modality(["other"], SCENARIOS)
+def test_scenarios_are_sorted_by_modality_and_keep_their_order(runs: pd.DataFrame) -> None:
+    rows = [run(name, 0.75) for name in ("both_2048", "both_4096", "numbers", "plot")]
+    [axis] = draw_modality_ablation(runs_table(rows), SCENARIOS).axes
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert labels == ["plot", "numbers", "both_2048", "both_4096"]
 
 
 def test_accuracy_stands_at_the_tokens_of_the_ledger(runs: pd.DataFrame, ledger: pd.DataFrame) -> None:

@@ -104,10 +104,6 @@ def test_keys_missing_from_early_records_are_empty() -> None:
     assert provenance_of([run])["runs"][0]["processes"] is None
 
 
-def test_no_run_is_stated() -> None:
-    assert provenance_of([])["summary"] == ["No run."]
-
-
 def test_files_of_a_model_have_digests(tmp_path: Path) -> None:
     model = tmp_path / "model"
     write(

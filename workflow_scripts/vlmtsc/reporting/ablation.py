@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,21 +10,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vlmtsc.errors import InputError
+from vlmtsc.reporting import style
 from vlmtsc.reporting.runs import OVER_SEEDS
-from vlmtsc.reporting.style import (
-    MAJORITY,
-    PLACE,
-    accuracy_floor,
-    draw_interval,
-    figure_style,
-    legend_entry,
-    marker_looks,
-    panel_grid,
-    set_accuracy_axis,
-)
 
 #: Modalities of the scenario table in their order, with their names in the legend.
 MODALITIES = {"plot": "plot alone", "numbers": "numbers alone", "both": "plot and numbers"}
@@ -43,11 +31,11 @@ def scenario_points(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `PLACE`, scenario, ``seeds`` (how many), ``accuracy`` (their mean), ``low`` and ``high`` (Wilson interval
+        `style.PLACE`, scenario, ``seeds`` (how many), ``accuracy`` (their mean), ``low`` and ``high`` (Wilson interval
         of a single seed, bootstrap interval over several; NaN where a table has none), ``majority_rate``.
     """
     columns = ["accuracy_low", "accuracy_high", *OVER_SEEDS]
-    points = runs.groupby([*PLACE, "scenario"], sort=False, as_index=False).agg(
+    points = runs.groupby([*style.PLACE, "scenario"], sort=False, as_index=False).agg(
         seeds=("seed", "size"),
         accuracy=("accuracy", "mean"),
         majority_rate=("majority_rate", "first"),
@@ -68,22 +56,22 @@ def draw_modality_ablation(runs: pd.DataFrame, scenarios: Mapping[str, Mapping[s
     # By modality; scenarios of one keep their order.
     modalities = dict(sorted(modalities.items(), key=lambda item: list(MODALITIES).index(item[1])))
     looks = modality_looks()
-    places = list(points.groupby(PLACE, sort=False))
-    low = accuracy_floor(points["low"], runs["accuracy"], runs["majority_rate"])
-    with figure_style():
+    places = list(points.groupby(style.PLACE, sort=False))
+    low = style.accuracy_floor(points["low"], runs["accuracy"], runs["majority_rate"])
+    with style.figure_style():
         size = PANEL_WIDTH, ROW_HEIGHT * len(modalities) + 0.1
-        panels = panel_grid(len(places), PANELS_PER_ROW, size, (0.3, 0.7))
+        panels = style.panel_grid(len(places), PANELS_PER_ROW, size, (0.3, 0.7))
         for [axes], (key, of_dataset) in zip(panels.axes, places, strict=True):
-            draw_scenarios(axes, of_dataset, runs[(runs[PLACE] == key).all(axis=1)], modalities, looks)
-            set_accuracy_axis(axes, "x", low)
+            draw_scenarios(axes, of_dataset, runs[(runs[style.PLACE] == key).all(axis=1)], modalities, looks)
+            style.set_accuracy_axis(axes, "x", low)
         panels.set_titles(runs, [key for key, _ in places])
         panels.label("test accuracy (%)", [""])
         handles = [
-            legend_entry(MODALITIES[name], **looks[name]) for name in dict.fromkeys(modalities.values())
+            style.legend_entry(MODALITIES[name], **looks[name]) for name in dict.fromkeys(modalities.values())
         ]
         if (points["seeds"] > 1).any():
-            handles.append(legend_entry("one seed", color="0.4", **ONE_SEED | {"markersize": 3}))
-        panels.add_legend([*handles, legend_entry("majority class", **MAJORITY)])
+            handles.append(style.legend_entry("one seed", color="0.4", **ONE_SEED | {"markersize": 3}))
+        panels.add_legend([*handles, style.legend_entry("majority class", **style.MAJORITY)])
     return panels.figure
 
 
@@ -99,7 +87,7 @@ def draw_scenarios(
     for row, (name, modality) in enumerate(modalities.items()):
         if name in by_name.index:
             point = by_name.loc[name]
-            draw_interval(
+            style.draw_interval(
                 axes, point["accuracy"], row, (point["low"], point["high"]), looks[modality], along="x"
             )
             if point["seeds"] > 1:
@@ -109,7 +97,7 @@ def draw_scenarios(
                 )
         if row and list(modalities.values())[row - 1] != modality:
             axes.axhline(row - 0.5, color="0.8", linewidth=0.6, zorder=0)
-    axes.axvline(100 * points["majority_rate"].iloc[0], **MAJORITY)
+    axes.axvline(100 * points["majority_rate"].iloc[0], **style.MAJORITY)
     axes.set_yticks(range(len(modalities)), list(modalities))
     axes.set_ylim(len(modalities) - 0.5, -0.5)
     axes.grid(True, axis="x")
@@ -131,7 +119,7 @@ def context_points(runs: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
 
     InputError if the token usage table lacks a scenario.
     """
-    keys = [*PLACE, "scenario"]
+    keys = [*style.PLACE, "scenario"]
     columns = {"mean tokens": "tokens", "context": "context"}
     usage = ledger[[*keys, *columns]].rename(columns=columns)
     points = scenario_points(runs).merge(usage, on=keys, how="left", validate="one_to_one")
@@ -163,14 +151,14 @@ def draw_accuracy_by_context(
     """
     points = context_points(runs, ledger)
     names = list(dict.fromkeys(runs["scenario"]))
-    looks = marker_looks(names)
+    looks = style.marker_looks(names)
     groups = same_but_context(names, scenarios)
-    places = list(points.groupby(PLACE, sort=False))
-    low = accuracy_floor(points["low"], points["accuracy"], points["majority_rate"])
+    places = list(points.groupby(style.PLACE, sort=False))
+    low = style.accuracy_floor(points["low"], points["accuracy"], points["majority_rate"])
     reach = points["tokens"].min() / 1.3, points[["tokens", "context"]].max(axis=None) * 1.3
     up_to: dict[str, Any] = {"linestyle": ":", "linewidth": 1, "marker": "|", "markersize": 7}
-    with figure_style():
-        panels = panel_grid(len(places), PANELS_PER_ROW, (PANEL_WIDTH, SCATTER_HEIGHT), (0.3, 0.85))
+    with style.figure_style():
+        panels = style.panel_grid(len(places), PANELS_PER_ROW, (PANEL_WIDTH, SCATTER_HEIGHT), (0.3, 0.85))
         for [axes], (_, of_dataset) in zip(panels.axes, places, strict=True):
             by_name = of_dataset.set_index("scenario")
             for group in groups:
@@ -180,29 +168,20 @@ def draw_accuracy_by_context(
                 look = looks[point.scenario]
                 ends = [point.tokens, point.context], [100 * point.accuracy] * 2
                 axes.plot(*ends, color=look["color"], markevery=[1], zorder=1, **up_to)
-                draw_interval(axes, point.accuracy, point.tokens, (point.low, point.high), look, along="y")
-            axes.axhline(100 * of_dataset["majority_rate"].iloc[0], **MAJORITY)
-            set_accuracy_axis(axes, "y", low)
-            set_tokens_axis(axes, *reach)
+                style.draw_interval(
+                    axes, point.accuracy, point.tokens, (point.low, point.high), look, along="y"
+                )
+            axes.axhline(100 * of_dataset["majority_rate"].iloc[0], **style.MAJORITY)
+            style.set_accuracy_axis(axes, "y", low)
+            style.set_log_axis(axes, *reach, base=2)
             axes.grid(True)
         panels.set_titles(runs, [key for key, _ in places])
         panels.label("tokens of a case, mean", ["test accuracy (%)"])
         panels.add_legend(
             [
-                *(legend_entry(name, **looks[name]) for name in names),
-                legend_entry("up to the context length", color="0.4", **up_to),
-                legend_entry("majority class", **MAJORITY),
+                *(style.legend_entry(name, **looks[name]) for name in names),
+                style.legend_entry("up to the context length", color="0.4", **up_to),
+                style.legend_entry("majority class", **style.MAJORITY),
             ]
         )
     return panels.figure
-
-
-def set_tokens_axis(axes: Axes, low: float, high: float) -> None:
-    """Make the x axis logarithmic, with at most five powers of two as its ticks."""
-    powers = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
-    ticks = [2.0**power for power in powers[:: math.ceil(len(powers) / 5) or 1]]
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))

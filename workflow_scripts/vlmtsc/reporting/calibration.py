@@ -18,16 +18,8 @@ from scipy.special import softmax
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import BINS, expected_calibration_error, read_predictions, reliability_curve
 from vlmtsc.paths import Run
+from vlmtsc.reporting import style
 from vlmtsc.reporting.runs import RUN_KEYS
-from vlmtsc.reporting.style import (
-    PLACE,
-    figure_style,
-    fitting_size,
-    legend_entry,
-    panel_grid,
-    panel_title,
-    wrapped,
-)
 from vlmtsc.reporting.tables import percent
 
 AS_SCORED, AT_TEMPERATURE = "as scored", "at temperature"
@@ -80,12 +72,12 @@ def draw_calibration(runs: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
     The cases of several seeds are pooled; the expected calibration error above a diagram is the mean of theirs.
     """
     scenarios = list(dict.fromkeys(runs["scenario"]))
-    rows = list(runs.groupby(PLACE, sort=False))
+    rows = list(runs.groupby(style.PLACE, sort=False))
     pooled = pool_seeds(reliability)
-    curves = dict(iter(pooled.groupby([*PLACE, "scenario"], sort=False)))
+    curves = dict(iter(pooled.groupby([*style.PLACE, "scenario"], sort=False)))
     looks, most = calibration_looks(), int(pooled["cases"].max())
-    with figure_style():
-        panels = panel_grid(
+    with style.figure_style():
+        panels = style.panel_grid(
             len(rows) * len(scenarios),
             len(scenarios),
             (SIDE, SIDE + STRIP + 0.08),
@@ -101,16 +93,16 @@ def draw_calibration(runs: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
             above.set_title(error_text(of_dataset[of_dataset["scenario"] == scenario]), fontsize=7, pad=4)
             heading: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "fontweight": "bold"}
             if index < len(scenarios):
-                above.annotate(wrapped(scenario, 18), (0.5, 1.14), va="bottom", fontsize=9, **heading)
+                above.annotate(style.wrapped(scenario, 18), (0.5, 1.14), va="bottom", fontsize=9, **heading)
             if panels.is_left(index):
-                name = panel_title(runs, *key)
-                size = fitting_size(name, SIDE + STRIP, 8)
+                name = style.panel_title(runs, *key)
+                size = style.fitting_size(name, SIDE + STRIP, 8)
                 above.annotate(name, (-0.52, 0.36), va="center", rotation=90, fontsize=size, **heading)
         panels.label("confidence (%)", ["accuracy (%)", "cases"], inner_ticks=False)
         names = {AS_SCORED: "as scored", AT_TEMPERATURE: "divided by the temperature T"}
         shown = set(reliability["scores"])
-        handles = [legend_entry(label, **looks[name]) for name, label in names.items() if name in shown]
-        diagonal = legend_entry("perfectly calibrated", color="0.55", linestyle=":", linewidth=1)
+        handles = [style.legend_entry(label, **looks[name]) for name, label in names.items() if name in shown]
+        diagonal = style.legend_entry("perfectly calibrated", color="0.55", linestyle=":", linewidth=1)
         panels.add_legend([*handles, diagonal])
     return panels.figure
 
@@ -120,7 +112,7 @@ def pool_seeds(reliability: pd.DataFrame) -> pd.DataFrame:
     means = ["confidence", "accuracy"]
     sums = reliability[means].mul(reliability["cases"], axis=0)
     weighted = reliability.assign(**{name: sums[name] for name in means})
-    keys = [*PLACE, "scenario", "scores", "bin"]
+    keys = [*style.PLACE, "scenario", "scores", "bin"]
     pooled = weighted.groupby(keys, sort=False, as_index=False)[[*means, "cases"]].sum()
     pooled[means] = pooled[means].div(pooled["cases"], axis=0)
     return pooled.sort_values("bin", kind="stable", ignore_index=True)

@@ -15,17 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.constants import ALPHA, FEW_CHANGES, INTACT, Control
 from vlmtsc.paths import Run
+from vlmtsc.reporting import style
 from vlmtsc.reporting.runs import RUN_KEYS
-from vlmtsc.reporting.style import (
-    MAJORITY,
-    PLACE,
-    draw_interval,
-    figure_style,
-    legend_entry,
-    marker_looks,
-    panel_grid,
-    wrapped,
-)
 from vlmtsc.reporting.tables import NONE, ReaderTable, grouped, with_constants, with_interval
 
 #: Names of controls in tables and figures, in their order.
@@ -117,26 +108,26 @@ def draw_controls(rows: pd.DataFrame) -> Figure:
     """
     looks = control_looks()
     scenarios = list(dict.fromkeys(rows["scenario"]))
-    places = list(rows.groupby(PLACE, sort=False))
-    with figure_style():
-        panels = panel_grid(len(places), 3, (2.6, 0.75 * len(scenarios)), (0.25, 0.7))
+    places = list(rows.groupby(style.PLACE, sort=False))
+    with style.figure_style():
+        panels = style.panel_grid(len(places), 3, (2.6, 0.75 * len(scenarios)), (0.25, 0.7))
         for [axes], (_, of_dataset) in zip(panels.axes, places, strict=True):
             draw_scenarios(axes, of_dataset, scenarios, looks)
         panels.set_titles(rows, [key for key, _ in places])
         panels.label("test accuracy (%)", [""])
         shown = [name for name in NAMES if name in set(rows["control"])]
-        handles = [legend_entry(NAMES[name], **looks[name]) for name in shown]
-        handles.append(legend_entry("majority class", **MAJORITY))
+        handles = [style.legend_entry(NAMES[name], **looks[name]) for name in shown]
+        handles.append(style.legend_entry("majority class", **style.MAJORITY))
         if rows["finding"].notna().any():
             hollow = {"marker": "o", "linestyle": "", "fillstyle": "none"}
-            handles.append(legend_entry("hollow: not used", color="0.3", **hollow))
+            handles.append(style.legend_entry("hollow: not used", color="0.3", **hollow))
         panels.add_legend(handles)
     return panels.figure
 
 
 def control_looks() -> dict[str, dict[str, Any]]:
     """Return colour and marker of each control: black for intact, colours that differ in grey for the others."""
-    others = marker_looks([name for name in NAMES if name != INTACT])
+    others = style.marker_looks([name for name in NAMES if name != INTACT])
     return {INTACT: {"color": "black", "marker": "P", "linestyle": ""}} | others
 
 
@@ -156,11 +147,11 @@ def draw_scenarios(
             if len(seeds) > 1:
                 bounds = middle - seeds["accuracy"].std(), middle + seeds["accuracy"].std()
             hollow = {"markerfacecolor": "white"} if seeds["finding"].notna().all() else {}
-            draw_interval(axes, middle, place + offset, bounds, dict(looks[name]) | hollow, along="x")
+            style.draw_interval(axes, middle, place + offset, bounds, dict(looks[name]) | hollow, along="x")
         if place:
             axes.axhline(place - 0.5, color="0.85", linewidth=0.6, zorder=0)
-    axes.axvline(100 * rows["majority_rate"].iloc[0], **MAJORITY)
-    axes.set_yticks(range(len(scenarios)), [wrapped(name, 18) for name in scenarios])
+    axes.axvline(100 * rows["majority_rate"].iloc[0], **style.MAJORITY)
+    axes.set_yticks(range(len(scenarios)), [style.wrapped(name, 18) for name in scenarios])
     axes.set(xlim=(-3, 103), ylim=(len(scenarios) - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(True, axis="x")

@@ -8,23 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_csv
+from vlmtsc.reporting import style
 from vlmtsc.reporting.runs import BASELINE, DONE, FINE_TUNED
-from vlmtsc.reporting.style import (
-    MAJORITY,
-    PLACE,
-    accuracy_floor,
-    figure_style,
-    legend_entry,
-    marker_looks,
-    panel_grid,
-    set_accuracy_axis,
-)
 from vlmtsc.reporting.tables import ReaderTable, counted, grouped, joined, short_count, three_digits
 
 #: Peak rate of a GPU's tensor cores for dense bfloat16 matrices, in FLOP/s, by words of its name; the first match
@@ -61,13 +50,8 @@ RING: dict[str, Any] = {"color": "0.35", "marker": "o", "markersize": 10, "marke
 def training_flops(frozen: int, adapted: int) -> int:
     """Return the floating-point operations of a training step per token: the definition used throughout.
 
-    Parameters
-    ----------
-    frozen : int
-        Weights of the layers with LoRA matrices: 2 operations each in the forward pass, and 2 in the backward pass,
-        for the gradient of the layer's input.
-    adapted : int
-        Weights of the LoRA matrices: 2 forward, 2 for the gradient of their input, 2 for their own.
+    Of each frozen weight of the layers with LoRA matrices: 2 operations forward, and 2 backward for the gradient of the
+    layer's input. Of each weight of the LoRA matrices: 2 more for its own gradient.
     """
     return 4 * frozen + 6 * adapted
 
@@ -127,14 +111,8 @@ def peak_rate(gpu: str, precision: str) -> float | None:
 def run_costs(
     record: Mapping[str, Any], flops_per_token: int | None, evaluation_seconds: float | None
 ) -> dict[str, Any]:
-    """Return the costs of a run (keys `vlmtsc.reporting.runs.COSTS`), None for unknown ones.
-
-    InputError if the record does not describe the hardware.
-    """
+    """Return the costs of a run (keys `vlmtsc.reporting.runs.COSTS`), None for unknown ones."""
     hardware, seconds = record["hardware"], record["wall_seconds"]
-    missing = [name for name in ("processor", "threads", "gpus") if name not in hardware]
-    if missing:
-        raise InputError(f"run record: hardware lacks {', '.join(missing)}; found {', '.join(hardware)}")
     processes = record.get("processes", 1)
     threads = hardware["threads"] * processes
     # A single process drives all GPUs that it sees; of several, each drives one and sees those of its node.
@@ -236,8 +214,8 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
     Returns
     -------
     points : DataFrame
-        `PLACE`, ``kind`` ("fine-tuned" or "baseline"), ``method``, ``seconds``, ``accuracy``, ``majority_rate`` (NaN
-        for baselines), ``frontier``: whether it is one of `pareto_frontier` among the points of the same place.
+        `style.PLACE`, ``kind`` ("fine-tuned" or "baseline"), ``method``, ``seconds``, ``accuracy``, ``majority_rate``
+        (NaN for baselines), ``frontier``: whether it is one of `pareto_frontier` among the points of the same place.
     label : str
         Of the axis of seconds. If the evaluation time of any run is unknown, seconds are those of training alone.
     """
@@ -245,13 +223,13 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
     complete = bool(runs["compute_seconds"].notna().all())
     training = 3600 * runs["gpu_hours"].where(on_gpus, runs["cpu_hours"])
     seconds = runs["compute_seconds"] if complete else training
-    columns = [*PLACE, "kind", "method", "seconds", "accuracy", "majority_rate"]
+    columns = [*style.PLACE, "kind", "method", "seconds", "accuracy", "majority_rate"]
     tuned = runs.assign(kind=FINE_TUNED, method=runs["scenario"], seconds=seconds)[columns]
     others = methods[(methods["kind"] == BASELINE) & methods["wall_seconds"].notna()]
     others = others.assign(seconds=others["wall_seconds"], majority_rate=float("nan"))[columns]
     points = pd.concat([tuned, others] if len(others) else [tuned], ignore_index=True)
     points["frontier"] = False
-    for _, place in points.groupby(PLACE, sort=False):
+    for _, place in points.groupby(style.PLACE, sort=False):
         best = pareto_frontier(place["seconds"].to_numpy(), place["accuracy"].to_numpy())
         points.loc[place.index, "frontier"] = best
     unit = "CPU seconds"
@@ -267,14 +245,16 @@ def draw_accuracy_by_cost(runs: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     points["seconds"] = points["seconds"].clip(lower=SHORTEST)
     # Fine-tuned methods come first and are filled, baselines are hollow.
     kinds = points.drop_duplicates("method").set_index("method")["kind"]
-    looks = marker_looks(list(kinds.sort_values(key=lambda kind: kind == BASELINE, kind="stable").index))
+    looks = style.marker_looks(
+        list(kinds.sort_values(key=lambda kind: kind == BASELINE, kind="stable").index)
+    )
     for name in kinds.index[kinds == BASELINE]:
         looks[name]["markerfacecolor"] = "white"
-    places = list(points.groupby(PLACE, sort=False))
-    low = accuracy_floor(points["accuracy"], points["majority_rate"])
+    places = list(points.groupby(style.PLACE, sort=False))
+    low = style.accuracy_floor(points["accuracy"], points["majority_rate"])
     reach = points["seconds"].min() / 1.5, points["seconds"].max() * 1.5
-    with figure_style():
-        panels = panel_grid(len(places), 4, (2.2, 1.9), (0.3, 0.95))
+    with style.figure_style():
+        panels = style.panel_grid(len(places), 4, (2.2, 1.9), (0.3, 0.95))
         for [axes], (_, of_dataset) in zip(panels.axes, places, strict=True):
             best = of_dataset[of_dataset["frontier"]].sort_values(["seconds", "accuracy"])
             axes.step(
@@ -282,27 +262,17 @@ def draw_accuracy_by_cost(runs: pd.DataFrame, methods: pd.DataFrame) -> Figure:
             )
             for name, of_method in of_dataset.groupby("method", sort=False):
                 axes.plot(of_method["seconds"], 100 * of_method["accuracy"], markersize=5.5, **looks[name])
-            axes.axhline(100 * of_dataset["majority_rate"].max(), **MAJORITY)
-            set_accuracy_axis(axes, "y", low)
-            set_seconds_axis(axes, *reach)
+            axes.axhline(100 * of_dataset["majority_rate"].max(), **style.MAJORITY)
+            style.set_accuracy_axis(axes, "y", low)
+            style.set_log_axis(axes, *reach)
             axes.grid(True)
         panels.set_titles(runs, [key for key, _ in places])
         panels.label(label, ["test accuracy (%)"])
         panels.add_legend(
             [
-                *(legend_entry(name, **look) for name, look in looks.items()),
-                legend_entry("Pareto frontier", linewidth=1.2, **RING),
-                legend_entry("majority class", **MAJORITY),
+                *(style.legend_entry(name, **look) for name, look in looks.items()),
+                style.legend_entry("Pareto frontier", linewidth=1.2, **RING),
+                style.legend_entry("majority class", **style.MAJORITY),
             ]
         )
     return panels.figure
-
-
-def set_seconds_axis(axes: Axes, low: float, high: float) -> None:
-    """Make the x axis logarithmic, with few ticks, written as plain numbers."""
-    decades = np.log10(high / low)
-    subs = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 3 else (1.0,)
-    axes.set(xscale="log", xlim=(low, high))
-    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

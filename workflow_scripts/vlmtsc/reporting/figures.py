@@ -18,19 +18,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 from seaborn.utils import relative_luminance
 
+from vlmtsc.reporting import style
 from vlmtsc.reporting.runs import choose_scenarios
-from vlmtsc.reporting.style import (
-    PLACE,
-    SEQUENTIAL,
-    add_colour_bar,
-    figure_style,
-    fitting_size,
-    legend_entry,
-    line_looks,
-    panel_grid,
-    panel_title,
-    wrapped,
-)
 from vlmtsc.reporting.tables import percent
 
 PANELS_PER_ROW = 4
@@ -52,12 +41,12 @@ def draw_accuracy_heatmap(runs: pd.DataFrame) -> Figure:
     """
     chosen = choose_scenarios(runs)
     scenarios = list(dict.fromkeys(runs["scenario"]))
-    columns = [*map(wrapped, scenarios), "majority class"]
+    columns = [*map(style.wrapped, scenarios), "majority class"]
     blocks = list(runs.groupby(["model", "protocol"], sort=False))
     n_datasets = [block["dataset"].nunique() for _, block in blocks]
     lowest = min([0.5, *runs["accuracy"].dropna()])
     scale = Normalize(10 * math.floor(10 * lowest), 100)
-    with figure_style():
+    with style.figure_style():
         height = CELL_HEIGHT * sum(n_datasets) + BLOCK_GAP * (len(blocks) - 1)
         figure = Figure(figsize=(CELL_WIDTH * len(columns), height))
         ratios = {"height_ratios": n_datasets, "left": 0, "right": 1, "bottom": 0, "top": 1}
@@ -84,7 +73,7 @@ def draw_accuracy_heatmap(runs: pd.DataFrame) -> Figure:
                 if (best := chosen.get((model, protocol, dataset))) is not None:
                     mark_cell(axes, row, scenarios.index(best))
             axes.set_title(f"{model}, {protocol} split", loc="left", fontweight="bold")
-        add_colour_bar(figure, scale, "test accuracy (%)", max(height, 1.1))
+        style.add_colour_bar(figure, scale, "test accuracy (%)", max(height, 1.1))
     return figure
 
 
@@ -101,7 +90,7 @@ def draw_cells(
 ) -> None:
     """Draw a heatmap with the first row at the top."""
     n_rows, n_columns = values.shape
-    look: dict[str, Any] = {"cmap": SEQUENTIAL, "norm": scale}
+    look: dict[str, Any] = {"cmap": style.SEQUENTIAL, "norm": scale}
     if n_columns > MAX_VECTOR_CLASSES:
         axes.imshow(values, aspect="auto", extent=(0, n_columns, n_rows, 0), **look)
     else:
@@ -113,7 +102,7 @@ def draw_cells(
     if texts is None:
         return
     # Not seaborn's annotation: its white text is hard to read on the middle of the scale.
-    colours = mpl.colormaps[SEQUENTIAL](scale(values))
+    colours = mpl.colormaps[style.SEQUENTIAL](scale(values))
     for (row, column), text in np.ndenumerate(texts):
         axes.text(
             column + 0.5,
@@ -149,10 +138,10 @@ def draw_training_curves(training: pd.DataFrame) -> Figure:
     Training loss is a thin line, smoothed by an exponentially weighted mean over a twentieth of the steps; validation
     loss and accuracy, once an epoch, are marked. Each seed is a line of its own.
     """
-    looks = line_looks(list(dict.fromkeys(training["scenario"])))
-    datasets = list(training.groupby(PLACE, sort=False))
-    with figure_style():
-        panels = panel_grid(
+    looks = style.line_looks(list(dict.fromkeys(training["scenario"])))
+    datasets = list(training.groupby(style.PLACE, sort=False))
+    with style.figure_style():
+        panels = style.panel_grid(
             len(datasets),
             PANELS_PER_ROW,
             (2.5, 3.4),
@@ -170,9 +159,9 @@ def draw_training_curves(training: pd.DataFrame) -> Figure:
                 panels.figure.align_ylabels([above, below])
         panels.add_legend(
             [
-                *(legend_entry(name, **look) for name, look in looks.items()),
-                legend_entry("training (smoothed)", color="0.3", linewidth=0.9, alpha=0.6),
-                legend_entry("validation", color="0.3", marker="o"),
+                *(style.legend_entry(name, **look) for name, look in looks.items()),
+                style.legend_entry("training (smoothed)", color="0.3", linewidth=0.9, alpha=0.6),
+                style.legend_entry("validation", color="0.3", marker="o"),
             ]
         )
     return panels.figure
@@ -221,13 +210,13 @@ def draw_confusion_matrices(confusion: pd.DataFrame) -> Figure:
     Colour is the share of the true class; up to ten classes the counts are written, summed over the seeds.
     """
     scenarios = list(dict.fromkeys(confusion["scenario"]))
-    rows = list(confusion.groupby(PLACE, sort=False))
+    rows = list(confusion.groupby(style.PLACE, sort=False))
     longest = max(map(len, confusion["true"])) if len(rows) > 1 else 0
     # Rotated class names need room below a panel.
     gap = 0.35 + (0.08 * longest if longest > MAX_UPRIGHT_LABEL else 0)
     scale = Normalize(0, 100)
-    with figure_style():
-        panels = panel_grid(
+    with style.figure_style():
+        panels = style.panel_grid(
             len(rows) * len(scenarios), len(scenarios), (MATRIX_SIZE, MATRIX_SIZE), (0.15, gap)
         )
         for row, (key, group) in enumerate(rows):
@@ -238,18 +227,18 @@ def draw_confusion_matrices(confusion: pd.DataFrame) -> Figure:
                 counts = group[group["scenario"] == scenario]
                 draw_confusion_matrix(axes, counts, classes, scale)
                 if row == 0:
-                    axes.set_title(wrapped(scenario, 20))
+                    axes.set_title(style.wrapped(scenario, 20))
                 if panels.is_lowest(index):
                     axes.set_xlabel("predicted class")
                 if panels.is_left(index):
-                    name = panel_title(confusion, *key)
+                    name = style.panel_title(confusion, *key)
                     axes.set_ylabel(
-                        f"{name}\ntrue class", fontsize=fitting_size(name, MATRIX_SIZE + gap - 0.1, 9)
+                        f"{name}\ntrue class", fontsize=style.fitting_size(name, MATRIX_SIZE + gap - 0.1, 9)
                     )
                 else:
                     axes.set_yticks([])
         panels.figure.align_ylabels([parts[0] for parts in panels.axes[:: len(scenarios)]])
-        add_colour_bar(panels.figure, scale, "share of the true class (%)", MATRIX_SIZE)
+        style.add_colour_bar(panels.figure, scale, "share of the true class (%)", MATRIX_SIZE)
     return panels.figure
 
 

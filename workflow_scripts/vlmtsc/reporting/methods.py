@@ -25,7 +25,7 @@ from vlmtsc.evaluation.constants import (
 from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
 from vlmtsc.evaluation.statistics import RESAMPLES
 from vlmtsc.reporting.provenance import describe_machine, duration
-from vlmtsc.reporting.tables import PAGES, short_count
+from vlmtsc.reporting.tables import PAGES, counted, short_count
 from vlmtsc.settings import ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
@@ -132,11 +132,6 @@ def listed(words: Iterable[Any], conjunction: str = "and") -> str:
     """Join words: ``a``, ``a and b``, ``a, b and c``."""
     texts = [str(word) for word in words]
     return f" {conjunction} ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number with its noun: ``1 dataset``, ``1,200 cases``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ranged(values: Iterable[float], write: Callable[[float], str] = "{:,.0f}".format) -> str:

@@ -17,7 +17,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, sha256
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.baselines import baseline_key
-from vlmtsc.reporting.tables import PAGES
+from vlmtsc.reporting.tables import PAGES, counted
 
 #: Version of the workflow, as in CITATION.cff.
 VERSION = "0.1.0"
@@ -200,11 +200,9 @@ def duration(seconds: float) -> str:
 
 def _summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
     """Sentences on the number of runs, and on whether their revisions and environments agree."""
-    if not runs:
-        return ["No run."]
     dates = sorted(run["finished"] for run in runs)
     when = dates[0] if dates[0] == dates[-1] else f"between {dates[0]} and {dates[-1]}"
-    sentences = [f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, finished {when} (UTC)."]
+    sentences = [f"{counted(len(runs), 'run')}, finished {when} (UTC)."]
     revisions = pd.Series([run["git_revision"] for run in runs]).value_counts(sort=False)
     if len(revisions) == 1:
         sentences.append(f"All have the revision {revisions.index[0]}.")

@@ -18,7 +18,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
 
 from vlmtsc.files import atomic_path
 
@@ -232,6 +232,17 @@ def set_accuracy_axis(axes: Axes, along: str, low: float) -> None:
     """Have an axis in percent, "x" or "y", begin at `low` and end a little above 100, which is among its ticks."""
     axes.set(**{f"{along}lim": (low, 104)})
     getattr(axes, f"{along}axis").set_major_locator(MultipleLocator(20 if low < 50 else 10))
+
+
+def set_log_axis(axes: Axes, low: float, high: float, base: int = 10) -> None:
+    """Make the x axis logarithmic, with few ticks, written as plain numbers."""
+    axes.set_xscale("log", base=base)
+    axes.set_xlim(low, high)
+    powers = math.log(high / low, base)
+    subs = (1.0,) if base == 2 or powers > 3 else (1.0, 3.0) if powers > 1.5 else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(base, subs, numticks=12 if base == 10 else 5))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def draw_interval(

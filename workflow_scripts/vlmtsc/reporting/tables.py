@@ -251,8 +251,8 @@ def three_digits(value: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number with its noun: 1 thread, 2 threads."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Write a number with its noun: 1 thread, 1,200 cases."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def joined(values: Iterable[Any], write: Callable[[Any], str] = str, separator: str = " / ") -> str:

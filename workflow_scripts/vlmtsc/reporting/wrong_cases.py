@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.special import softmax
 
 from vlmtsc.errors import InputError
@@ -16,7 +17,7 @@ from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.planning import CaseScenario, scenario_titles
 from vlmtsc.reporting.gallery import read_plot
-from vlmtsc.reporting.tables import PAGES
+from vlmtsc.reporting.tables import NONE, PAGES
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
 
@@ -25,6 +26,7 @@ CASES, MAX_SCENARIOS, MAX_CLASSES = 3, 12, 6
 
 PAGE = """\
 {% extends "frame.html" %}
+{% from "tables.html" import table %}
 {% block looks %}
 body { max-width: none; }
 table { white-space: normal; }
@@ -47,23 +49,12 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 18rem; overflo
 {% endblock %}
 {% block content %}
 <p>{{ note }}</p>
-<div class="scroll"><table>
-<thead><tr>
-<th class="text">scenario</th><th>seeds</th><th>test cases</th><th>wrong</th><th>highest wrong probability</th>
-</tr></thead>
-<tbody>
-{% for section in sections %}
-<tr><td class="text">{{ section.title }}</td><td>{{ section.seeds | join(", ") }}</td><td>{{ section.n_cases }}</td>
-<td>{{ section.wrong | length }}</td>
-<td>{{ percent(section.wrong[0].confidence) if section.wrong else "-" }}</td></tr>
-{% endfor %}
-</tbody>
-</table></div>
+{{ table(overview, ("scenario",)) }}
 {% if not any_wrong %}
 <p><strong>No wrong case: every test case is right in every run.</strong></p>
 {% endif %}
 {% if n_left %}
-<p>The cases of the first {{ shown | length }} of {{ sections | length }} scenarios are shown.</p>
+<p>The cases of the first {{ shown | length }} of {{ n_scenarios }} scenarios are shown.</p>
 {% endif %}
 {% for section in shown if any_wrong %}
 <h2>{{ section.title }}</h2>
@@ -321,6 +312,16 @@ def as_percent(share: float) -> str:
 
 def wrong_cases_page(dataset: str, protocol: str, scenarios: Sequence[ScenarioCases]) -> str:
     """Return the HTML page of one dataset."""
+    overview = [
+        {
+            "scenario": scenario.title,
+            "seeds": ", ".join(map(str, scenario.seeds)),
+            "test cases": scenario.n_cases,
+            "wrong": len(scenario.wrong),
+            "highest wrong probability": as_percent(scenario.wrong[0].confidence) if scenario.wrong else NONE,
+        }
+        for scenario in scenarios
+    ]
     return PAGES.from_string(PAGE).render(
         title=f"{dataset}: the cases most confidently wrong",
         note=(
@@ -329,7 +330,8 @@ def wrong_cases_page(dataset: str, protocol: str, scenarios: Sequence[ScenarioCa
             "case counts as wrong if any run predicts a wrong class, and is shown as in the run with the highest "
             "probability of a wrong class. Plots and prompts are those that the model was shown."
         ),
-        sections=scenarios,
+        overview=pd.DataFrame(overview),
+        n_scenarios=len(scenarios),
         shown=scenarios[:MAX_SCENARIOS],
         n_left=len(scenarios[MAX_SCENARIOS:]),
         any_wrong=any(scenario.wrong for scenario in scenarios),
