@@ -608,7 +608,7 @@ class Recipe(Settings):
     learning_rate: Number = Field(gt=0)
     """Peak learning rate of the LoRA matrices."""
     projector_learning_rate: Number = Field(ge=0)
-    """Peak learning rate of the multimodal projector, which is trained in full."""
+    """Peak learning rate of the multimodal projector, which is trained in full; 0: it is frozen."""
     weight_decay: Number = Field(ge=0)
     """Decoupled weight decay (AdamW): more if validation loss rises while training loss falls."""
     adam_beta2: Number = Field(gt=0, lt=1)
@@ -661,6 +661,40 @@ class Recipe(Settings):
     average. 0.99 averages over about a hundred steps."""
     torch_compile: Flag = False
     """Compile each decoder layer with torch.compile, for long runs on a GPU; needs a C++ compiler."""
+    align_steps: Natural = 0
+    """Maximum optimizer steps of the first stage, which aligns the projector with the answers' embeddings on the
+    features of the plots, without the language model; 0: no such stage, as in the paper. Scenarios without an image
+    have none."""
+    align_epochs: Number = Field(200.0, gt=0)
+    """Maximum passes of the first stage over the train set."""
+    align_batch_size: Positive = 32
+    """Cases in one step of the first stage."""
+    align_learning_rate: Number = Field(1e-3, gt=0)
+    """Peak learning rate of the first stage, with a warm-up over a tenth of its steps and a cosine to zero."""
+    align_weight_decay: Number = Field(0.05, ge=0)
+    """Decoupled weight decay (AdamW) of the first stage."""
+    align_margin: Number = Field(10.0, gt=0)
+    """Log-odds between a class and all others where a case's projected tokens equal the class's code. Less if the
+    first stage is overconfident on validation data."""
+    align_patience: Natural = 10
+    """Validations (every 50 steps) in a row without a lower loss after which the first stage stops; 0: never."""
+    image_token_share: Number = Field(1.0, gt=0, le=1)
+    """Share of an image's tokens, drawn at random, that a training case shows, in both stages; 1: all. Evaluation
+    shows all."""
+    soft_answers: Flag = False
+    """Whether the second stage learns the first stage's probabilities of the classes, on the image tokens shown,
+    instead of the label. Needs `align_steps`."""
+    mixed_share: Number = Field(0.0, ge=0, le=1)
+    """Probability with which a case of the second stage takes a random share of its image tokens from another case of
+    its batch. Needs `soft_answers`."""
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if self.soft_answers and not self.align_steps:
+            raise _refused("soft_answers=false without a first stage (align_steps=0)")
+        if self.mixed_share and not self.soft_answers:
+            raise _refused("mixed_share=0 without soft_answers")
+        return self
 
 
 class FinetuneSettings(Recipe, Seed):

@@ -102,11 +102,17 @@ def lora_config(settings: FinetuneSettings) -> LoraConfig:
 
 
 def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings) -> PeftModel:
-    """Wrap a frozen model with LoRA on the language model and a trainable copy of its projector.
+    """Wrap a frozen model with LoRA on the language model and a copy of its projector.
 
-    Without images the projector has no gradient and does not change.
+    The copy is trained if it has a learning rate, and saved in either case. Without images it has no gradient and does
+    not change.
     """
-    return _speed_up(get_peft_model(model, lora_config(settings)))
+    adapted = _speed_up(get_peft_model(model, lora_config(settings)))
+    if not settings.projector_learning_rate:
+        for name, parameter in adapted.named_parameters():
+            if PROJECTOR in name:
+                parameter.requires_grad_(False)
+    return adapted
 
 
 def _speed_up(model: PeftModel) -> PeftModel:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Sequence
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.checkpoint import autocast
-from vlmtsc.representation.plot_files import PlotPath
+from vlmtsc.model.checkpoint import autocast, load_checkpoint
+from vlmtsc.model.files import load_checked_processor
+from vlmtsc.paths import plot_file_name
+from vlmtsc.progress import Progress
+from vlmtsc.representation.plot_files import PlotPath, plots_in
+
+logger = logging.getLogger(__name__)
+
+#: NumPy's type in a file of features by PyTorch's type; NumPy has no bfloat16.
+STORED_TYPES = {torch.bfloat16: np.int16, torch.float32: np.float32}
 
 
 def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
@@ -73,6 +84,8 @@ class VisionFeatures:
         Positions of plots that are padded to squares.
     batch_size : int
         Images in one forward pass of the tower.
+    stored : Path, optional
+        File of `write_features`, from which the features of its plots are read.
     """
 
     def __init__(
@@ -85,6 +98,7 @@ class VisionFeatures:
         cache_mb: int,
         padded: Container[int] = (),
         batch_size: int = 16,
+        stored: Path | None = None,
     ) -> None:
         self._model = model
         self._processor = processor
@@ -94,12 +108,23 @@ class VisionFeatures:
         self._padded = padded
         self._batch_size = batch_size
         self._cache: dict[int, torch.Tensor] = {}
+        self._stored = None if stored is None else read_features(stored)
+        self._rows: dict[int, int] = {}
+        if self._stored is not None:
+            rows = {plot_file_name(case): case for case in range(len(self._stored))}
+            self._rows = {
+                index: rows[path.name]
+                for index, path in enumerate(self._paths)
+                if path.name in rows and index not in padded
+            }
 
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the features of the plots at `indices`, in bfloat16 or float32, without gradient.
 
         The shape is (n, image_tokens, vision_hidden_size).
         """
+        if self._stored is not None and all(index in self._rows for index in indices):
+            return self._from_file(self._stored, [self._rows[index] for index in indices])
         computed: dict[int, torch.Tensor] = {}
         missing = [index for index in dict.fromkeys(indices) if index not in self._cache]
         for start in range(0, len(missing), self._batch_size):
@@ -116,3 +141,42 @@ class VisionFeatures:
                 self._room -= size
                 self._cache[index] = features.clone()
         return torch.stack([self._cache[i] if i in self._cache else computed[i] for i in indices])
+
+    def _from_file(self, stored: np.ndarray, rows: Sequence[int]) -> torch.Tensor:
+        found = torch.from_numpy(stored[rows])
+        found = found.view(torch.bfloat16) if found.dtype == torch.int16 else found
+        return found.to(self._model.device)
+
+
+def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) -> None:
+    """Encode all plots of a folder into a NumPy file.
+
+    Its shape is (n_plots, image_tokens, vision_hidden_size), rows in the order of the cases; its type float32, or int16
+    with the bits of bfloat16.
+    """
+    model = load_checkpoint(checkpoint, precision=precision, attention="auto", context_length=0)
+    processor = load_checked_processor(checkpoint)
+    store = plots_in(plots)
+    count = sum(path.name.endswith(".png") for path in store.iterdir())
+    paths = [store / plot_file_name(case) for case in range(count)]
+    features = VisionFeatures(model, processor, paths, precision=precision, cache_mb=0)
+    progress = Progress(logger, "vision tower", count, "plots")
+    stored = None
+    for start in range(0, count, 16):
+        batch = features(range(start, min(start + 16, count))).cpu()
+        if stored is None:
+            kind = STORED_TYPES[batch.dtype]
+            stored = np.lib.format.open_memmap(output, "w+", kind, (count, *batch.shape[1:]))
+        stored[start : start + len(batch)] = batch.view(torch.from_numpy(stored[:0]).dtype).numpy()
+        progress.tell(start + len(batch))
+    if stored is None:
+        raise InputError(f"{plots}: no plots; allowed: a folder with at least one")
+    stored.flush()
+
+
+def read_features(file: Path) -> np.ndarray:
+    """Map a file of `write_features` into memory."""
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not a file of features ({error}); remove it to have it written again") from error

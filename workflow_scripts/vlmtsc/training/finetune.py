@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from peft import PeftModel
-from transformers import set_seed
+from transformers import LlavaForConditionalGeneration, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.errors import InputError
-from vlmtsc.examples import Example, image_paths, index_images, make_examples, scored_tokens
+from vlmtsc.examples import (
+    Collator,
+    Example,
+    ExampleSet,
+    answer_tokens,
+    image_paths,
+    index_images,
+    make_examples,
+    scored_tokens,
+)
 from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.adapter import add_adapter, save_adapter
 from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.paths import Run
+from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import FinetuneSettings, LaunchSettings, MemorySettings, Settings, TrackingSettings
+from vlmtsc.training.alignment import (
+    Labelled,
+    ProjectorHead,
+    ShownImages,
+    align_projector,
+    aligned_once,
+    class_codes,
+    padded_answers,
+    shown_count,
+)
 from vlmtsc.training.checkpoints import CheckpointFiles, agreed_checkpoint
 from vlmtsc.training.processes import (
     Processes,
@@ -82,6 +104,8 @@ class TrainingJob(Settings):
     """File to write."""
     plots: Path | None = None
     """Folder of plots, if the scenario has an image."""
+    features: Path | None = None
+    """Features of the plots (.npy), as `encode_plots` writes them; without, they are computed."""
     threads: int = 1
     """Threads of each tensor operation, of all processes together."""
     memory: MemorySettings = MemorySettings()
@@ -189,7 +213,9 @@ def finetune(job: TrainingJob) -> Finetuned:
         make_examples(read_json(path), representation, tokenizer) for path in (job.train, job.validation)
     ]
     answers = scored_tokens(tokenizer, representation)
-    tokens = [example.tokens for example in examples[0]]
+    image_tokens = representation.image_tokens
+    hidden = image_tokens and image_tokens - shown_count(image_tokens, settings.image_token_share)
+    tokens = [example.tokens - hidden for example in examples[0]]
     schedule = plan_schedule(tokens, settings, processes.count)
     base = load_checkpoint(
         job.model,
@@ -208,8 +234,20 @@ def finetune(job: TrainingJob) -> Finetuned:
             precision=settings.precision,
             cache_mb=memory.vision_cache_mb,
             padded=padded_images(examples[0], representation),
+            stored=job.features,
         )
-    train_set, validation_set = index_images(examples)
+    sets = index_images(examples)
+    alignment, shown = None, None
+    if vision is not None:
+        head = None
+        if settings.align_steps:
+            alignment, head = _align(base, answers, vision, sets, job, processes)
+        shown = ShownImages(
+            settings.image_token_share,
+            settings.mixed_share,
+            head if settings.soft_answers else None,
+            padded_answers(answer_tokens(tokenizer, representation)).to(base.device),
+        )
     model = add_adapter(base, settings)
     if settings.torch_compile:
         compile_layers(model)
@@ -225,13 +263,16 @@ def finetune(job: TrainingJob) -> Finetuned:
         trainer = AnswerTrainer(
             model,
             training_arguments(settings, schedule, base.device, job.checkpoints, has_images, job.tracking),
-            train_dataset=train_set,
-            eval_dataset=validation_set,
+            train_dataset=sets[0],
+            eval_dataset=sets[1],
             callbacks=[log, files, *stopping],
             settings=settings,
             answers=answers,
             vision=vision,
-            pad_token_id=tokenizer.pad_token_id,
+            collator=Collator(
+                tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN), hidden=hidden
+            ),
+            shown=shown,
             evaluation_batch_size=memory.evaluation_batch_size,
             processes=processes,
         )
@@ -242,12 +283,45 @@ def finetune(job: TrainingJob) -> Finetuned:
             _run(trainer, log, files, job.checkpoints)
         except torch.OutOfMemoryError as error:
             raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
-    record = _record(trainer, log, schedule, settings, files.seconds) | {
+    record = _record(trainer, log, schedule, tokens, settings, files.seconds) | {
+        "alignment": alignment,
         "processes": processes.count,
         "hardware": hardware(job.threads),
         "activation_checkpointing": memory.activation_checkpointing,
     }
     return Finetuned(model, log, record, processes)
+
+
+def _align(
+    base: LlavaForConditionalGeneration,
+    answers: Sequence[Sequence[int]],
+    vision: VisionFeatures,
+    sets: Sequence[ExampleSet],
+    job: TrainingJob,
+    processes: Processes,
+) -> tuple[dict[str, Any], ProjectorHead]:
+    """Align a model's projector, in the main process; return the record and the head."""
+    settings, projector = job.settings, base.model.multi_modal_projector
+    embeddings = base.get_input_embeddings().weight.detach()
+    head = ProjectorHead(
+        projector, class_codes(embeddings, answers), settings.align_margin, settings.precision
+    )
+
+    def align() -> dict[str, Any]:
+        train, validation = (
+            Labelled(part.image_indices, [example.label_index for example in part.examples]) for part in sets
+        )
+        scale = float(embeddings.float().pow(2).mean().sqrt())
+        return align_projector(head, vision, train, validation, settings, scale)
+
+    if processes.count > 1 and not processes.is_main:
+        PartialState().wait_for_everyone()
+    record = aligned_once(job.checkpoints, projector, align)
+    if processes.count > 1 and processes.is_main:
+        PartialState().wait_for_everyone()
+    set_seed(settings.seed)  # what follows does not depend on whether this attempt aligned
+    # A copy: the model's own may be trained further.
+    return record, replace(head, projector=copy.deepcopy(projector))
 
 
 def padded_images(train: Sequence[Example], representation: Representation) -> range:
@@ -300,14 +374,14 @@ def _record(
     trainer: AnswerTrainer,
     log: TrainingLog,
     schedule: Schedule,
+    tokens_of_cases: Sequence[int],
     settings: FinetuneSettings,
     wall_seconds: float,
 ) -> dict[str, Any]:
-    examples = trainer.train_dataset.examples
     parameters = count_parameters(trainer.model)
     steps = trainer.state.global_step
-    samples = steps * len(examples) / schedule.steps_per_epoch
-    tokens = round(steps * (sum(example.tokens for example in examples) / schedule.steps_per_epoch))
+    samples = steps * len(tokens_of_cases) / schedule.steps_per_epoch
+    tokens = round(steps * (sum(tokens_of_cases) / schedule.steps_per_epoch))
     validated = [row for row in log.rows if row["validation_accuracy"] is not None]
     kept = validated[-1]
     if settings.keep == "best":

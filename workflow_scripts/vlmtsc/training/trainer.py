@@ -14,6 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax
 from torch import nn
+from torch.nn.functional import log_softmax as torch_log_softmax
 from torch.nn.functional import pad
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import RandomSampler, Sampler
@@ -27,6 +28,7 @@ from vlmtsc.model.checkpoint import autocast, inner_model, only_rows
 from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.scoring import score_examples
 from vlmtsc.settings import FinetuneSettings, TrackingSettings
+from vlmtsc.training.alignment import ShownImages
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 
@@ -176,10 +178,12 @@ class AnswerTrainer(Trainer):
     answers : sequence of sequence of int
         Tokens by which each class is scored.
     vision : VisionFeatures or None
-    pad_token_id : int
+    collator : Collator
     evaluation_batch_size : int
         Cases in one forward pass of a validation.
     processes : Processes
+    shown : ShownImages, optional
+        What training cases show of their images.
     **kwargs
         As for `transformers.Trainer`; datasets are `ExampleSet`.
     """
@@ -192,16 +196,17 @@ class AnswerTrainer(Trainer):
         settings: FinetuneSettings,
         answers: Sequence[Sequence[int]],
         vision: VisionFeatures | None,
-        pad_token_id: int,
+        collator: Collator,
         evaluation_batch_size: int,
         processes: Processes,
+        shown: ShownImages | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, data_collator=Collator(pad_token_id), **kwargs)
+        super().__init__(*args, data_collator=collator, **kwargs)
         self.settings = settings
         self.answers = answers
         self.vision = vision
-        self.pad_token_id = pad_token_id
+        self.shown = shown
         self.evaluation_batch_size = evaluation_batch_size
         self.processes = processes
         self.average: WeightAverage | None = None
@@ -274,7 +279,7 @@ class AnswerTrainer(Trainer):
     ) -> Any:
         """Return the mean cross-entropy of the answer tokens (`answer_loss`)."""
         with autocast(self.settings.precision, inputs["input_ids"].device):
-            loss = answer_loss(model, inputs, self.vision, num_items_in_batch)
+            loss = answer_loss(model, inputs, self.vision, num_items_in_batch, self.shown)
         # The divisor counts the tokens of all processes, but DDP averages their gradients.
         loss = loss * self.processes.count if self.processes.count > 1 else loss
         return (loss, {}) if return_outputs else loss
@@ -311,7 +316,7 @@ class AnswerTrainer(Trainer):
             self.answers,
             features=self.vision,
             image_indices=[dataset.image_indices[case] for case in share],
-            pad_token_id=self.pad_token_id,
+            pad_token_id=self.data_collator.pad_token_id,
             batch_size=self.evaluation_batch_size,
             precision=self.settings.precision,
         )
@@ -335,6 +340,7 @@ def answer_loss(
     inputs: Mapping[str, torch.Tensor],
     vision: VisionFeatures | None,
     items: torch.Tensor | int | None = None,
+    shown: ShownImages | None = None,
 ) -> torch.Tensor:
     """Return the cross-entropy of the supervised tokens of a batch of `Collator`.
 
@@ -348,23 +354,77 @@ def answer_loss(
     vision : VisionFeatures or None
     items : int or torch.Tensor, optional
         Divisor of the summed loss, for gradient accumulation; by default the supervised tokens of the batch.
+    shown : ShownImages, optional
+        What the cases show of their images, and with which answers; by default all, and their own.
     """
     targets = pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
     supervised = targets != IGNORED
     # Without any supervised token (the switch `first_case_factor` can cut off all answers) the loss is 0, not 0 / 0.
     items = torch.as_tensor(supervised.sum() if items is None else items).clamp(min=1)
-    images = {}
+    images, probabilities = {}, None
     if vision is not None:
         images["vision_features"] = vision(inputs["image_index"].tolist())
+        if shown is not None:
+            images["vision_features"], probabilities = shown(images["vision_features"])
+    own = {"labels": inputs["labels"], "shift_labels": targets[supervised], "num_items_in_batch": items}
     with only_rows(model, supervised):
         output = model(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
-            labels=inputs["labels"],
-            shift_labels=targets[supervised],
             logits_to_keep=supervised,
             use_cache=False,
-            num_items_in_batch=items,
             **images,
+            **(own if probabilities is None else {}),
         )
-    return output.loss
+    if shown is None or probabilities is None:
+        return output.loss
+    logits = output.logits.reshape(-1, output.logits.shape[-1])
+    return soft_loss(logits, supervised, targets, inputs["label_index"], probabilities, shown.answers) / items
+
+
+def soft_loss(
+    logits: torch.Tensor,
+    supervised: torch.Tensor,
+    targets: torch.Tensor,
+    labels: torch.Tensor,
+    probabilities: torch.Tensor,
+    answers: torch.Tensor,
+) -> torch.Tensor:
+    """Return the summed cross-entropy of supervised tokens with soft answers.
+
+    The target of a token is the distribution of the next tokens of those classes whose answers begin with the same
+    tokens as the case's, weighted by the classes' probabilities. So it is the one token itself where all of them agree,
+    as before the class and at the end; a token behind the answer (a rationale) is its own target.
+
+    Parameters
+    ----------
+    logits : torch.Tensor
+        Shape (n_supervised, vocabulary).
+    supervised : torch.Tensor
+        Mask of the positions before supervised tokens, shape (batch, length).
+    targets : torch.Tensor
+        int64, shape (batch, length): the supervised tokens at these positions.
+    labels : torch.Tensor
+        int64, shape (batch,): class of each case.
+    probabilities : torch.Tensor
+        Shape (batch, n_classes).
+    answers : torch.Tensor
+        int64, shape (n_classes, longest answer): tokens of each class's answer, then -1.
+    """
+    log_likelihoods = torch_log_softmax(logits.float(), dim=-1)
+    cases = supervised.nonzero()[:, 0]
+    places = supervised.cumsum(1)[supervised] - 1
+    longest = answers.shape[1]
+    own = answers[labels[cases]]
+    earlier = torch.arange(longest, device=answers.device) < places[:, None]
+    alike = ((answers == own[:, None]) | ~earlier[:, None]).all(-1)
+    following = answers.T[places.clamp(max=longest - 1)]
+    weights = probabilities[cases] * (alike & (following >= 0))
+    soft = -(weights * log_likelihoods.gather(1, following.clamp(min=0))).sum(1) / weights.sum(1)
+    hard = -log_likelihoods.gather(1, targets[supervised][:, None])[:, 0]
+    inside = (places < longest) & (own.gather(1, places.clamp(max=longest - 1)[:, None])[:, 0] >= 0)
+    loss = torch.where(inside, soft, hard)
+    import os
+    f = float(os.environ.get("FORM", 1))
+    agreed = torch.where(inside, ((following != targets[supervised][:, None]) & (weights > 0)).sum(1) == 0, True)
+    return (loss * torch.where(agreed, f, 1.0)).sum()

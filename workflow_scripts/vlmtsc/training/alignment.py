@@ -1,0 +1,319 @@
+"""Alignment of the projector with the answers' embeddings, on features of plots, without the language model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import log_softmax, nll_loss, normalize
+from torch.nn.utils.rnn import pad_sequence
+from transformers import get_cosine_schedule_with_warmup
+
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.model.checkpoint import autocast
+from vlmtsc.scoring import shared_prefix
+from vlmtsc.settings import FinetuneSettings
+from vlmtsc.training.checkpoints import fault_of_file
+
+logger = logging.getLogger(__name__)
+
+#: Weight of each token of an answer, relative to the one before it.
+TOKEN_DECAY = 0.5
+#: Length of the random part of class codes, relative to that of the answers' embeddings.
+RANDOM_PART = 0.01
+BETAS = (0.9, 0.98)
+WARMUP = 0.1
+#: Steps from one validation to the next.
+VALIDATED = 50
+#: Training cases whose projected tokens determine the final scale.
+RESCALED = 256
+
+Features = Callable[[Sequence[int]], torch.Tensor]
+
+
+def class_codes(embeddings: torch.Tensor, answers: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return a unit vector for each class in the space of token embeddings, all equally far apart.
+
+    A class starts from the embeddings of the tokens after the answers' common beginning, each token with half the
+    weight of the one before, and a small random vector. The codes are the regular simplex nearest to these vectors [1]_;
+    with more classes than dimensions, the nearest tight frame. So they are defined, and distinct, also for answers that
+    begin with one another ("1" and "10"), have the same tokens in another order, or span few dimensions.
+
+    Parameters
+    ----------
+    embeddings : torch.Tensor
+        Token embeddings, shape (vocabulary, hidden_size).
+    answers : sequence of sequence of int
+        Tokens by which each class is scored.
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape (n_classes, hidden_size).
+
+    References
+    ----------
+    .. [1] P.-O. Löwdin, On the non-orthogonality problem connected with the use of atomic wave functions in the theory of
+       molecules and crystals, Journal of Chemical Physics 18 (1950) 365-375.
+    """
+    prefix = len(shared_prefix(answers))
+    rows = []
+    for answer in answers:
+        tokens = torch.tensor(answer[prefix:], device=embeddings.device)
+        weights = TOKEN_DECAY ** torch.arange(len(tokens), dtype=torch.float64)
+        rows.append(weights @ embeddings[tokens].double().cpu())
+    known = torch.stack(rows)
+    noise = torch.randn(known.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    known = known + noise * RANDOM_PART * known.pow(2).mean().sqrt()
+    left, _, right = torch.linalg.svd(known - known.mean(0), full_matrices=False)
+    rank = min(len(answers) - 1, known.shape[1])
+    return normalize(left[:, :rank] @ right[:rank], dim=1).float().to(embeddings.device)
+
+
+@dataclass(frozen=True)
+class ProjectorHead:
+    """Classification by the projector alone.
+
+    The log-probabilities are those of a softmax of ``scale`` times the dot product of each class's code and the mean of
+    the case's projected tokens, each of length 1.
+
+    Attributes
+    ----------
+    projector : nn.Module
+    codes : torch.Tensor
+        Of `class_codes`.
+    margin : float
+        Log-odds between a class and all others for tokens equal to its code.
+    precision : {"bf16", "tf32", "fp32"}
+    """
+
+    projector: nn.Module
+    codes: torch.Tensor
+    margin: float
+    precision: str
+
+    @property
+    def scale(self) -> float:
+        """Factor of the dot products."""
+        others = len(self.codes) - 1
+        return (self.margin + math.log(max(others, 1))) * others / (others + 1)
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Return log-probabilities: float32, shape (n_images, n_classes)."""
+        with autocast(self.precision, features.device):
+            tokens = self.projector(features)
+        mean = normalize(tokens.float(), dim=-1).mean(1)
+        return log_softmax(self.scale * mean @ self.codes.T, dim=-1)
+
+    def scores(self, features: Features, images: Sequence[int], batch_size: int = 128) -> torch.Tensor:
+        """Return the log-probabilities of many images."""
+        with torch.no_grad():
+            parts = [
+                self(features(images[start : start + batch_size]))
+                for start in range(0, len(images), batch_size)
+            ]
+        return torch.cat(parts).cpu()
+
+
+def shown_count(image_tokens: int, share: float) -> int:
+    """Return how many of an image's tokens a training case shows: at least one."""
+    return max(1, round(share * image_tokens))
+
+
+def shown_tokens(features: torch.Tensor, share: float) -> torch.Tensor:
+    """Return a random share of each image's tokens, in their order; drawn from PyTorch's generator."""
+    count = shown_count(features.shape[1], share)
+    if count == features.shape[1]:
+        return features
+    kept = torch.rand(features.shape[:2]).argsort(dim=1)[:, :count].sort(dim=1).values.to(features.device)
+    return features.gather(1, kept[..., None].expand(-1, -1, features.shape[2]))
+
+
+@dataclass(frozen=True)
+class ShownImages:
+    """What the training cases of the second stage show of their images, and with which answers.
+
+    Draws come from PyTorch's generator, whose state checkpoints contain.
+
+    Attributes
+    ----------
+    share : float
+        Share of the image tokens.
+    mixed : float
+        Probability with which a case takes a random share of its tokens from the case before it in the batch.
+    head : ProjectorHead or None
+        Gives the soft answers, if any.
+    answers : torch.Tensor
+        int64, shape (n_classes, longest answer): tokens of each class's answer, then -1.
+    """
+
+    share: float
+    mixed: float
+    head: ProjectorHead | None
+    answers: torch.Tensor
+
+    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the shown features, and with a head the probabilities of the classes, shape (batch, n_classes)."""
+        features = shown_tokens(features, self.share)
+        if self.mixed:
+            taken = torch.rand(len(features), 1) * (torch.rand(len(features), 1) < self.mixed)
+            mask = (torch.rand(features.shape[:2]) < taken).to(features.device)
+            features = torch.where(mask[..., None], features.roll(1, dims=0), features)
+        if self.head is None:
+            return features, None
+        with torch.no_grad():
+            return features, self.head(features).exp()
+
+
+def padded_answers(answers: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return answers as a matrix, shape (n_classes, longest answer), filled up with -1."""
+    return pad_sequence([torch.tensor(answer) for answer in answers], batch_first=True, padding_value=-1)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images by their positions in the features, and their classes."""
+
+    images: Sequence[int]
+    labels: Sequence[int]
+
+
+def align_projector(
+    head: ProjectorHead,
+    features: Features,
+    train: Labelled,
+    validation: Labelled,
+    settings: FinetuneSettings,
+    embedding_scale: float,
+) -> dict[str, Any]:
+    """Train the projector of a head, in place, and keep the weights of the lowest validation loss.
+
+    Afterwards its outputs have the root mean square of the token embeddings, which changes no probability of the head.
+
+    Parameters
+    ----------
+    head : ProjectorHead
+    features : callable
+        Returns the features of the images at some positions: `vlmtsc.model.vision.VisionFeatures`.
+    train, validation : Labelled
+    settings : FinetuneSettings
+    embedding_scale : float
+        Root mean square of the language model's token embeddings.
+
+    Returns
+    -------
+    dict
+        Steps, epochs, projected tokens, seconds; step, accuracy and loss of the validation whose weights are kept.
+
+    Raises
+    ------
+    InputError
+        If the loss is not finite.
+    """
+    begin = time.monotonic()
+    projector = head.projector.requires_grad_(True)
+    device = head.codes.device
+    labels, true = torch.tensor(train.labels, device=device), torch.tensor(validation.labels)
+    steps_per_epoch = math.ceil(len(train.images) / settings.align_batch_size)
+    planned = max(1, min(settings.align_steps, math.ceil(settings.align_epochs * steps_per_epoch)))
+    optimizer = torch.optim.AdamW(
+        projector.parameters(),
+        lr=settings.align_learning_rate,
+        betas=BETAS,
+        weight_decay=settings.align_weight_decay,
+        fused=True,
+    )
+    scheduler = get_cosine_schedule_with_warmup(optimizer, max(1, round(WARMUP * planned)), planned)
+    kept: dict[str, Any] = {"kept_step": 0, "validation_loss": math.inf}
+    weights = copy.deepcopy(projector.state_dict())
+    order: list[int] = []
+    projected = step = 0
+    total = torch.zeros((), device=device)
+    for step in range(1, planned + 1):
+        order = order or torch.randperm(len(train.images)).tolist()
+        batch, order = order[: settings.align_batch_size], order[settings.align_batch_size :]
+        shown = shown_tokens(features([train.images[case] for case in batch]), settings.image_token_share)
+        loss = nll_loss(head(shown), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        projected += shown.shape[0] * shown.shape[1]
+        total += loss.detach()
+        if step % VALIDATED and step < planned:
+            continue
+        scores = head.scores(features, validation.images)
+        found = float(nll_loss(scores, true))
+        accuracy = float((scores.argmax(1) == true).double().mean())
+        since = VALIDATED if step % VALIDATED == 0 else step % VALIDATED
+        logger.info(
+            "alignment: step %d/%d, loss %.3f; validation loss %.3f, accuracy %.1f%%",
+            *(step, planned, float(total) / since, found, 100 * accuracy),
+        )
+        total.zero_()
+        if not math.isfinite(found):
+            raise InputError(
+                f"alignment: the loss is {found} at step {step}; a lower align_learning_rate may help"
+            )
+        if found < kept["validation_loss"]:
+            kept = {"kept_step": step, "validation_accuracy": accuracy, "validation_loss": found}
+            weights = copy.deepcopy(projector.state_dict())
+        elif settings.align_patience and step - kept["kept_step"] >= settings.align_patience * VALIDATED:
+            break
+    projector.load_state_dict(weights)
+    projector.requires_grad_(False)
+    projected += rescale(head, features, train.images[:RESCALED], embedding_scale)
+    return {
+        "steps": step,
+        "epochs": round(step / steps_per_epoch, 3),
+        "projected_tokens": projected,
+        "seconds": round(time.monotonic() - begin, 1),
+        **kept,
+    }
+
+
+@torch.no_grad()
+def rescale(head: ProjectorHead, features: Features, images: Sequence[int], scale: float) -> int:
+    """Give the projector's outputs on some images a root mean square of `scale`; return the number of tokens."""
+    with autocast(head.precision, head.codes.device):
+        tokens = head.projector(features(images)).float()
+    factor = scale / tokens.pow(2).mean().sqrt()
+    for parameter in head.projector.linear_2.parameters():
+        parameter.mul_(factor)
+    return tokens.shape[0] * tokens.shape[1]
+
+
+def aligned_once(folder: Path, projector: nn.Module, align: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Align a projector and store it in a folder, or load it if an interrupted attempt has stored it.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run's checkpoints.
+    projector : nn.Module
+        Changed in place.
+    align : callable
+        `align_projector` of this projector.
+    """
+    weights, record = folder / "alignment.safetensors", folder / "alignment.json"
+    if record.is_file() and not (fault_of_file(record) or fault_of_file(weights)):
+        projector.load_state_dict(load_file(weights))
+        projector.requires_grad_(False)
+        logger.info("alignment: of the interrupted attempt")
+        return read_json(record)
+    result = align()
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(weights) as path:
+        save_file({name: tensor.contiguous() for name, tensor in projector.state_dict().items()}, path)
+    write_json(record, result)
+    return result
