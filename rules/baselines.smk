@@ -36,6 +36,7 @@ rule fit_probe:
         series=f"{DATASET}/series.npz",
         split=f"{SPLIT}/split.npz",
         probed=probed_input,
+        features=probed_features,
     output:
         predictions=f"{PATHS.baseline(PROBE)}/predictions.csv",
         metrics=f"{PATHS.baseline(PROBE)}/metrics.json",
@@ -58,12 +59,13 @@ rule fit_probe:
         key=lambda wildcards: as_argument({**wildcards}),
         folder=PATHS.baseline(PROBE),
         probed=probed_folder,
+        features=option_of("features"),
         precision=lambda wildcards: CONFIGURATION.recipe(wildcards.model).precision,
         script=path_of("fit_probe"),
         code=code_of("fit_probe"),
     shell:
         "python {params.script} --key {params.key:q} --model {input.model:q} --series {input.series:q} "
-        "--split {input.split:q} --probed {params.probed:q} --precision {params.precision} "
+        "--split {input.split:q} --probed {params.probed:q} {params.features} --precision {params.precision} "
         "--output {params.folder:q} --threads {threads} --gpus {resources.gpu} --log {log:q}"
 
 

@@ -131,6 +131,19 @@ def plots_of_scenario(wildcards):
     return PATHS.plots(wildcards, plot) if full else PATHS.scenario_plots(wildcards)
 
 
+def stored_features(wildcards, plot):
+    """The features of a dataset's plots, for a model that stores them; none for others."""
+    stored = plot is not None and CONFIGURATION.model_table[wildcards.model].store_features
+    return (
+        PATHS.features(wildcards, plot) if stored and CONFIGURATION.plot_table[plot].series == "full" else []
+    )
+
+
+def features_of_scenario(wildcards):
+    """The features of the plots that a scenario shows; none of plots of downsampled series."""
+    return stored_features(wildcards, CONFIGURATION.shown_plot(wildcards.scenario))
+
+
 def descriptions_of_scenario(part):
     """An input function: the descriptions in a scenario's questions or targets; none if it has none."""
 

@@ -10,6 +10,7 @@ rule evaluate_model:
         test=f"{CONVERSATIONS}/test.json",
         validation=(f"{CONVERSATIONS}/validation.json" if CONFIGURATION.evaluate.temperature else []),
         plots=plots_of_scenario,
+        features=features_of_scenario,
     output:
         predictions=f"{RUN_FOLDER}/predictions.csv",
         metrics=f"{RUN_FOLDER}/metrics.json",
@@ -29,13 +30,14 @@ rule evaluate_model:
         evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
         plots=option_of("plots"),
+        features=option_of("features"),
         validation=option_of("validation"),
         generate=as_argument(CONFIGURATION.evaluate.generate),
         script=path_of("evaluate_model"),
         code=code_of("evaluate_model"),
     shell:
         "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
-        "--parameters {input.parameters:q} --test {input.test:q} {params.plots} "
+        "--parameters {input.parameters:q} --test {input.test:q} {params.plots} {params.features} "
         "{params.validation} --generate {params.generate} "
         "--predictions {output.predictions:q} --metrics {output.metrics:q} --threads {threads} --gpus {resources.gpu} "
         "--batch_size {resources.evaluation_batch_size} --log {log:q}"
@@ -49,6 +51,7 @@ rule evaluate_controls:
         test=f"{CONVERSATIONS}/test.json",
         predictions=f"{RUN_FOLDER}/predictions.csv",
         plots=plots_of_scenario,
+        features=features_of_scenario,
     output:
         controls=f"{RUN_FOLDER}/controls.csv",
     log:
@@ -67,10 +70,11 @@ rule evaluate_controls:
         evaluation_batch_size=model_resource("evaluation_batch_size"),
     params:
         plots=option_of("plots"),
+        features=option_of("features"),
         script=path_of("evaluate_controls"),
         code=code_of("evaluate_controls"),
     shell:
         "python {params.script} --model {input.model:q} --adapter {input.adapter:q} "
-        "--parameters {input.parameters:q} --test {input.test:q} --predictions {input.predictions:q} {params.plots} "
+        "--parameters {input.parameters:q} --test {input.test:q} --predictions {input.predictions:q} {params.plots} {params.features} "
         "--controls {output.controls:q} --threads {threads} --gpus {resources.gpu} "
         "--batch_size {resources.evaluation_batch_size} --log {log:q}"

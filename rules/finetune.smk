@@ -9,6 +9,7 @@ rule finetune_model:
         validation=f"{PATHS.conversations(RUN)}/validation.json",
         representation=f"{PATHS.conversations(RUN)}/representation.json",
         plots=plots_of_scenario,
+        features=features_of_scenario,
     output:
         adapter=directory(f"{RUN_FOLDER}/adapter"),
         parameters=f"{RUN_FOLDER}/parameters.json",
@@ -38,6 +39,7 @@ rule finetune_model:
         run=run_argument,
         settings=settings_of_run,
         plots=lambda wildcards, input: option("job.plots", input.plots),
+        features=lambda wildcards, input: option("job.features", input.features),
         checkpoints=PATHS.checkpoints(RUN),
         shared=PATHS.shared_runs,
         tracking=PATHS.tracking,
@@ -47,7 +49,7 @@ rule finetune_model:
     shell:
         "python {params.script} --job.run {params.run:q} --job.model {input.model:q} --job.train {input.train:q} "
         "--job.validation {input.validation:q} --job.representation {input.representation:q} {params.plots} "
-        "--job.settings {params.settings:q} --job.checkpoints {params.checkpoints:q} --job.threads {threads} "
+        "{params.features} --job.settings {params.settings:q} --job.checkpoints {params.checkpoints:q} --job.threads {threads} "
         "--job.adapter {output.adapter:q} --job.training_log {output.training_log:q} "
         "--job.memory.evaluation_batch_size {resources.evaluation_batch_size} "
         "--job.memory.vision_cache_mb {resources.vision_cache_mb} "

@@ -44,3 +44,33 @@ use rule render_plots as render_scenario_plots with:
         drawn_as=option_of("representation"),
         script=path_of("render_plots"),
         code=code_of("render_plots"),
+
+
+# Features of the plots from the frozen vision tower, for all runs and probes of models with `store_features`.
+rule encode_plots:
+    input:
+        model=checkpoint_of_model(),
+        plots=PATHS.plots(RUN, "{plot}"),
+    output:
+        features=PATHS.features(RUN, "{plot}"),
+    log:
+        PATHS.log("encode_plots", "{model}/{dataset}/{plot}"),
+    benchmark:
+        PATHS.benchmark("encode_plots", "{model}/{dataset}/{plot}")
+    wildcard_constraints:
+        model=one_of(*CONFIGURATION.models),
+    priority: BEFORE_TRAINING
+    conda:
+        "../envs/environment.yaml"
+    threads: model_resource("threads")
+    resources:
+        mem_mb=model_resource("mem_mb"),
+        runtime=model_resource("runtime"),
+        gpu=model_resource("gpu", CONFIGURATION.evaluation_resources),
+    params:
+        precision=lambda wildcards: CONFIGURATION.recipe(wildcards.model).precision,
+        script=path_of("encode_plots"),
+        code=code_of("encode_plots"),
+    shell:
+        "python {params.script} --model {input.model:q} --plots {input.plots:q} --output {output.features:q} "
+        "--precision {params.precision} --threads {threads} --gpus {resources.gpu} --log {log:q}"

@@ -96,6 +96,11 @@ def probed_input(wildcards):
     return [f"{folder}/{name}.json" for name in ("train", "validation", "test", "representation")]
 
 
+def probed_features(wildcards):
+    """The stored features of the plots that a probe uses; none for a probe of the language model."""
+    return stored_features(wildcards, CONFIGURATION.probed_plot if wildcards.baseline == "logistic_tower" else None)
+
+
 def summaries(*names):
     """These tables of each model, dataset and protocol."""
     folders = dict.fromkeys(map(PATHS.summary, RUNS))

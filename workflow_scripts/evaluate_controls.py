@@ -17,6 +17,7 @@ def evaluate_controls(
     predictions: Path,
     controls: Path,
     plots: Path | None = None,
+    features: Path | None = None,
     seed: int = 0,
     threads: int = 1,
     gpus: int = 0,
@@ -40,6 +41,8 @@ def evaluate_controls(
         One row a control (.csv) to write, the unchanged test set first.
     plots : Path, optional
         Folder of plots.
+    features : Path, optional
+        Features of the plots (.npy) of `encode_plots`; without, they are computed.
     seed : int, default 0
         Of the choice of other cases' plots, and of the order of numbers.
     threads : int, default 1
@@ -54,7 +57,7 @@ def evaluate_controls(
         from vlmtsc.evaluation.predictor import Predictor
 
     with claim_gpus(gpus):
-        predictor = Predictor.load(model, adapter, read_json(parameters), threads, batch_size)
+        predictor = Predictor.load(model, adapter, read_json(parameters), threads, batch_size, features)
         table = library.evaluate_controls(predictor, read_json(test), predictions, plots, seed)
     write_csv(controls, table)
 

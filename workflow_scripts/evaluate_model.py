@@ -17,6 +17,7 @@ def evaluate_model(
     predictions: Path,
     metrics: Path,
     plots: Path | None = None,
+    features: Path | None = None,
     validation: Path | None = None,
     generate: bool = False,
     threads: int = 1,
@@ -44,6 +45,8 @@ def evaluate_model(
         Metrics (.json) to write.
     plots : Path, optional
         Folder of plots.
+    features : Path, optional
+        Features of the plots (.npy) of `encode_plots`; without, they are computed.
     validation : Path, optional
         Conversations (.json) to fit one temperature of the scores to; without, none is fitted.
     generate : bool, default False
@@ -60,7 +63,7 @@ def evaluate_model(
 
     fitted_on = [] if validation is None else read_json(validation)
     with claim_gpus(gpus):
-        predictor = Predictor.load(model, adapter, read_json(parameters), threads, batch_size)
+        predictor = Predictor.load(model, adapter, read_json(parameters), threads, batch_size, features)
         table, result = evaluate_test_set(predictor, read_json(test), fitted_on, plots, generate=generate)
     write_csv(predictions, table)
     write_json(metrics, result)

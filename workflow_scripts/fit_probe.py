@@ -21,6 +21,7 @@ def fit_probe(
     split: Path,
     probed: Path,
     output: Path,
+    features: Path | None = None,
     precision: str = "bf16",
     threads: int = 1,
     gpus: int = 0,
@@ -41,6 +42,8 @@ def fit_probe(
         Folder of plots (logistic_tower) or of conversations without an image (logistic_language).
     output : Path
         Folder for predictions.csv (id, true, predicted, log-probability of each class), metrics.json and record.json.
+    features : Path, optional
+        Features of the plots (.npy) of `encode_plots`; without, they are computed.
     precision : {"bf16", "fp32"}, default "bf16"
         Of the model.
     threads : int, default 1
@@ -56,14 +59,14 @@ def fit_probe(
 
     torch.set_num_threads(threads)
 
-    def features(clean: CleanSeries, sets: Mapping[str, np.ndarray]) -> np.ndarray:
+    def encode(clean: CleanSeries, sets: Mapping[str, np.ndarray]) -> np.ndarray:
         with claim_gpus(gpus):
             if key["baseline"] == "logistic_tower":
-                return tower_features(model, probed, sets["train"], len(clean.values), precision)
+                return tower_features(model, probed, sets["train"], len(clean.values), precision, features)
             records, representation = read_conversations(probed)
             return language_features(model, records, representation, clean.case_ids.tolist(), precision)
 
-    evaluate_baseline(key, series, split, output, fit_logistic, features)
+    evaluate_baseline(key, series, split, output, fit_logistic, encode)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,10 @@ class Paths:
         """Folder of a dataset's plots of one kind."""
         return f"{self.results}/plots/{key.dataset}/{plot}"
 
+    def features(self, key: Any, plot: str) -> str:
+        """File of the features of a dataset's plots from a model's vision tower."""
+        return f"{self.results}/features/{key.model}/{key.dataset}/{plot}.npy"
+
     def descriptions(self, key: Any, place: str) -> str:
         """File of a dataset's descriptions; `place` is describer and kind (``template/rationale``)."""
         return f"{self.results}/descriptions/{key.dataset}/{place}.json"

@@ -21,7 +21,7 @@ from vlmtsc.examples import make_questions
 from vlmtsc.files import read_json
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision import VisionFeatures
+from vlmtsc.model.vision import VisionFeatures, feature_tensor, read_features
 from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
@@ -39,13 +39,25 @@ COMPONENTS, FITTED_CASES, LARGE = 300, 1200, 4096
 
 
 def tower_features(
-    checkpoint: Path, plots: Path, train: np.ndarray, n_cases: int, precision: str
+    checkpoint: Path,
+    plots: Path,
+    train: np.ndarray,
+    n_cases: int,
+    precision: str,
+    stored: Path | None = None,
 ) -> np.ndarray:
     """Encode the plot of every case with the frozen tower of an untuned model: float32 (n_cases, n_features).
 
     Features are all image tokens, flattened: their mean would lose where in the plot a line runs. Principal
-    components are fitted on the cases `train`.
+    components are fitted on the cases `train`. With the file `stored`, features are read instead of computed.
     """
+    if stored is not None:
+        known = read_features(stored)
+        if len(known) != n_cases:
+            raise InputError(f"{stored}: features of {len(known)} plots; allowed: of all {n_cases} cases")
+        return reduced_features(
+            lambda cases: feature_tensor(known, cases).float().flatten(1).numpy(), train, n_cases
+        )
     model = load_checkpoint(checkpoint, precision=precision, attention="auto", context_length=0)
     processor = load_checked_processor(checkpoint)
     store = plots_in(plots)

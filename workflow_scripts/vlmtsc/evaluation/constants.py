@@ -10,6 +10,8 @@ ALPHA = 0.05
 #: 0.05: its smallest p-value is 2 / 2**5.
 METHODS_NEEDED, DATASETS_NEEDED = 3, 6
 
+#: The projector's own classification after the first stage, without the language model.
+ALIGNED = "aligned_projector"
 Control = Literal["intact", "image_blank", "image_swapped", "numbers_shuffled", "numbers_removed"]
 #: The unchanged test set, with which the other controls are compared.
 INTACT: Control = "intact"

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, 
 from statsmodels.stats.proportion import proportion_confint
 
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.constants import ALIGNED
 
 #: Class index of a generated text that is none of the answers.
 INVALID = -1
@@ -30,6 +31,7 @@ def prediction_table(
     classes: Sequence[str],
     labels: np.ndarray | None = None,
     generated: tuple[Sequence[str], np.ndarray] | None = None,
+    aligned: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return one row for each case.
 
@@ -44,6 +46,8 @@ def prediction_table(
         True class indices.
     generated : tuple of sequence of str and ndarray of int64, shape (n_cases,), optional
         Generated texts, and the index of the class that each one names or `INVALID`.
+    aligned : ndarray of float64, shape (n_cases, n_classes), optional
+        Scores of the aligned projector alone; its predictions are a column of their own.
 
     Returns
     -------
@@ -57,6 +61,8 @@ def prediction_table(
         columns["true"] = names[labels]
     columns["predicted"] = names[scores.argmax(axis=1)]
     columns |= {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
+    if aligned is not None:
+        columns[ALIGNED] = names[aligned.argmax(axis=1)]
     if generated is not None:
         texts, indices = generated
         columns["generated"] = [printable(text) for text in texts]

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from peft import PeftModel
 
+from vlmtsc.evaluation.constants import ALIGNED
 from vlmtsc.evaluation.generation import generate_greedily, generation_limit, read_answer
 from vlmtsc.evaluation.metrics import (
     INVALID,
@@ -30,6 +31,7 @@ from vlmtsc.representation.plot_files import PlotPath
 from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled, score_examples
 from vlmtsc.settings import FinetuneSettings, MemorySettings
+from vlmtsc.training.alignment import ProjectorHead, class_codes
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class Predictor:
     settings : FinetuneSettings
     batch_size : int
         Cases in one forward pass.
+    features : Path or None
+        File of the features of plots; others are computed.
     """
 
     model: PeftModel
@@ -53,6 +57,7 @@ class Predictor:
     representation: Representation
     settings: FinetuneSettings
     batch_size: int = MemorySettings().evaluation_batch_size
+    features: Path | None = None
 
     @classmethod
     def load(
@@ -62,6 +67,7 @@ class Predictor:
         parameters: Mapping[str, Any],
         threads: int = 1,
         batch_size: int = MemorySettings().evaluation_batch_size,
+        features: Path | None = None,
     ) -> Predictor:
         """Load a base model and an adapter with the settings of the training, the run's parameters.json."""
         torch.set_num_threads(threads)
@@ -75,7 +81,7 @@ class Predictor:
             quantization=settings.quantization,
         )
         model, processor = load_adapter(base, adapter), load_checked_processor(checkpoint)
-        return cls(model, processor, representation, settings, batch_size)
+        return cls(model, processor, representation, settings, batch_size, features)
 
     def questions(self, records: Sequence[Mapping[str, Any]], *, slack: int = 0) -> list[Example]:
         """Tokenise conversations up to the question, see `make_questions`."""
@@ -91,6 +97,7 @@ class Predictor:
             paths,
             precision=self.settings.precision,
             cache_mb=cache_mb,
+            stored=self.features,
         )
 
     def score_questions(
@@ -140,6 +147,27 @@ class Predictor:
         [examples] = index_images([questions])
         vision = self.vision(image_paths([questions], plots))
         return self.score_questions(questions, vision, examples.image_indices, then)
+
+    def score_projector(self, records: Sequence[Mapping[str, Any]], plots: Path | None) -> np.ndarray | None:
+        """Return the log-probabilities of the aligned projector alone, without the language model.
+
+        None without an image, without alignment, or if the projector has been trained further.
+        """
+        settings = self.settings
+        if not (settings.align_steps and self.representation.has_image) or settings.projector_learning_rate:
+            return None
+        questions = self.questions(records)
+        [examples] = index_images([questions])
+        vision = self.vision(image_paths([questions], plots))
+        if vision is None:
+            return None
+        base = inner_model(self.model)
+        answers = scored_tokens(self.processor.tokenizer, self.representation)
+        codes = class_codes(base.get_input_embeddings().weight.detach(), answers)
+        head = ProjectorHead(
+            base.model.multi_modal_projector, codes, settings.align_margin, settings.precision
+        )
+        return head.scores(vision, examples.image_indices).double().numpy()
 
     def score_and_generate(
         self, records: Sequence[Mapping[str, Any]], plots: Path | None
@@ -191,7 +219,8 @@ def evaluate_test_set(
     predictions : DataFrame
         Of `prediction_table`.
     metrics : dict
-        Of `compute_metrics`, `temperature_metrics` and `generation_metrics`.
+        Of `compute_metrics`, `temperature_metrics` and `generation_metrics`; those of the aligned projector alone under
+        its name, if there is one.
     """
     classes = list(predictor.representation.classes)
     generated = None
@@ -206,9 +235,12 @@ def evaluate_test_set(
         metrics |= temperature_metrics(fitted, (scores, labels))
     if generated is not None:
         metrics |= generation_metrics(labels, generated[1])
+    aligned = predictor.score_projector(test, plots)
+    if aligned is not None:
+        metrics[ALIGNED] = compute_metrics(labels, aligned, classes)
     logger.info("accuracy %.1f%% of %d cases", 100 * metrics["accuracy"], metrics["n_cases"])
     ids = [record["id"] for record in test]
-    return prediction_table(ids, scores, classes, labels, generated), metrics
+    return prediction_table(ids, scores, classes, labels, generated, aligned), metrics
 
 
 def _labels(records: Sequence[Mapping[str, Any]]) -> np.ndarray:

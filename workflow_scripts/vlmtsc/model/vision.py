@@ -124,7 +124,8 @@ class VisionFeatures:
         The shape is (n, image_tokens, vision_hidden_size).
         """
         if self._stored is not None and all(index in self._rows for index in indices):
-            return self._from_file(self._stored, [self._rows[index] for index in indices])
+            rows = [self._rows[index] for index in indices]
+            return feature_tensor(self._stored, rows).to(self._model.device)
         computed: dict[int, torch.Tensor] = {}
         missing = [index for index in dict.fromkeys(indices) if index not in self._cache]
         for start in range(0, len(missing), self._batch_size):
@@ -141,11 +142,6 @@ class VisionFeatures:
                 self._room -= size
                 self._cache[index] = features.clone()
         return torch.stack([self._cache[i] if i in self._cache else computed[i] for i in indices])
-
-    def _from_file(self, stored: np.ndarray, rows: Sequence[int]) -> torch.Tensor:
-        found = torch.from_numpy(stored[rows])
-        found = found.view(torch.bfloat16) if found.dtype == torch.int16 else found
-        return found.to(self._model.device)
 
 
 def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) -> None:
@@ -179,4 +175,12 @@ def read_features(file: Path) -> np.ndarray:
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: not a file of features ({error}); remove it to have it written again") from error
+        raise InputError(
+            f"{file}: not a file of features ({error}); remove it to have it written again"
+        ) from error
+
+
+def feature_tensor(stored: np.ndarray, rows: Sequence[int]) -> torch.Tensor:
+    """Return rows of `read_features` in bfloat16 or float32."""
+    found = torch.from_numpy(stored[rows])
+    return found.view(torch.bfloat16) if found.dtype == torch.int16 else found

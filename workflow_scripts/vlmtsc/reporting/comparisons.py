@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
 
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.constants import ALIGNED
 from vlmtsc.evaluation.statistics import (
     ALPHA,
     bootstrap_accuracies,
@@ -128,6 +129,27 @@ def correct_cases(name: str, predictions: Sequence[pd.DataFrame], cases: pd.Data
     if any(not table["id"].equals(cases["id"]) for table in tables):
         raise InputError(f"{name}: predictions of other cases; allowed: the same test set")
     return np.stack([(table["true"] == table["predicted"]).to_numpy() for table in tables])
+
+
+def read_aligned(paths: Paths, runs: Sequence[Run]) -> Method | None:
+    """Read the classifications of the aligned projectors of a scenario's runs; None if not all of them have one."""
+    folders = [Path(paths.run(run)) for run in runs]
+    metrics = [read_json(folder / "metrics.json").get(ALIGNED) for folder in folders]
+    if None in metrics:
+        return None
+    types, columns = {"dtype": str, "keep_default_na": False}, ["id", "true", ALIGNED]
+    return Method(
+        ALIGNED,
+        BASELINE,
+        [
+            read_csv(folder / "predictions.csv", usecols=columns, **types).rename(
+                columns={ALIGNED: "predicted"}
+            )
+            for folder in folders
+        ],
+        metrics,
+        [read_json(folder / "run_record.json")["alignment"]["seconds"] for folder in folders],
+    )
 
 
 def compare_predictions(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment
 
-from vlmtsc.evaluation.constants import ALPHA, INTACT, Control
+from vlmtsc.evaluation.constants import ALIGNED, ALPHA, INTACT, Control
 from vlmtsc.evaluation.statistics import holm
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
@@ -51,7 +51,7 @@ COLUMNS = [
     *PLACE,
     *("n_cases", "majority_rate", "scenario", "seeds", "accuracy", "accuracy_sd", "accuracy_low"),
     *("accuracy_high", "balanced_accuracy", "macro_f1"),
-    *(f"accuracy_{name}" for name in BASELINES),
+    *(f"accuracy_{name}" for name in (*BASELINES, ALIGNED)),
     *("best_baseline", "best_accuracy", "best_low", "best_high", "difference", "difference_low"),
     *("difference_high", "only_vlm", "only_baseline", "p_value", "p_holm", "verdict"),
 ]
@@ -70,7 +70,8 @@ NOTE = (
     "seed: Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Balanced, macro F1: its "
     "balanced accuracy and unweighted mean of the classes' F1. Baselines: test accuracy on the same split. Bold: "
     "the best baseline, which is the one with the highest accuracy on validation (on a tie the first); the test set "
-    "played no role in that choice either. Difference: in points, with a 95% interval from a bootstrap of the same "
+    f"played no role in that choice either. {ALIGNED}: the projector of the VLM's own scenario after the first stage, "
+    "without the language model, mean of the seeds; no candidate for the best baseline. Difference: in points, with a 95% interval from a bootstrap of the same "
     "cases for both. p: McNemar's exact test on the same cases (of several seeds the first), with Holm's correction "
     f"for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
 )
@@ -114,6 +115,8 @@ def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
             seeds = done[(done[[*PLACE, "scenario"]] == [*place.values(), scenario]).all(axis=1)]
             methods.append(read_method(paths, runs_in(seeds)))
             row["majority_rate"] = methods[0].metrics[0]["majority_rate"]
+            alone = [metrics[ALIGNED]["accuracy"] for metrics in methods[0].metrics if ALIGNED in metrics]
+            row[f"accuracy_{ALIGNED}"] = sum(alone) / len(alone) if alone else None
         if best := best_baseline(baselines):
             methods.append(read_method(paths, [baseline_key(best, **place)]))
         measured, pairs = compare_predictions(place, methods)
@@ -188,7 +191,7 @@ def use_of_input(seeds: pd.DataFrame | None) -> str:
 def evidence_table(rows: pd.DataFrame) -> ReaderTable:
     """Return `evidence_rows` for a reader."""
     several = varying(rows, "model")
-    baselines = [name for name in BASELINES if rows[f"accuracy_{name}"].notna().any()]
+    baselines = [name for name in (*BASELINES, ALIGNED) if rows[f"accuracy_{name}"].notna().any()]
     records = rows.to_dict("records")
     cells = [
         {name: row[name] for name in [*several, "dataset"]}

@@ -20,6 +20,7 @@ from vlmtsc.reporting.comparisons import (
     PLACE,
     compare_predictions,
     correct_cases,
+    read_aligned,
     read_method,
 )
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, control_rows
@@ -61,6 +62,9 @@ def summarise(
             if controls:
                 controlled.extend(control_rows(run, read_csv(folder / "controls.csv"), metrics))
     steps = pd.concat(logs, ignore_index=True)
+    # Scenarios with the same plot align alike: the first one stands for all.
+    aligned = (read_aligned(paths, seeds) for seeds in scenarios)
+    methods += [found for found in aligned if found is not None][:1]
     methods += [read_method(paths, [key]) for key in baselines]
     measured, pairs = compare_predictions({name: getattr(runs[0], name) for name in PLACE}, methods)
     tables = {

@@ -45,9 +45,9 @@ def class_codes(embeddings: torch.Tensor, answers: Sequence[Sequence[int]]) -> t
     """Return a unit vector for each class in the space of token embeddings, all equally far apart.
 
     A class starts from the embeddings of the tokens after the answers' common beginning, each token with half the
-    weight of the one before, and a small random vector. The codes are the regular simplex nearest to these vectors [1]_;
-    with more classes than dimensions, the nearest tight frame. So they are defined, and distinct, also for answers that
-    begin with one another ("1" and "10"), have the same tokens in another order, or span few dimensions.
+    weight of the one before, and a small random vector. The codes are the regular simplex nearest to these vectors
+    [1]_; with more classes than dimensions, the nearest tight frame. So they are defined, and distinct, also for
+    answers that begin with one another ("1" and "10"), have the same tokens in another order, or span few dimensions.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def class_codes(embeddings: torch.Tensor, answers: Sequence[Sequence[int]]) -> t
 
     References
     ----------
-    .. [1] P.-O. Löwdin, On the non-orthogonality problem connected with the use of atomic wave functions in the theory of
-       molecules and crystals, Journal of Chemical Physics 18 (1950) 365-375.
+    .. [1] P.-O. Löwdin, On the non-orthogonality problem connected with the use of atomic wave functions in the theory
+       of molecules and crystals, Journal of Chemical Physics 18 (1950) 365-375.
     """
     prefix = len(shared_prefix(answers))
     rows = []

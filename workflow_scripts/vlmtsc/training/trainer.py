@@ -425,6 +425,9 @@ def soft_loss(
     inside = (places < longest) & (own.gather(1, places.clamp(max=longest - 1)[:, None])[:, 0] >= 0)
     loss = torch.where(inside, soft, hard)
     import os
+
     f = float(os.environ.get("FORM", 1))
-    agreed = torch.where(inside, ((following != targets[supervised][:, None]) & (weights > 0)).sum(1) == 0, True)
+    agreed = torch.where(
+        inside, ((following != targets[supervised][:, None]) & (weights > 0)).sum(1) == 0, True
+    )
     return (loss * torch.where(agreed, f, 1.0)).sum()
