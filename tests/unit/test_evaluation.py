@@ -45,7 +45,7 @@ from vlmtsc.examples import answer_tokens
 from vlmtsc.files import read_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.model.vision import load_pixels
+from vlmtsc.model.vision import load_pixels, write_features
 from vlmtsc.paths import Run
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import load_processor
@@ -115,6 +115,39 @@ def test_what_a_run_leaves_behind(run: DoneRun) -> None:
     assert parameters["finetune"] == recipe(seed=3).model_dump()
     assert parameters["representation"] == read_json(run.folder / "representation.json")
     assert list(pd.read_csv(run.folder / "training_log.csv"))[:4] == ["step", "epoch", "tokens", "loss"]
+
+
+def test_the_aligned_projector_alone_is_measured_beside_the_model(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(tiny_checkpoint, tmp_path / "plots", modality="plot")
+    stages = {"align_steps": 60, "image_token_share": 0.5, "soft_answers": True}
+    job = task.job(tiny_checkpoint, tmp_path, epochs=1, projector_learning_rate=0.0, **stages)
+    finetune_into(job, tmp_path)
+    features = tmp_path / "line.npy"
+    write_features(tiny_checkpoint, task.plots, "fp32", features)
+    monkeypatch.setattr("vlmtsc.model.vision.encode_pixels", None)  # all features are stored
+    for name in ("validation", "test"):
+        evaluate_model(
+            model=tiny_checkpoint,
+            adapter=tmp_path / "adapter",
+            parameters=tmp_path / "parameters.json",
+            test=tmp_path / f"{name}.json",
+            predictions=tmp_path / f"{name}.csv",
+            metrics=tmp_path / f"{name}_metrics.json",
+            plots=task.plots,
+            features=features,
+        )
+        table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str)
+        metrics = read_json(tmp_path / f"{name}_metrics.json")
+        assert (
+            metrics["aligned_projector"]["accuracy"] == (table["true"] == table["aligned_projector"]).mean()
+        )
+        assert metrics["aligned_projector"]["classes"] == metrics["classes"]
+    alignment = read_json(tmp_path / "run_record.json")["alignment"]
+    validation = read_json(tmp_path / "validation_metrics.json")["aligned_projector"]
+    assert validation["accuracy"] == alignment["validation_accuracy"]
+    assert validation["log_loss"] == pytest.approx(alignment["validation_loss"], rel=1e-5)
 
 
 def test_predictions_and_metrics_agree(run: DoneRun) -> None:

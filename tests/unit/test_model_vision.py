@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,14 @@ from transformers import AutoModel, LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import load_checkpoint, project
-from vlmtsc.model.vision import VisionFeatures, encode_pixels, load_pixels
+from vlmtsc.model.vision import (
+    VisionFeatures,
+    encode_pixels,
+    feature_tensor,
+    load_pixels,
+    read_features,
+    write_features,
+)
 from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlmtsc.representation.tokens import load_processor
 
@@ -97,6 +105,39 @@ def test_features_are_bfloat16_with_bf16(tiny_checkpoint, paths) -> None:
     model = load_checkpoint(tiny_checkpoint, precision="bf16", attention="eager", context_length=256)
     vision = VisionFeatures(model, load_processor(tiny_checkpoint), paths, precision="bf16", cache_mb=1)
     assert vision([0]).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_stored_features_are_those_of_the_tower(
+    task: TinyTask, paths, tiny_checkpoint, tmp_path, monkeypatch, precision
+) -> None:
+    file = tmp_path / "line.npy"
+    write_features(tiny_checkpoint, task.plots, precision, file)
+    model = load_checkpoint(tiny_checkpoint, precision=precision, attention="eager", context_length=256)
+    processor = load_processor(tiny_checkpoint)
+    options = {"precision": precision, "cache_mb": 0, "padded": range(1)}
+    computed = VisionFeatures(model, processor, paths, **options)([5, 2, 7])
+    stored = VisionFeatures(model, processor, paths, **options, stored=file)
+    with monkeypatch.context() as patch:
+        patch.setattr("vlmtsc.model.vision.encode_pixels", None)
+        found = stored([5, 2, 7])
+    assert found.dtype == computed.dtype
+    torch.testing.assert_close(found, computed)
+    assert torch.equal(feature_tensor(read_features(file), [5, 2, 7]), found)
+    # A padded plot, and one that is not of the dataset, are encoded.
+    assert not torch.equal(stored([0]), feature_tensor(read_features(file), [0]))
+    other = shutil.copy(paths[3], tmp_path / "blank.png")
+    mixed = VisionFeatures(model, processor, [other, paths[4]], precision=precision, cache_mb=0, stored=file)
+    torch.testing.assert_close(mixed([0, 1]), feature_tensor(read_features(file), [3, 4]))
+
+
+def test_a_damaged_file_of_features_or_an_empty_folder(tiny_checkpoint, tmp_path) -> None:
+    (tmp_path / "line.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match=r"line\.npy: not a file of features .* remove it"):
+        read_features(tmp_path / "line.npy")
+    (tmp_path / "plots").mkdir()
+    with pytest.raises(InputError, match="no plots; allowed: a folder with at least one"):
+        write_features(tiny_checkpoint, tmp_path / "plots", "fp32", tmp_path / "line.npy")
 
 
 def test_a_plot_that_is_missing_or_damaged(tiny_checkpoint, tmp_path) -> None:

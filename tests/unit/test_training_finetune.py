@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_model_adapter import LORA, PROJECTOR
 from tiny_llava import TinyTask, make_task
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
-from vlmtsc.model.adapter import add_adapter
+from vlmtsc.model.adapter import add_adapter, load_adapter, save_adapter
+from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.paths import Run
 from vlmtsc.reporting.runs import RECORD, run_row
 from vlmtsc.settings import MemorySettings
@@ -298,6 +300,86 @@ def test_each_validation_scores_each_case_once(
     run = train(tmp_path, "numbers", epochs=2)
     validations = [row for row in run.log.rows if row["validation_loss"] is not None]
     assert scored == [len(tasks["numbers"].records["validation"])] * len(validations)
+
+
+#: Both stages.
+STAGES = {
+    "align_steps": 100,
+    "image_token_share": 0.5,
+    "soft_answers": True,
+    "mixed_share": 0.7,
+    "projector_learning_rate": 0.0,
+    "ema_decay": 0.5,
+}
+
+
+def projector_of(found: Finetuned) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in weights(found.model).items() if name in PROJECTOR}
+
+
+def test_both_stages_train_record_and_save_what_they_should(
+    train: Train, tasks: dict[str, TinyTask], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    found = train(tmp_path, **STAGES | RESUMED)
+    record = found.record
+    assert set(record["alignment"]) == {
+        *("steps", "epochs", "projected_tokens", "seconds"),
+        *("kept_step", "validation_accuracy", "validation_loss"),
+    }
+    assert record["alignment"]["steps"] == 100
+    # Two of four image tokens are hidden, in every case of every pass.
+    cases = tasks["both"].records["train"]
+    assert record["train_tokens"] == 3 * sum(case["tokens"] - 2 for case in cases)
+    # The projector is the aligned one, frozen, and part of the adapter.
+    stored = load_file(tmp_path / "checkpoints/alignment.safetensors")
+    for name, tensor in projector_of(found).items():
+        assert torch.equal(tensor, stored[name.partition("default.")[2]])
+    assert not any(
+        parameter.requires_grad for name, parameter in found.model.named_parameters() if name in PROJECTOR
+    )
+    save_adapter(found.model, tmp_path / "adapter", base="tiny")
+    base = load_checkpoint(tiny_checkpoint, precision="fp32", attention="eager", context_length=512)
+    loaded = load_adapter(base, tmp_path / "adapter")
+    saved = weights(loaded)
+    own = {name: tensor for name, tensor in weights(found.model).items() if "original_module" not in name}
+    assert {name for name, tensor in own.items() if not torch.equal(tensor, saved[name])} == set()
+
+
+def test_an_interrupted_run_of_both_stages_ends_the_same_and_aligns_once(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole", **STAGES | RESUMED)
+    aligned = []
+    align_projector = module.align_projector
+
+    def counted(*arguments):
+        aligned.append(1)
+        return align_projector(*arguments)
+
+    monkeypatch.setattr(module, "align_projector", counted)
+    for step in (1, INTERRUPTED_AT):  # before and after the first checkpoint
+        with interrupted_at(step, monkeypatch):
+            train(tmp_path / "run", **STAGES | RESUMED)
+    resumed = train(tmp_path / "run", **STAGES | RESUMED)
+    assert len(aligned) == 1
+    assert_same_weights(resumed, whole)
+    seconds = {"alignment", "wall_seconds", "tokens_per_second", "samples_per_second", "peak_memory_mb"}
+    assert {key for key in whole.record if whole.record[key] != resumed.record[key]} <= seconds
+
+
+def test_a_scenario_without_an_image_has_no_first_stage(train: Train, tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain", "numbers", epochs=1)
+    staged = train(tmp_path / "staged", "numbers", epochs=1, **STAGES | {"ema_decay": 0.0})
+    assert staged.record["alignment"] is None
+    assert plain.record["alignment"] is None
+    assert_same_weights(staged, plain)
+
+
+def test_an_aligned_projector_can_be_trained_further(train: Train, tmp_path: Path) -> None:
+    found = train(tmp_path, epochs=1, **STAGES | {"projector_learning_rate": 1e-3, "ema_decay": 0.0})
+    stored = load_file(tmp_path / "checkpoints/alignment.safetensors")
+    for name, tensor in projector_of(found).items():
+        assert not torch.equal(tensor, stored[name.partition("default.")[2]])
 
 
 class Command:

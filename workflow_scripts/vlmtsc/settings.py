@@ -665,6 +665,9 @@ class Recipe(Settings):
     """Maximum optimizer steps of the first stage, which aligns the projector with the answers' embeddings on the
     features of the plots, without the language model; 0: no such stage, as in the paper. Scenarios without an image
     have none."""
+    aligned_token_budget: Natural = 0
+    """Maximum training tokens of the second stage, behind an aligned projector, in place of `token_budget`; 0: the
+    same."""
     align_epochs: Number = Field(200.0, gt=0)
     """Maximum passes of the first stage over the train set."""
     align_batch_size: Positive = 32
@@ -687,6 +690,11 @@ class Recipe(Settings):
     mixed_share: Number = Field(0.0, ge=0, le=1)
     """Probability with which a case of the second stage takes a random share of its image tokens from another case of
     its batch. Needs `soft_answers`."""
+
+    def budget(self, has_image: bool) -> int:
+        """Return the maximum training tokens of a scenario; 0: no limit."""
+        aligned = has_image and self.align_steps and self.aligned_token_budget
+        return self.aligned_token_budget if aligned else self.token_budget
 
     @model_validator(mode="after")
     def _check_stages(self) -> Self:

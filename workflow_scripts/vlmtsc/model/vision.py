@@ -17,8 +17,8 @@ from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.paths import plot_file_name
-from vlmtsc.progress import Progress
 from vlmtsc.representation.plot_files import PlotPath, plots_in
+from vlmtsc.script import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -71,8 +71,9 @@ NOTE = (
     "balanced accuracy and unweighted mean of the classes' F1. Baselines: test accuracy on the same split. Bold: "
     "the best baseline, which is the one with the highest accuracy on validation (on a tie the first); the test set "
     f"played no role in that choice either. {ALIGNED}: the projector of the VLM's own scenario after the first stage, "
-    "without the language model, mean of the seeds; no candidate for the best baseline. Difference: in points, with a 95% interval from a bootstrap of the same "
-    "cases for both. p: McNemar's exact test on the same cases (of several seeds the first), with Holm's correction "
+    "without the language model, mean of the seeds; no candidate for the best baseline. Difference: in points, with a "
+    "95% interval from a bootstrap of the same cases for both. p: McNemar's exact test on the same cases (of several "
+    "seeds the first), with Holm's correction "
     f"for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
 )
 INPUTS_NOTE = (

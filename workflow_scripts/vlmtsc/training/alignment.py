@@ -164,11 +164,11 @@ class ShownImages:
 
     def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the shown features, and with a head the probabilities of the classes, shape (batch, n_classes)."""
-        features = shown_tokens(features, self.share)
         if self.mixed:
             taken = torch.rand(len(features), 1) * (torch.rand(len(features), 1) < self.mixed)
             mask = (torch.rand(features.shape[:2]) < taken).to(features.device)
             features = torch.where(mask[..., None], features.roll(1, dims=0), features)
+        features = shown_tokens(features, self.share)
         if self.head is None:
             return features, None
         with torch.no_grad():

@@ -216,7 +216,7 @@ def finetune(job: TrainingJob) -> Finetuned:
     image_tokens = representation.image_tokens
     hidden = image_tokens and image_tokens - shown_count(image_tokens, settings.image_token_share)
     tokens = [example.tokens - hidden for example in examples[0]]
-    schedule = plan_schedule(tokens, settings, processes.count)
+    schedule = plan_schedule(tokens, settings, processes.count, representation.has_image)
     base = load_checkpoint(
         job.model,
         precision=settings.precision,
@@ -391,7 +391,7 @@ def _record(
         "wall_seconds": round(wall_seconds, 1),
         "train_samples": round(samples),
         "train_tokens": tokens,
-        "token_budget": settings.token_budget or None,
+        "token_budget": settings.budget(trainer.vision is not None) or None,
         "epochs_done": round(steps / schedule.steps_per_epoch, 3),
         "steps": steps,
         "stopped_by": schedule.stopped_by if steps == schedule.steps else "early_stopping",

@@ -36,7 +36,9 @@ class Schedule:
     stopped_by: str
 
 
-def plan_schedule(tokens: list[int], settings: FinetuneSettings, processes: int = 1) -> Schedule:
+def plan_schedule(
+    tokens: list[int], settings: FinetuneSettings, processes: int = 1, has_image: bool = False
+) -> Schedule:
     """Plan a run on training cases of these lengths: at least one step, and no more than the token budget.
 
     Raises
@@ -47,8 +49,8 @@ def plan_schedule(tokens: list[int], settings: FinetuneSettings, processes: int 
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
     by_epochs = max(1, math.ceil(settings.epochs * steps_per_epoch))
-    if settings.token_budget:
-        by_tokens = max(1, int(settings.token_budget * steps_per_epoch / sum(tokens)))
+    if budget := settings.budget(has_image):
+        by_tokens = max(1, int(budget * steps_per_epoch / sum(tokens)))
         if by_tokens < by_epochs:
             return Schedule(by_tokens, steps_per_epoch, accumulation, "token_budget")
     return Schedule(by_epochs, steps_per_epoch, accumulation, "epochs")

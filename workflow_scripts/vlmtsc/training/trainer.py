@@ -34,6 +34,8 @@ from vlmtsc.training.schedule import Schedule
 
 #: File of the averaged weights in a checkpoint.
 AVERAGE = "weight_average.safetensors"
+#: Weight in the loss with soft answers of tokens that do not tell classes apart.
+AGREED_WEIGHT = 0.1
 
 
 def compile_layers(model: PeftModel, backend: str = "inductor") -> None:
@@ -394,7 +396,8 @@ def soft_loss(
 
     The target of a token is the distribution of the next tokens of those classes whose answers begin with the same
     tokens as the case's, weighted by the classes' probabilities. So it is the one token itself where all of them agree,
-    as before the class and at the end; a token behind the answer (a rationale) is its own target.
+    as before the class and at the end; a token behind the answer (a rationale) is its own target. Such tokens count
+    `AGREED_WEIGHT`: they are learnt in a few steps, and would crowd out the class.
 
     Parameters
     ----------
@@ -423,11 +426,5 @@ def soft_loss(
     soft = -(weights * log_likelihoods.gather(1, following.clamp(min=0))).sum(1) / weights.sum(1)
     hard = -log_likelihoods.gather(1, targets[supervised][:, None])[:, 0]
     inside = (places < longest) & (own.gather(1, places.clamp(max=longest - 1)[:, None])[:, 0] >= 0)
-    loss = torch.where(inside, soft, hard)
-    import os
-
-    f = float(os.environ.get("FORM", 1))
-    agreed = torch.where(
-        inside, ((following != targets[supervised][:, None]) & (weights > 0)).sum(1) == 0, True
-    )
-    return (loss * torch.where(agreed, f, 1.0)).sum()
+    differing = inside & ((weights > 0) & (following != targets[supervised][:, None])).any(1)
+    return (torch.where(inside, soft, hard) * torch.where(differing, 1.0, AGREED_WEIGHT)).sum()

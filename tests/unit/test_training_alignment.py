@@ -1,0 +1,275 @@
+"""Alignment of the projector: class codes, training, the shown image tokens, soft answers, resuming."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_llava import recipe
+from torch import nn
+from torch.nn.functional import cross_entropy, normalize
+
+from vlmtsc.errors import InputError
+from vlmtsc.training.alignment import (
+    Labelled,
+    ProjectorHead,
+    ShownImages,
+    align_projector,
+    aligned_once,
+    class_codes,
+    padded_answers,
+    shown_tokens,
+)
+from vlmtsc.training.trainer import AGREED_WEIGHT, soft_loss
+
+WIDTH, HIDDEN, TOKENS = 6, 16, 8
+END = 39
+#: "1" to "12" as digits and an end token; names of several tokens; the same tokens in another order.
+ANSWERS: dict[str, list[list[int]]] = {
+    "two tokens": [[7], [9]],
+    "prefixes": [[5, *[10 + int(digit) for digit in str(number)], END] for number in range(1, 13)],
+    "names": [[5, 20, 21], [5, 22], [5, 20, 23, 24]],
+    "orders": [[30, 31], [31, 30]],
+    "equal": [[30], [30], [31]],
+}
+
+
+class Projector(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear_1, self.linear_2 = nn.Linear(WIDTH, 12), nn.Linear(12, HIDDEN)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear_2(torch.tanh(self.linear_1(features)))
+
+
+@pytest.fixture
+def embeddings() -> torch.Tensor:
+    return torch.randn(40, HIDDEN, generator=torch.Generator().manual_seed(0))
+
+
+def make_head(embeddings: torch.Tensor, answers: list[list[int]], seed: int = 0) -> ProjectorHead:
+    torch.manual_seed(seed)
+    return ProjectorHead(Projector(), class_codes(embeddings, answers), margin=10.0, precision="fp32")
+
+
+def make_features(n_classes: int, n_cases: int = 48) -> tuple[torch.Tensor, list[int]]:
+    """Make noisy tokens around a centre of each class."""
+    generator = torch.Generator().manual_seed(1)
+    centres = torch.randn(n_classes, WIDTH, generator=generator)
+    labels = [case % n_classes for case in range(n_cases)]
+    noise = 0.3 * torch.randn(n_cases, TOKENS, WIDTH, generator=generator)
+    return centres[labels][:, None] + noise, labels
+
+
+def align(
+    head: ProjectorHead, n_classes: int, seed: int = 0, wrong: bool = False, **changes: Any
+) -> dict[str, Any]:
+    """Align on 36 cases with 12 for validation, whose labels may be wrong."""
+    features, labels = make_features(n_classes)
+    torch.manual_seed(seed)
+    settings = recipe(**{"align_steps": 120, "image_token_share": 0.5, "align_learning_rate": 1e-2} | changes)
+    parts = [
+        Labelled(range(36), labels[:36]),
+        Labelled(range(36, 48), labels[37:] + labels[:1] if wrong else labels[36:]),
+    ]
+    return align_projector(head, lambda cases: features[list(cases)], *parts, settings, 0.25)
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_codes_are_equally_far_apart(embeddings: torch.Tensor, kind: str) -> None:
+    codes = class_codes(embeddings, ANSWERS[kind])
+    products = codes @ codes.T
+    expected = torch.full_like(products, -1 / (len(codes) - 1)).fill_diagonal_(1)
+    torch.testing.assert_close(products, expected, atol=1e-5, rtol=0)
+
+
+def test_codes_of_two_tokens_are_their_difference(embeddings: torch.Tensor) -> None:
+    first, second = class_codes(embeddings, [[5, 7], [5, 9]])
+    expected = normalize(embeddings[7] - embeddings[9], dim=0)
+    assert float(first @ expected) > 0.999
+    torch.testing.assert_close(second, -first)
+
+
+def test_codes_lie_near_the_answers_own_embeddings(embeddings: torch.Tensor) -> None:
+    tokens = list(range(8))
+    codes = class_codes(embeddings, [[token] for token in tokens])
+    found = (codes @ (embeddings[tokens] - embeddings[tokens].mean(0)).T).argmax(1)
+    assert found.tolist() == tokens
+
+
+def test_codes_of_many_classes_are_distinct(embeddings: torch.Tensor) -> None:
+    answers = [[*map(int, f"{number:04d}"), END] for number in range(2000)]
+    wide = torch.randn(40, 64, generator=torch.Generator().manual_seed(0))
+    codes = class_codes(wide, answers)
+    torch.testing.assert_close(codes.norm(dim=1), torch.ones(2000))
+    assert float((codes @ codes.T).fill_diagonal_(-1).max()) < 0.9
+
+
+def test_the_head_is_a_softmax_of_the_mean_of_normalised_tokens(embeddings: torch.Tensor) -> None:
+    head = make_head(embeddings, ANSWERS["names"])
+    features, _ = make_features(3)
+    with torch.no_grad():
+        scores = head(features)
+        tokens = head.projector(features[5])
+        mean = sum(token / token.norm() for token in tokens) / TOKENS
+        logits = torch.stack([mean @ code for code in head.codes]) * (10 + math.log(2)) * 2 / 3
+    torch.testing.assert_close(scores[5], logits.log_softmax(0))
+    torch.testing.assert_close(head.scores(lambda cases: features[cases], range(48), batch_size=5), scores)
+
+
+@pytest.mark.parametrize("kind", ["two tokens", "names", "prefixes"])
+def test_alignment_learns_and_keeps_the_lowest_validation_loss(embeddings: torch.Tensor, kind: str) -> None:
+    head = make_head(embeddings, ANSWERS[kind])
+    n_classes = len(ANSWERS[kind])
+    record = align(head, n_classes)
+    features, labels = make_features(n_classes)
+    scores = head.scores(lambda cases: features[cases], range(36, 48))
+    assert float(cross_entropy(scores, torch.tensor(labels[36:]))) == pytest.approx(
+        record["validation_loss"], rel=1e-5
+    )
+    assert record["validation_accuracy"] == (scores.argmax(1) == torch.tensor(labels[36:])).double().mean()
+    assert record["validation_accuracy"] > 0.9
+    assert record["steps"] == 120
+    assert record["epochs"] == 60.0
+    assert record["kept_step"] in (50, 100, 120)
+    # Half of the tokens of each case of an epoch, 60 times, and all of those that determine the scale.
+    assert record["projected_tokens"] == 60 * 36 * TOKENS // 2 + 36 * TOKENS
+    with torch.no_grad():
+        tokens = head.projector(features[:36])
+    assert float(tokens.pow(2).mean().sqrt()) == pytest.approx(0.25, rel=1e-5)
+    assert not any(parameter.requires_grad for parameter in head.projector.parameters())
+
+
+def test_alignment_stops_without_progress(embeddings: torch.Tensor) -> None:
+    head = make_head(embeddings, ANSWERS["two tokens"])
+    record = align(head, 2, wrong=True, align_steps=400, align_patience=2)
+    assert (record["kept_step"], record["steps"]) == (50, 150)
+
+
+def test_epochs_limit_the_alignment(embeddings: torch.Tensor) -> None:
+    record = align(make_head(embeddings, ANSWERS["two tokens"]), 2, align_epochs=3)
+    assert (record["steps"], record["epochs"]) == (6, 3.0)
+
+
+def test_a_seed_repeats_an_alignment_and_another_does_not(embeddings: torch.Tensor) -> None:
+    heads = [make_head(embeddings, ANSWERS["names"]) for _ in range(3)]
+    for head, seed in zip(heads, (0, 0, 1), strict=True):
+        align(head, 3, seed=seed)
+    one, again, other = (head.projector.linear_2.weight for head in heads)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_an_alignment_that_diverges_is_refused(embeddings: torch.Tensor) -> None:
+    head = make_head(embeddings, ANSWERS["names"])
+    with pytest.raises(
+        InputError, match=r"alignment: the loss is nan at step 50; a lower align_learning_rate"
+    ):
+        align(head, 3, align_learning_rate=1e38)
+
+
+@pytest.mark.parametrize(("share", "count"), [(1.0, 8), (0.5, 4), (0.01, 1)])
+def test_shown_tokens_are_some_of_a_cases_own_in_their_order(share: float, count: int) -> None:
+    places = torch.arange(TOKENS).float().repeat(20, 1)[..., None]
+    shown = shown_tokens(places, share)[..., 0]
+    assert shown.shape == (20, count)
+    assert (shown.diff(dim=1) > 0).all()
+    assert len({tuple(row) for row in shown.tolist()}) > 1 or share == 1
+
+
+def test_mixed_cases_have_the_heads_answer_to_what_they_show(embeddings: torch.Tensor) -> None:
+    head = make_head(embeddings, ANSWERS["names"])
+    features, _ = make_features(3)
+    answers = padded_answers(ANSWERS["names"])
+    torch.manual_seed(0)
+    shown, probabilities = ShownImages(0.5, 0.7, head, answers)(features)
+    assert shown.shape == (48, 4, WIDTH)
+    with torch.no_grad():
+        torch.testing.assert_close(probabilities, head(shown).exp())
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(48))
+    whole = features.flatten(0, 1)
+    source = torch.cdist(shown.flatten(0, 1), whole).argmin(1).view(48, 4)
+    torch.testing.assert_close(whole[source], shown)
+    cases, places = source // TOKENS, source % TOKENS
+    own = cases == torch.arange(48)[:, None]
+    assert (own | (cases == (torch.arange(48)[:, None] - 1) % 48)).all()
+    assert (places.diff(dim=1) > 0).all()  # tokens keep their places
+    assert 0.4 < (~own.all(1)).double().mean() < 0.8
+    unmixed, none = ShownImages(1.0, 0.0, None, answers)(features)
+    assert torch.equal(unmixed, features)
+    assert none is None
+
+
+def slow_soft_loss(log_likelihoods, case_answers, label, probabilities) -> float:
+    """Sum over the tokens of the case's answer, with the next tokens of all classes alike so far."""
+    total = 0.0
+    for place in range(len(case_answers[label])):
+        alike = [
+            index
+            for index, answer in enumerate(case_answers)
+            if answer[:place] == case_answers[label][:place] and len(answer) > place
+        ]
+        weight = 1 if len({case_answers[index][place] for index in alike}) > 1 else AGREED_WEIGHT
+        mass = sum(float(probabilities[index]) for index in alike)
+        for index in alike:
+            share = float(probabilities[index]) / mass
+            total -= weight * share * float(log_likelihoods[place, case_answers[index][place]])
+    return total
+
+
+@pytest.mark.parametrize("kind", ["two tokens", "prefixes", "names", "orders"])
+def test_soft_loss_equals_a_slow_reference(kind: str) -> None:
+    answers = ANSWERS[kind]
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0, len(answers) - 1, 1])
+    targets = torch.full((3, 9), -100)
+    for row, label in enumerate(labels.tolist()):
+        answer = answers[label]
+        targets[row, 2 : 2 + len(answer)] = torch.tensor(answer)
+    supervised = targets >= 0
+    logits = torch.randn(int(supervised.sum()), 40, generator=generator)
+    probabilities = torch.rand(3, len(answers), generator=generator).softmax(1)
+    found = soft_loss(logits, supervised, targets, labels, probabilities, padded_answers(answers))
+    parts = logits.log_softmax(1).split(supervised.sum(1).tolist())
+    expected = sum(
+        slow_soft_loss(part, answers, label, row)
+        for part, label, row in zip(parts, labels.tolist(), probabilities, strict=True)
+    )
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_soft_loss_behind_the_answer_is_the_cross_entropy() -> None:
+    answers = ANSWERS["names"]
+    targets = torch.tensor([[*answers[1], 33, 34, -100]])
+    supervised = targets >= 0
+    logits = torch.randn(4, 40, generator=torch.Generator().manual_seed(0))
+    certain = torch.tensor([[1e-9, 1.0, 1e-9]])
+    found = soft_loss(logits, supervised, targets, torch.tensor([1]), certain, padded_answers(answers))
+    losses = cross_entropy(logits, targets[supervised], reduction="none")
+    torch.testing.assert_close(found, losses @ torch.tensor([0.1, 1.0, 0.1, 0.1]))
+
+
+def test_an_alignment_is_stored_and_read_once(tmp_path: Path) -> None:
+    calls = []
+
+    def aligning(projector: Projector) -> Any:
+        def change() -> dict[str, Any]:
+            calls.append(1)
+            nn.init.constant_(projector.linear_1.bias, len(calls))
+            return {"steps": len(calls)}
+
+        return change
+
+    first, second, third = Projector(), Projector(), Projector()
+    assert aligned_once(tmp_path, first, aligning(first)) == {"steps": 1}
+    assert aligned_once(tmp_path, second, aligning(second)) == {"steps": 1}
+    assert len(calls) == 1
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], tensor)
+    file = tmp_path / "alignment.safetensors"
+    file.write_bytes(file.read_bytes()[:-9])
+    assert aligned_once(tmp_path, third, aligning(third)) == {"steps": 2}
