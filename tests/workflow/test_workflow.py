@@ -39,6 +39,9 @@ def expected_counts(path: Path) -> dict[str, int]:
     return {
         **dict.fromkeys(("download_dataset", "preprocess_dataset", "split_dataset"), datasets),
         "render_plots": datasets * len(shared),
+        "encode_plots": datasets
+        * len(shared)
+        * sum(configuration.model_table[name].store_features for name in configuration.models),
         "render_scenario_plots": models * datasets * sum(name not in shared for name in shown),
         "describe_series": datasets * len({*places} - {None}),
         "build_conversations": models * datasets * scenarios,
@@ -273,6 +276,7 @@ def finished(finished_once: Path, tmp_path: Path) -> Path:
 #: Steps before the tables.
 STEPS = {
     *("download_dataset", "preprocess_dataset", "split_dataset", "render_plots", "assemble_model"),
+    "encode_plots",
     *("download_model_parts", "build_conversations", "finetune_model", "evaluate_model", "evaluate_controls"),
 }
 
@@ -295,7 +299,7 @@ def test_a_changed_key_reruns_only_what_depends_on_it(finished: Path, snakemake:
     (finished / "config/plots.tsv").write_text(plots.replace("\t100", "\t90"))
     again = rerun(finished, snakemake)
     assert "render_plots" in again
-    assert again <= {"render_plots", "build_conversations", *of_model}
+    assert again <= {"render_plots", "encode_plots", "build_conversations", *of_model}
 
 
 def test_changed_code_reruns_only_what_it_affects(finished: Path, snakemake: SnakemakeRunner) -> None:
