@@ -41,7 +41,8 @@ RECIPE = {
     **{"batch_size": 6, "micro_batch_size": 3, "epochs": 11.0, "token_budget": 12345, "keep": "best"},
     **{"early_stopping_patience": 2, "early_stopping_steps": 0, "early_stopping_threshold": 0.01},
     **{"max_grad_norm": 1.0, "precision": "bf16", "lora_targets": "all", "use_rslora": False},
-    **{"use_dora": False, "quantization": "none", "ema_decay": 0.0},
+    **{"use_dora": False, "quantization": "none", "ema_decay": 0.0, "align_steps": 0},
+    **{"image_token_share": 1.0, "soft_answers": False},
 }
 RECORD = {
     **{"git_revision": "a" * 40, "wall_seconds": 600.0, "train_samples": 10, "train_tokens": 9876},

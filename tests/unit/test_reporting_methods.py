@@ -142,6 +142,18 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
             ["at most 1 epoch."],
             ["stops after"],
         ),
+        (
+            of_recipe(
+                **{"align_steps": 1500, "align_batch_size": 32, "align_learning_rate": 1e-3},
+                **{"align_weight_decay": 0.05, "image_token_share": 0.5, "soft_answers": True},
+                **{"mixed_share": 0.7, "projector_learning_rate": 0.0, "aligned_token_budget": 27000},
+            ),
+            [
+                *("1,500 steps of 32 cases", "show 50% of their image tokens", "with probability 0.7"),
+                "(27,000 behind an aligned projector)",
+            ],
+            ["the whole projector", "for the projector"],
+        ),
         (of_recipe(lora_targets="query_value"), ["query and value projections"], []),
         (
             provenance_of([run_of("plot"), run_of("plot", seed=1, settings={**RECIPE, "lora_r": 9})]),

@@ -164,7 +164,7 @@ def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) 
             kind = STORED_TYPES[batch.dtype]
             stored = np.lib.format.open_memmap(output, "w+", kind, (count, *batch.shape[1:]))
         stored[start : start + len(batch)] = batch.view(torch.from_numpy(stored[:0]).dtype).numpy()
-        progress.tell(start + len(batch))
+        progress.update(start + len(batch))
     if stored is None:
         raise InputError(f"{plots}: no plots; allowed: a folder with at least one")
     stored.flush()
