@@ -37,7 +37,7 @@ def requested(*names):
 
 
 # Rules that `collect_paper` does not start, in their order.
-COSTLY = ("finetune_model", "evaluate_model", "evaluate_controls", "fit_baseline", "fit_probe")
+COSTLY = ("finetune_model", "evaluate_model", "fit_baseline", "fit_probe")
 
 
 def refuse_training():

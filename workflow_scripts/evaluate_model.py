@@ -20,6 +20,7 @@ def evaluate_model(
     features: Path | None = None,
     validation: Path | None = None,
     generate: bool = False,
+    controls: Path | None = None,
     threads: int = 1,
     gpus: int = 0,
     batch_size: int = 16,
@@ -51,6 +52,8 @@ def evaluate_model(
         Conversations (.json) to fit one temperature of the scores to; without, none is fitted.
     generate : bool, default False
         Whether the model also generates answers.
+    controls : Path, optional
+        One row a control (.csv) to write: the test set scored again with one input corrupted at a time.
     threads : int, default 1
         Threads of each tensor operation.
     gpus : int, default 0
@@ -59,14 +62,18 @@ def evaluate_model(
         Cases in one forward pass.
     """
     with heavy_imports():
+        from vlmtsc.evaluation.controls import evaluate_controls
         from vlmtsc.evaluation.predictor import Predictor, evaluate_test_set
 
+    cases = read_json(test)
     fitted_on = [] if validation is None else read_json(validation)
     with claim_gpus(gpus):
         predictor = Predictor.load(model, adapter, read_json(parameters), threads, batch_size, features)
-        table, result = evaluate_test_set(predictor, read_json(test), fitted_on, plots, generate=generate)
-    write_csv(predictions, table)
-    write_json(metrics, result)
+        table, result = evaluate_test_set(predictor, cases, fitted_on, plots, generate=generate)
+        write_csv(predictions, table)
+        write_json(metrics, result)
+        if controls is not None:
+            write_csv(controls, evaluate_controls(predictor, cases, predictions, plots))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tiny_run import REPORT, RUN, SCENARIOS
 pytestmark = pytest.mark.end_to_end
 
 #: Steps of which each run has one.
-OF_MODEL = ("finetune_model", "evaluate_model", "evaluate_controls")
+OF_MODEL = ("finetune_model", "evaluate_model")
 DRY = ("--dry-run", "--quiet", "host", "--configfile", "config/tiny.yaml")
 
 
@@ -233,7 +233,6 @@ def test_another_rank_trains_again_and_nothing_before_that(
     assert rules == {
         "finetune_model",
         "evaluate_model",
-        "evaluate_controls",
         "summarise_dataset",
         "digest_model",
         "write_provenance",

@@ -45,7 +45,6 @@ CAUSES = {
     "write_tables": f"results/{TABLES}/comparisons.csv",
     "write_paper_table": "results/tables/runs.csv",
     "draw_figures": f"results/{TABLES}/training.csv",
-    "evaluate_controls": f"results/{RUN}/predictions.csv",
     "fit_baseline": f"results/datasets/{DATASET}/pooled/split.npz",
     "fit_probe": f"results/datasets/{DATASET}/pooled/split.npz",
     "write_baselines_table": f"results/{BASELINE}/majority/record.json",
@@ -68,7 +67,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     ),
     "write_ledger": tuple(f"tables/ledger.{kind}" for kind in ("csv", "md", "html")),
     "finetune_model": (f"{RUN}/adapter", f"{RUN}/parameters.json", f"{RUN}/training_log.csv"),
-    "evaluate_model": (f"{RUN}/predictions.csv", f"{RUN}/metrics.json"),
+    "evaluate_model": tuple(f"{RUN}/{name}" for name in ("predictions.csv", "metrics.json", "controls.csv")),
     # Not runs.csv and methods.csv, which hold times.
     "summarise_dataset": tuple(
         f"{TABLES}/{name}.csv" for name in ("confusion", "training", "reliability", "comparisons", "controls")
@@ -90,7 +89,6 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
             *("modality_ablation", "accuracy_by_context", "calibration"),
         )
     ),
-    "evaluate_controls": (f"{RUN}/controls.csv",),
     "fit_baseline": (f"{BASELINE}/majority/predictions.csv", f"{BASELINE}/majority/metrics.json"),
     "fit_probe": (f"{PROBE}/logistic_tower/predictions.csv", f"{PROBE}/logistic_tower/metrics.json"),
     "draw_cases": tuple(

@@ -17,7 +17,6 @@ from PIL import Image
 from scipy.special import log_softmax
 from tiny_llava import TinyTask, finetune_into, make_task, recipe
 
-from evaluate_controls import evaluate_controls
 from evaluate_model import evaluate_model
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.constants import IMAGE_CONTROLS, INTACT, NUMBER_CONTROLS
@@ -27,6 +26,7 @@ from vlmtsc.evaluation.controls import (
     control_row,
     controlled_records,
     controls_of,
+    evaluate_controls,
     other_cases,
     remove_numbers,
     score_controls,
@@ -88,15 +88,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         plots=task.plots,
         validation=folder / "validation.json",
         generate=True,
-    )
-    evaluate_controls(
-        model=checkpoint,
-        adapter=folder / "adapter",
-        parameters=folder / "parameters.json",
-        test=folder / "test.json",
-        predictions=folder / "predictions.csv",
         controls=folder / "controls.csv",
-        plots=task.plots,
     )
     return DoneRun(checkpoint, task, folder)
 
@@ -225,13 +217,7 @@ def test_controls_need_the_predictions_of_their_cases(run: DoneRun, tmp_path: Pa
     others.to_csv(tmp_path / "predictions.csv", index=False)
     with pytest.raises(InputError, match=r"predictions\.csv: other cases than the conversations"):
         evaluate_controls(
-            model=run.checkpoint,
-            adapter=run.folder / "adapter",
-            parameters=run.folder / "parameters.json",
-            test=run.folder / "test.json",
-            predictions=tmp_path / "predictions.csv",
-            controls=tmp_path / "controls.csv",
-            plots=run.task.plots,
+            run.predictor(), run.task.records["test"], tmp_path / "predictions.csv", run.task.plots
         )
 
 

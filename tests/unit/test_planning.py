@@ -25,7 +25,7 @@ def write_conversations(results: Path, dataset: str, scenario: str, cases: int, 
 
 
 def write_run(results: Path, dataset: str, scenario: str, seconds: float, shared: str | None = None) -> Path:
-    """Write a finished run of two epochs that took `seconds` to train, and a tenth each to evaluate and to control."""
+    """Write a finished run of two epochs that took `seconds` to train, and a tenth of that to evaluate."""
     place = f"{MODEL}/{dataset}/pooled/{scenario}/seed-0"
     folder = results / "runs" / place
     folder.mkdir(parents=True)
@@ -33,10 +33,9 @@ def write_run(results: Path, dataset: str, scenario: str, seconds: float, shared
     (folder / "run_record.json").write_text(json.dumps(record))
     (folder / "metrics.json").write_text("{}")
     (folder / "controls.csv").write_text("control\n")
-    for step in ("evaluate_model", "evaluate_controls"):
-        path = results / "benchmarks" / step / f"{place}.tsv"
-        path.parent.mkdir(parents=True)
-        path.write_text(f"s\th:m:s\n{seconds / 10}\t0:00:01\n")
+    path = results / "benchmarks/evaluate_model" / f"{place}.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"s\th:m:s\n{seconds / 10}\t0:00:01\n")
     return folder
 
 
@@ -58,7 +57,6 @@ def test_work_counts_every_pass() -> None:
     assert budget.work(2.5, temperature=True) == {
         "finetune_model": 400,
         "evaluate_model": 90,
-        "evaluate_controls": 4,
     }
     assert budget.work(1, temperature=False)["evaluate_model"] == 40
 
@@ -74,9 +72,8 @@ def test_throughput_is_work_over_seconds_of_finished_runs(tmp_path: Path) -> Non
     assert throughputs(str(tmp_path)) == {
         (MODEL, "finetune_model"): 24_000 / 50,
         (MODEL, "evaluate_model"): 3_000 / 5,
-        (MODEL, "evaluate_controls"): 30 / 5,
     }
-    unmeasured = next((tmp_path / "benchmarks/evaluate_controls").rglob("*.tsv"))
+    unmeasured = next((tmp_path / "benchmarks/evaluate_model").rglob("*.tsv"))
     for content in ("s\nNA\n", "s\n", ""):
         unmeasured.write_text(content)
         assert step_seconds(unmeasured) is None
@@ -100,7 +97,7 @@ def test_the_plan_of_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     context = load_configuration_files([], ROOT).scenario_table["numbers"].context_length
     # 120 of 200 cases are for training; a prompt fills the context at most.
     tokens = 3 * 120 * min(context, 700 + 8 * 150)
-    assert rows["numbers"] == ["0", "not", "run", "3", "360", str(tokens), "?"]
+    assert rows["numbers"] == ["0", "not", "run", "2", "360", str(tokens), "?"]
     assert output.count("?") == 2
     assert "Tokens of 1 runs: upper estimate" in output
     assert f"Time unknown, since the results folder has no finished run of the model: {MODEL}." in output
@@ -114,14 +111,14 @@ def test_the_plan_uses_budgets_and_finished_runs(tmp_path: Path, capsys: pytest.
     options += ("evaluate={temperature: false, controls: true}",)
     rows, output = plan(capsys, tmp_path, *options)
     assert rows["plot"] == ["0", "done"]
-    # Two epochs of 12,000 tokens and two validations of 4,000 at 100/s, 4,000 test tokens at 125/s, controls 16 s.
-    assert rows["numbers"] == ["0", "not", "run", "3", "240", "24000", f"{368 / 60:.1f}"]
-    assert output.splitlines()[3].split() == ["total", "1", "to", "run", "3", "240", "24000", "6.1"]
+    # Two epochs of 12,000 tokens and two validations of 4,000 at 100/s, 4,000 test tokens at 125/s.
+    assert rows["numbers"] == ["0", "not", "run", "2", "240", "24000", f"{352 / 60:.1f}"]
+    assert output.splitlines()[3].split() == ["total", "1", "to", "run", "2", "240", "24000", "5.9"]
     assert "upper estimate" not in output
     # Downstream steps rerun too, training does not.
     (finished / "metrics.json").unlink()
     rows, _ = plan(capsys, tmp_path, *options)
-    assert rows["plot"] == ["0", "not", "run", "2", "0", "0", f"{32 / 60:.1f}"]
+    assert rows["plot"] == ["0", "not", "run", "1", "0", "0", f"{16 / 60:.1f}"]
 
 
 def test_a_dataset_without_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +129,7 @@ def test_a_dataset_without_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     rows, output = plan(
         capsys, tmp_path / "results", "datasets=[Mine]", "scenarios=[plot]", f"folder={folder}"
     )
-    assert rows["plot"][3:] == ["3", "?", "?", "?"]
+    assert rows["plot"][3:] == ["2", "?", "?", "?"]
     assert "the dataset table has no sizes: Mine." in output
 
 

@@ -45,7 +45,7 @@ def expected_counts(path: Path) -> dict[str, int]:
         "render_scenario_plots": models * datasets * sum(name not in shared for name in shown),
         "describe_series": datasets * len({*places} - {None}),
         "build_conversations": models * datasets * scenarios,
-        **dict.fromkeys(("finetune_model", "evaluate_model", "evaluate_controls"), runs),
+        **dict.fromkeys(("finetune_model", "evaluate_model"), runs),
         "draw_cases": datasets,
     }
 
@@ -277,7 +277,7 @@ def finished(finished_once: Path, tmp_path: Path) -> Path:
 STEPS = {
     *("download_dataset", "preprocess_dataset", "split_dataset", "render_plots", "assemble_model"),
     "encode_plots",
-    *("download_model_parts", "build_conversations", "finetune_model", "evaluate_model", "evaluate_controls"),
+    *("download_model_parts", "build_conversations", "finetune_model", "evaluate_model"),
 }
 
 
@@ -291,7 +291,7 @@ def rerun(project: Path, snakemake: SnakemakeRunner, *assignments: str) -> set[s
 
 def test_a_changed_key_reruns_only_what_depends_on_it(finished: Path, snakemake: SnakemakeRunner) -> None:
     assert rerun(finished, snakemake) == set()
-    of_model = {"finetune_model", "evaluate_model", "evaluate_controls"}
+    of_model = {"finetune_model", "evaluate_model"}
     assert rerun(finished, snakemake, "finetune={lora_r: 3}") == of_model
     assert rerun(finished, snakemake, "evaluate={generate: false}") == of_model - {"finetune_model"}
     assert rerun(finished, snakemake, "split={validation_share: 0.5}") == set()

@@ -21,7 +21,6 @@ from vlmtsc.settings import Correction
 STEPS = {
     "finetune_model": "run_record.json",
     "evaluate_model": "metrics.json",
-    "evaluate_controls": "controls.csv",
 }
 #: Upper estimate of a prompt's tokens before conversations exist: image, text and statistics; each value.
 TOKENS_PER_CASE, TOKENS_PER_VALUE = 700, 8
@@ -46,7 +45,7 @@ class Budget:
     built: bool = True
 
     def work(self, epochs: float, temperature: bool) -> dict[str, float]:
-        """Units of work of each step: tokens of all passes; test cases for the controls.
+        """Units of work of each step: tokens of all passes, without those of controls.
 
         Training passes the validation set at the end of each epoch, evaluation passes it to fit a temperature.
         """
@@ -54,7 +53,6 @@ class Budget:
         return {
             "finetune_model": self.tokens["train"] * epochs + validation * math.ceil(round(epochs, 3)),
             "evaluate_model": self.tokens["test"] + (validation if temperature else 0),
-            "evaluate_controls": float(self.cases["test"]),
         }
 
 
@@ -147,7 +145,6 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
     """List the configured runs with what is left to do."""
     paths, evaluate = Paths(configuration.results), configuration.evaluate
     speeds = throughputs(configuration.results)
-    steps = list(STEPS) if evaluate.controls else list(STEPS)[:2]
 
     @cache
     def budget_of(model: str, dataset: str, protocol: str, scenario: str) -> Budget | None:
@@ -165,6 +162,7 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
 
     planned = []
     for run in configuration.runs():
+        steps = list(STEPS)
         missing = [step for step in steps if not Path(paths.run(run), STEPS[step]).exists()]
         missing = steps[steps.index(missing[0]) :] if missing else []  # downstream steps rerun too
         budget = budget_of(run.model, run.dataset, run.protocol, run.scenario)

@@ -259,7 +259,11 @@ def _plot_paths(
 
 
 def evaluate_controls(
-    predictor: Predictor, test: Sequence[Mapping[str, Any]], predictions: Path, plots: Path | None, seed: int
+    predictor: Predictor,
+    test: Sequence[Mapping[str, Any]],
+    predictions: Path,
+    plots: Path | None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return one row of `control_row` for each control, the unchanged test set first.
 
