@@ -98,7 +98,9 @@ def probed_input(wildcards):
 
 def probed_features(wildcards):
     """The stored features of the plots that a probe uses; none for a probe of the language model."""
-    return stored_features(wildcards, CONFIGURATION.probed_plot if wildcards.baseline == "logistic_tower" else None)
+    return stored_features(
+        wildcards, CONFIGURATION.probed_plot if wildcards.baseline == "logistic_tower" else None
+    )
 
 
 def summaries(*names):
