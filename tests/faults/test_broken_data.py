@@ -42,25 +42,17 @@ def to_conversations(
         (own / f"X_{name}").write_bytes(content if isinstance(content, bytes) else content.encode())
     (folder / "hashes.txt").write_text("")
     source = DownloadSettings(name="X", sources=("folder",), folder=str(folder / "own"))
-    place = {name: folder / name for name in ("archive.npz", "series.npz", "split.npz", "facts.json")}
-    download_dataset(
-        source, folder / "hashes.txt", folder / "wheels", place["archive.npz"], folder / "source.json"
-    )
+    download_dataset(source, folder / "hashes.txt", folder / "wheels", folder)
     cleaning_settings = CleaningSettings(**cleaning)  # type: ignore[arg-type]
-    preprocess_dataset(place["archive.npz"], "X", cleaning_settings, place["series.npz"], place["facts.json"])
-    split_dataset(
-        place["series.npz"],
-        SplitSettings(protocol=protocol),
-        place["split.npz"],
-        folder / "split.json",  # type: ignore[arg-type]
-    )
+    preprocess_dataset(folder / "archive.npz", "X", cleaning_settings, folder)
+    split_dataset(folder / "series.npz", SplitSettings(protocol=protocol), folder / "split")  # type: ignore[arg-type]
     scenario = ScenarioSettings(
         name="both", modality="both", numbers="decimals", context_length=context_length
     )
     parts = {part: folder / f"{part}.json" for part in ("train", "validation", "test")}
     build_conversations(
-        place["series.npz"],
-        place["split.npz"],
+        folder / "series.npz",
+        folder / "split/split.npz",
         checkpoint,
         scenario,
         folder,

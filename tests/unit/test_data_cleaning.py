@@ -227,7 +227,7 @@ def archive(tmp_path):
 
 
 def test_facts_and_series(archive, tmp_path):
-    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
+    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path)
     clean = CleanSeries.load(tmp_path / "series.npz")
     assert clean.values.shape == (12, 2, 5)
     assert clean.classes.tolist() == ["-1", "walk"]
@@ -249,28 +249,19 @@ def test_facts_and_series(archive, tmp_path):
 
 @pytest.mark.parametrize(("protocol", "counts"), [("pooled", (6, 3, 3)), ("official", (6, 2, 4))])
 def test_split_and_its_facts(archive, tmp_path, protocol, counts):
-    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
-    split_dataset(
-        tmp_path / "series.npz",
-        SplitSettings(protocol=protocol),
-        tmp_path / "split.npz",
-        tmp_path / "split.json",
-    )
-    with np.load(tmp_path / "split.npz", allow_pickle=False) as split:
+    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path)
+    split_dataset(tmp_path / "series.npz", SplitSettings(protocol=protocol), tmp_path / "split")
+    with np.load(tmp_path / "split/split.npz", allow_pickle=False) as split:
         assert tuple(len(split[name]) for name in ("train", "validation", "test")) == counts
         assert sorted(np.concatenate([split[name] for name in split.files]).tolist()) == list(range(12))
-    facts = read_json(tmp_path / "split.json")
+    facts = read_json(tmp_path / "split/facts.json")
     assert tuple(facts["n_cases"].values()) == counts
     assert sum(facts["class_balance"]["test"].values()) == counts[2]
 
 
 def test_an_impossible_split_names_the_file(archive, tmp_path):
-    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path / "series.npz", tmp_path / "facts.json")
+    preprocess_dataset(archive, "Tiny", CleaningSettings(), tmp_path)
+    settings = SplitSettings(protocol="official", validation_share=0.99)
     with pytest.raises(InputError, match=r"series\.npz: official split: validation_share"):
-        split_dataset(
-            tmp_path / "series.npz",
-            SplitSettings(protocol="official", validation_share=0.99),
-            tmp_path / "split.npz",
-            tmp_path / "split.json",
-        )
-    assert not (tmp_path / "split.npz").exists()
+        split_dataset(tmp_path / "series.npz", settings, tmp_path / "split")
+    assert not (tmp_path / "split").exists()

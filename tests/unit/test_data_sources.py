@@ -258,9 +258,7 @@ def test_one_error_names_every_source(folder, no_wheels, monkeypatch):
 
 
 def run(settings, store, place):
-    download_dataset.download_dataset(
-        settings, store.hashes, store.cache, place / "archive.npz", place / "source.json"
-    )
+    download_dataset.download_dataset(settings, store.hashes, store.cache, place)
 
 
 def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
