@@ -16,7 +16,6 @@ def encode_plots(
     precision: str = "bf16",
     threads: int = 1,
     gpus: int = 0,
-    log: Path | None = None,
 ) -> None:
     """Encode every plot of a dataset once with a model's frozen vision tower.
 
@@ -34,8 +33,6 @@ def encode_plots(
         Threads of each tensor operation.
     gpus : int, default 0
         GPUs to reserve for this job; 0: those that PyTorch sees.
-    log : Path, optional
-        File for messages.
     """
     with heavy_imports():
         import torch
