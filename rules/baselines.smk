@@ -22,7 +22,7 @@ rule fit_baseline:
         runtime=120,
     params:
         key=lambda wildcards: as_argument({**wildcards}),
-        folder=PATHS.baseline(BASELINE),
+        folder=folder_of_output,
         script=path_of("fit_baseline"),
         code=code_of("fit_baseline"),
     shell:
@@ -57,7 +57,7 @@ rule fit_probe:
         gpu=model_resource("gpu"),
     params:
         key=lambda wildcards: as_argument({**wildcards}),
-        folder=PATHS.baseline(PROBE),
+        folder=folder_of_output,
         probed=probed_folder,
         features=option_of("features"),
         precision=lambda wildcards: CONFIGURATION.recipe(wildcards.model).precision,

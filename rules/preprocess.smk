@@ -19,7 +19,7 @@ rule preprocess_dataset:
         runtime=10,
     params:
         settings=as_argument(CONFIGURATION.preprocess),
-        folder=DATASET,
+        folder=folder_of_output,
         script=path_of("preprocess_dataset"),
         code=code_of("preprocess_dataset"),
     shell:
@@ -45,7 +45,7 @@ rule split_dataset:
         runtime=10,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.split_settings(wildcards.protocol)),
-        folder=SPLIT,
+        folder=folder_of_output,
         script=path_of("split_dataset"),
         code=code_of("split_dataset"),
     shell:
