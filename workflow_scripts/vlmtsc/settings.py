@@ -58,21 +58,10 @@ class Settings(BaseModel):
 
 
 def checked(model: type[Model], content: Any, origin: str) -> Model:
-    """Validate `content`, which YAML, JSON or a table's row contains.
+    """Validate `content`, which YAML, JSON or a table's row contains; `origin` is a file, or a file and a row.
 
     Text is converted to the types of the model, as in table cells and in ``--config 'finetune={epochs: 3}'``.
-
-    Parameters
-    ----------
-    model : type
-    content : object
-    origin : str
-        What messages begin with: a file, or a file and a row.
-
-    Raises
-    ------
-    InputError
-        With one line for each fault: where, what was found, what is allowed.
+    InputError with one line for each fault: where, what was found, what is allowed.
     """
     try:
         return model.model_validate(content)
@@ -433,10 +422,7 @@ class ScenarioSettings(Settings):
     def with_fault(self, switch: Fault) -> ScenarioSettings:
         """Return this scenario with one fault of the original, under a name of its own.
 
-        Raises
-        ------
-        InputError
-            If it has a fault already: a difference would not be the effect of one.
+        InputError if it has a fault already: a difference would not be the effect of one.
         """
         if self.compat:
             raise InputError(f"scenario {self.name}: compat={', '.join(self.compat)}; allowed here: none")
@@ -790,10 +776,7 @@ class ModelSettings(Settings):
 def count_passes(batch_size: int, micro_batch_size: int, processes: int = 1) -> int:
     """Return the forward passes of each process in one optimizer step.
 
-    Raises
-    ------
-    InputError
-        If the micro batches of all processes do not divide the batch.
+    InputError if the micro batches of all processes do not divide the batch.
     """
     if batch_size % (micro_batch_size * processes):
         shared = f" in {processes} processes" if processes > 1 else ""
