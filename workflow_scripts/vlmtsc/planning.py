@@ -322,17 +322,7 @@ def last_line(log: Path) -> str:
 
 @dataclass(frozen=True)
 class CaseScenario:
-    """A scenario of one model on a dataset.
-
-    Attributes
-    ----------
-    model, scenario : str
-    seeds : tuple of int
-    plot, plots : str
-        Name and folder of the plots that it shows; empty if it shows none.
-    downsampled : bool
-        Whether its numbers or plots are of downsampled series.
-    """
+    """A scenario of one model on a dataset, with name and folder of the plots that it shows, empty if none."""
 
     model: str
     scenario: str
@@ -345,15 +335,7 @@ class CaseScenario:
 def case_scenarios(
     runs: Sequence[Run], configuration: Configuration, plots_of: Callable[[Run], str | Sequence[str]]
 ) -> list[CaseScenario]:
-    """Return the scenarios of the runs on one dataset.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-    configuration : Configuration
-    plots_of : callable
-        Returns the folder of the plots that a run shows, or something empty.
-    """
+    """Return the scenarios of the runs on one dataset; `plots_of` returns the folder of the plots that a run shows."""
     seeds: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         seeds.setdefault((run.model, run.scenario), []).append(run)

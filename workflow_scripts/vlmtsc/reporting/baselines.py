@@ -52,16 +52,9 @@ def baseline_key(name: str, model: str, dataset: str, protocol: str) -> Baseline
 
 
 def read_published(path: Path, method: str) -> pd.DataFrame:
-    """Read published accuracies in percent.
+    """Read published accuracies in percent: a table (.tsv) with the columns dataset, `method`, accuracy, source.
 
     InputError if the columns are others, an accuracy is no percentage, a source is missing, or a row is repeated.
-
-    Parameters
-    ----------
-    path : Path
-        Table (.tsv) with the columns dataset, `method`, accuracy, source.
-    method : str
-        Name of the second column: with the dataset, it identifies a row.
     """
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     columns = ["dataset", method, "accuracy", "source"]

@@ -79,17 +79,9 @@ RANKING_NOTE = (
 class Method:
     """A method's results on one test set, by seed.
 
-    Attributes
-    ----------
-    name : str
-        Scenario or baseline.
-    kind : {"fine-tuned", "baseline"}
-    predictions : sequence of DataFrame of str
-        id, true, predicted.
-    metrics : sequence of mapping
-        Content of ``metrics.json``.
-    seconds : sequence of float
-        Wall-clock time of fine-tuning, or of fitting a baseline and predicting with it.
+    `kind` is "fine-tuned" or "baseline". `predictions` have the columns id, true, predicted as text; `metrics` are
+    contents of ``metrics.json``; `seconds` the wall-clock time of fine-tuning, or of fitting a baseline and
+    predicting with it.
     """
 
     name: str
@@ -274,14 +266,9 @@ def pairs_table(pairs: pd.DataFrame) -> ReaderTable:
 
 
 def ranking_table(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, ReaderTable | str]:
-    """Compare methods over datasets, from `accuracies_by_dataset`.
+    """Compare methods over datasets, from `accuracies_by_dataset`: rows with `RANKING_COLUMNS`, and the same for a reader.
 
-    Returns
-    -------
-    rows : DataFrame
-        Columns `RANKING_COLUMNS`; empty with too few methods or datasets.
-    table : ReaderTable or str
-        The same for a reader; without rows, a sentence that says what is missing.
+    With too few methods or datasets there are no rows, and in place of the table a sentence that says what is missing.
     """
     missing = why_no_ranking(accuracies)
     if missing:

@@ -42,10 +42,7 @@ def compare_inputs(
 ) -> Inputs:
     """Compare the conversations of two scenarios, by set (training, validation, test).
 
-    Returns
-    -------
-    {"different", "identical", "classes renamed"}
-        `classes renamed`: only the answers differ, and correspond one to one.
+    "classes renamed": only the answers differ, and correspond one to one.
     """
     answers = set()
     for name in without:

@@ -50,8 +50,8 @@ RING: dict[str, Any] = {"color": "0.35", "marker": "o", "markersize": 10, "marke
 def training_flops(frozen: int, adapted: int) -> int:
     """Return the floating-point operations of a training step per token: the definition used throughout.
 
-    Of each frozen weight of the layers with LoRA matrices: 2 operations forward, and 2 backward for the gradient of the
-    layer's input. Of each weight of the LoRA matrices: 2 more for its own gradient.
+    Of each frozen weight of the layers with LoRA matrices: 2 operations forward, and 2 backward for the gradient of
+    the layer's input. Of each weight of the LoRA matrices: 2 more for its own gradient.
     """
     return 4 * frozen + 6 * adapted
 
@@ -194,12 +194,9 @@ def _total(done: pd.DataFrame) -> str:
 
 
 def pareto_frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Find the points for which no other is at least as cheap and as accurate, and better in one of the two.
+    """Return for which points no other is at least as cheap and as accurate, and better in one of the two.
 
-    Returns
-    -------
-    ndarray of bool, shape (n_points,)
-        Points with equal cost and accuracy are all on the frontier, or none of them is.
+    All arrays have the shape (n_points,). Points with equal cost and accuracy are all on the frontier, or none is.
     """
     as_cheap, cheaper = cost[:, None] <= cost, cost[:, None] < cost
     as_accurate, more_accurate = accuracy[:, None] >= accuracy, accuracy[:, None] > accuracy
@@ -209,15 +206,10 @@ def pareto_frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 
 
 def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return a point for each run and each baseline, and the meaning of its seconds.
+    """Return a point for each run and each baseline, and the meaning of its seconds, for the axis.
 
-    Returns
-    -------
-    points : DataFrame
-        `style.PLACE`, ``kind`` ("fine-tuned" or "baseline"), ``method``, ``seconds``, ``accuracy``, ``majority_rate``
-        (NaN for baselines), ``frontier``: whether it is one of `pareto_frontier` among the points of the same place.
-    label : str
-        Of the axis of seconds. If the evaluation time of any run is unknown, seconds are those of training alone.
+    If the evaluation time of any run is unknown, seconds are those of training alone. ``majority_rate`` is NaN for
+    baselines; ``frontier``: whether a point is on the `pareto_frontier` of its place.
     """
     on_gpus = runs["gpu_hours"] > 0
     complete = bool(runs["compute_seconds"].notna().all())

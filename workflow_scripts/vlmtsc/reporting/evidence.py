@@ -95,10 +95,7 @@ def best_baseline(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
 def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
     """Compare the chosen scenario of each dataset with the best baseline.
 
-    Returns
-    -------
-    DataFrame
-        Columns `COLUMNS`, one row per model and dataset of `runs`; those of a missing run or baseline are empty.
+    A row (`COLUMNS`) for each model and dataset of `runs`; values of a missing run or baseline are empty.
     """
     chosen = choose_scenarios(runs)
     done = runs[runs["status"] == DONE]
@@ -151,13 +148,7 @@ def read_controls(paths: Paths, done: pd.DataFrame) -> pd.DataFrame:
 
 
 def input_rows(runs: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
-    """State for each scenario which of its inputs it uses.
-
-    Returns
-    -------
-    DataFrame
-        Columns `INPUT_COLUMNS`. An input is empty if the scenario lacks it or has no controls.
-    """
+    """State for each scenario which of its inputs it uses; empty if it lacks the input or has no controls."""
     chosen = choose_scenarios(runs)
     by_scenario = dict(iter(controls.groupby([*PLACE, "scenario"], sort=False)))
     rows = []
@@ -384,8 +375,8 @@ def headline(
 ) -> tuple[pd.DataFrame, str, str]:
     """Return the table of the report's first page, what was run, and how to read the table.
 
-    Each dataset's scenario is chosen on validation data; beside it are the best baseline and the accuracy without each
-    of its inputs.
+    Each dataset's scenario is chosen on validation data; beside it are the best baseline and the accuracy without
+    each of its inputs.
     """
     chosen = choose_scenarios(runs)
     rows = []

@@ -29,17 +29,10 @@ AEON_NAMES = {
 def export_results(paths: Paths, runs: Sequence[Run], baselines: Sequence[BaselineKey], output: Path) -> int:
     """Write predictions in the format of tsml-eval and accuracies in that of aeon; return the number of methods.
 
-    Parameters
-    ----------
-    paths : Paths
-    runs : sequence of Run
-        Finished runs, of one protocol.
-    baselines : sequence of BaselineKey
-        Finished baselines, of the same protocol.
-    output : Path
-        Folder to replace. It will contain ``PROTOCOL/ESTIMATOR/Predictions/DATASET/testResampleSEED.csv`` and
-        ``PROTOCOL/classification/accuracy/ESTIMATOR_accuracy.csv``. The protocol is the first level since only
-        ``official`` is comparable with published results.
+    All runs and baselines are of one protocol. The folder `output` is replaced: it will contain
+    ``PROTOCOL/ESTIMATOR/Predictions/DATASET/testResampleSEED.csv`` and
+    ``PROTOCOL/classification/accuracy/ESTIMATOR_accuracy.csv``. The protocol is the first level since only
+    ``official`` is comparable with published results.
     """
     several = len({run.model for run in runs}) > 1
     rows = []
@@ -110,24 +103,11 @@ def prediction_file(
 ) -> str:
     """Write one run's predictions in tsml-eval's format; InputError if a label is not among the classes.
 
-    Line 1: dataset, estimator, TEST, resample number, time unit, description. Line 2: parameters. Line 3: accuracy;
-    fit, prediction and benchmark time; memory in bytes; number of classes; three values of an estimate on the training
-    set. Unknown values are -1. Then one line per case: index of the true and of the predicted class, an empty field,
-    class probabilities.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        ``true``, ``predicted`` as text; scores (log-likelihoods, not normalised) as ``score_<class>``.
-    metrics : mapping
-        Content of ``metrics.json``: accuracy, classes, and ``probabilistic`` if it is False: then the predicted class
-        has probability 1.
-    dataset, estimator : str
-    seed : int
-        Written as the resample number.
-    description, parameters : str
-        Without line breaks.
-    fit_seconds, memory_mb : float
+    Line 1: dataset, estimator, TEST, resample number (here the seed), time unit, description. Line 2: parameters.
+    Line 3: accuracy; fit, prediction and benchmark time; memory in bytes; number of classes; three values of an
+    estimate on the training set. Unknown values are -1. Then one line per case: index of the true and of the
+    predicted class, an empty field, class probabilities; the predicted class has probability 1 if ``probabilistic``
+    of the metrics is False.
     """
     classes = [str(name) for name in metrics["classes"]]
     index = {name: number for number, name in enumerate(classes)}

@@ -45,15 +45,7 @@ PROTOTYPE_CASES, PROTOTYPE_TIMEPOINTS, PROTOTYPE_CHANNELS, PROTOTYPE_ITERATIONS 
 
 @dataclass(frozen=True)
 class KindOfPlot:
-    """Plots of one kind.
-
-    Attributes
-    ----------
-    title : str
-        The plot's name and the scenarios that show it.
-    images : list of list of ndarray of uint8, shape (height, width, 3)
-        By class and case; all of one size.
-    """
+    """Plots of one kind: a title, and images (uint8 RGB) by class and case, all of one size."""
 
     title: str
     images: list[list[np.ndarray]]
@@ -76,12 +68,9 @@ class KindOfPlot:
 def draw_gallery(
     dataset: str, protocol: str, series: CleanSeries, train: np.ndarray, scenarios: Sequence[CaseScenario]
 ) -> Figure:
-    """Draw the first training plots of each class, one kind of plot below the other.
+    """Draw the first training plots of each class, one kind of plot below the other; folders with equal plots once.
 
-    Returns
-    -------
-    Figure
-        To be saved without fitting the page: at the resolution `style.DPI` each plot covers exactly its own pixels.
+    To be saved without fitting the page: at the resolution `style.DPI` each plot covers exactly its own pixels.
     """
     cases = first_cases(series.label_index, train, len(series.classes), CASES)
     counts = np.bincount(series.label_index[train], minlength=len(series.classes))

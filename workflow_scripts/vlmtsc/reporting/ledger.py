@@ -65,20 +65,10 @@ def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) ->
 
 
 def read_ledger(paths: Paths, runs: Iterable[Run], plots: Mapping[str, str | None]) -> pd.DataFrame:
-    """Read the table from existing ``budget.json`` files; rows of scenarios without one are left out.
+    """Read the table (columns `COLUMNS`) from existing ``budget.json`` files, in the order of the runs.
 
-    Parameters
-    ----------
-    paths : Paths
-    runs : iterable of Run
-        In the order of the rows; of several seeds one counts.
-    plots : mapping of str to str or None
-        By scenario, its kind of plots: empty without plots, None for plots of the scenario itself.
-
-    Returns
-    -------
-    DataFrame
-        Columns `COLUMNS`; `SAME` names the scenarios with equal inputs.
+    Scenarios without the file are left out. `plots` has each scenario's kind of plots: empty without plots, None for
+    plots of the scenario itself.
     """
     rows: list[dict[str, Any]] = []
     for run in dict.fromkeys(Run(*(vars(run) | {"seed": 0}).values()) for run in runs):

@@ -30,13 +30,8 @@ def paper_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return published results (used for the protocol ``pooled`` only) and ours, for these runs with any seed.
 
-    Returns
-    -------
-    best : DataFrame
-        One row per model and dataset: the best published scenario, and ours chosen on validation data.
-    every : DataFrame
-        One row per model, dataset and scenario. Both have numbers in percent and points, and ``text``, the accuracy
-        for a reader.
+    First a row for each model and dataset, the best published scenario and ours chosen on validation data; then a row
+    for each scenario. Numbers are in percent and points; ``text`` is the accuracy for a reader.
     """
     known = published if keys[0].protocol == "pooled" else published.iloc[:0]
     accuracies = {(row["dataset"], row["scenario"]): row["accuracy"] for row in known.to_dict("records")}

@@ -78,22 +78,10 @@ def read_provenance(
 ) -> Record:
     """Read the provenance of finished runs from the results folder, without names and passwords in addresses.
 
-    Distinct recipes and environments are listed once; a run refers to them by their numbers, from 1. InputError if a
-    run's record lacks a key.
-
-    Parameters
-    ----------
-    paths : Paths
-    runs : sequence of Run
-        Runs of a model and dataset follow each other.
-    baselines : sequence of str
-        Finished baselines of the same datasets and protocol.
-    citations : mapping of str to str
-        Citations of datasets.
-    configuration : mapping
-        ``options`` (the checked configuration), and the rows of ``models``, ``scenarios`` and ``plots``.
-    revision : str
-        Revision of the code that writes the result.
+    Runs of a model and dataset follow each other. Distinct recipes and environments are listed once; a run refers to
+    them by their numbers, from 1. `configuration` is ``options`` (the checked configuration), and the rows of
+    ``models``, ``scenarios`` and ``plots``; `revision` that of the code that writes the result. InputError if a run's
+    record lacks a key.
     """
     groups = [list(group) for _, group in groupby(runs, key=lambda run: (run.model, run.dataset))]
     recipes: list[Record] = []

@@ -173,15 +173,10 @@ def confusion_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def choose_scenarios(runs: pd.DataFrame) -> pd.Series:
-    """Choose the best scenario of each dataset, on validation data only.
+    """Choose the best scenario by (model, protocol, dataset) of the finished runs, on validation data only.
 
     The highest mean validation accuracy over the seeds; on a tie, frequent with a small validation set, the lower
     validation loss, then the earlier row. No column measured on the test set is read.
-
-    Returns
-    -------
-    Series of str
-        Scenario names, indexed by (model, protocol, dataset). A dataset without a finished run is absent.
     """
     group = ["model", "protocol", "dataset"]
     ranks = ["validation_accuracy", "validation_loss"]

@@ -182,20 +182,11 @@ def panel_grid(
     heights: Sequence[float] = (1.0,),
     inner_gap: float = 0.0,
 ) -> Panels:
-    """Return a figure with empty panels.
+    """Return a figure with empty panels, at most `columns` in a row.
 
-    Sizes are fixed and axes are not shared: a layout engine takes a minute for a hundred panels, shared axes longer.
-
-    Parameters
-    ----------
-    count, columns : int
-        Panels, and the most in a row.
-    size, gap : (float, float)
-        Width and height of a panel and of the space between panels, in inches.
-    heights : sequence of float
-        Relative heights of the axes of a panel.
-    inner_gap : float
-        Inches between them.
+    `size` and `gap` are width and height in inches, of a panel and of the space between panels; `heights` the
+    relative heights of the axes of a panel, with `inner_gap` inches between them. Sizes are fixed and axes are not
+    shared: a layout engine takes a minute for a hundred panels, shared axes longer.
     """
     n_columns = max(1, min(columns, count))
     n_rows = max(1, math.ceil(count / n_columns))

@@ -102,19 +102,10 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 18rem; overflo
 
 @dataclass(frozen=True)
 class WrongCase:
-    """A test case with a wrong prediction, as in the run with the highest probability of a wrong class.
+    """A test case with a wrong prediction, as in the run (`seed`) with the highest probability of a wrong class.
 
-    Attributes
-    ----------
-    id : str
-    seed : int
-        The run.
-    true, predicted : int
-        Class indices.
-    scores, probabilities : ndarray of float64, shape (n_classes,)
-        Log-likelihoods of the classes' answers, and their softmax.
-    wrong_seeds : tuple of int
-        All runs with a wrong prediction of the case.
+    `true` and `predicted` are class indices; `scores` (log-likelihoods of the classes' answers) and `probabilities`
+    (their softmax) have the shape (n_classes,); `wrong_seeds` are all runs with a wrong prediction of the case.
     """
 
     id: str
@@ -142,21 +133,10 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class ScenarioCases:
-    """The wrong cases of one scenario.
+    """The wrong cases of one scenario, the most confident first, and those of them that the page shows.
 
-    Attributes
-    ----------
-    title : str
-        Scenario, and model if there are several.
-    seeds : tuple of int
-    classes, answers : tuple of str
-        The archive's label and the model's answer of each class, by its index.
-    n_cases : int
-        Cases of the test set.
-    wrong : sequence of WrongCase
-        Those with a wrong prediction in any run, the most confident first.
-    shown : sequence of ShownCase
-        Those that the page shows.
+    `title` names the scenario, and the model if there are several; `classes` and `answers` are the archive's label
+    and the model's answer of each class, by its index; `n_cases` counts the test set.
     """
 
     title: str
@@ -225,23 +205,11 @@ def show_cases(
 def confidence_order(
     predictions: Mapping[int, tuple[Sequence[str], np.ndarray, np.ndarray]],
 ) -> list[WrongCase]:
-    """Return the cases with a wrong prediction, the highest probability of the predicted class first.
+    """Return the cases with a wrong prediction, each once, the highest probability of the predicted class first.
 
-    InputError if the runs have predicted other cases.
-
-    Parameters
-    ----------
-    predictions : mapping of int to (ids, label_index, scores)
-        By seed, as from `read_predictions`: of the same cases in the same order.
-
-    Returns
-    -------
-    list of WrongCase
-        Each case once. Cases of equal probability stay in the order of the test set; of equal runs the first counts.
-
-    Notes
-    -----
-    The odds against the predicted class are compared: they still differ where probabilities are rounded to 1.
+    Cases of equal probability stay in the order of the test set; of equal runs the first counts. The odds against the
+    predicted class are compared: they still differ where probabilities are rounded to 1. `predictions` has the
+    results of `read_predictions` by seed; InputError if they are of other cases.
     """
     [(first, (ids, label_index, _)), *_] = predictions.items()
     found: dict[int, list[tuple[float, int]]] = {}
@@ -274,24 +242,10 @@ def odds_against_best(scores: np.ndarray) -> np.ndarray:
 def classes_to_show(
     probabilities: np.ndarray, always: Sequence[int], limit: int = MAX_CLASSES
 ) -> tuple[list[int], int, float]:
-    """Choose the classes whose probabilities are shown.
+    """Return the likeliest class indices, the number of classes left out, and the sum of their probabilities.
 
-    Parameters
-    ----------
-    probabilities : ndarray of float64, shape (n_classes,)
-    always : sequence of int
-        Classes that are shown whatever their probability: the true one and the predicted one.
-    limit : int
-        Most classes to show; a single one beyond it is shown too.
-
-    Returns
-    -------
-    shown : list of int
-        Class indices, the likeliest first.
-    n_left : int
-        Number of classes left out.
-    share : float
-        The sum of their probabilities.
+    At most `limit` classes are shown, `always` those in the second argument; a single one beyond the limit is shown
+    too.
     """
     order = np.argsort(-probabilities, kind="stable").tolist()
     if len(order) <= limit + 1:
