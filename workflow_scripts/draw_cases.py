@@ -15,11 +15,7 @@ logger = logging.getLogger("vlmtsc.draw_cases")
 
 
 def draw_cases(
-    results: Path,
-    dataset: str,
-    protocol: str,
-    scenarios: list[CaseScenario],
-    output: Path,
+    results: Path, dataset: str, protocol: str, scenarios: list[CaseScenario], output: Path
 ) -> None:
     """Draw the figures and write the page of a dataset's cases.
 

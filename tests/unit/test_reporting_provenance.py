@@ -98,12 +98,6 @@ def test_a_record_without_a_key_is_named() -> None:
         provenance_of([run])
 
 
-def test_keys_missing_from_early_records_are_empty() -> None:
-    run = run_of("plot")
-    del run["record"]["processes"], run["record"]["shared_with"]
-    assert provenance_of([run])["runs"][0]["processes"] is None
-
-
 def test_files_of_a_model_have_digests(tmp_path: Path) -> None:
     model = tmp_path / "model"
     write(

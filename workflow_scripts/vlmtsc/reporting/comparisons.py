@@ -54,9 +54,7 @@ COMPARISON_COLUMNS = [
     *("difference_high", "only_first", "only_second", "p_value", "p_holm"),
 ]
 COMPARISON_TYPES: dict[str, Any] = {"first": "str", "second": "str", "dataset": "str", "p_holm": "float"}
-RANKING_COLUMNS = [
-    *("first", "second", "wins", "ties", "losses", "mean_difference", "p_value", "p_holm"),
-]
+RANKING_COLUMNS = [*("first", "second", "wins", "ties", "losses", "mean_difference", "p_value", "p_holm")]
 TEXT_COLUMNS = ["model", "protocol", "dataset", "first", "second", "method"]
 METHODS_NOTE = (
     "Test accuracy in percent and its 95% interval: Wilson's for one seed; over several the mean ± standard deviation, "
@@ -266,7 +264,7 @@ def pairs_table(pairs: pd.DataFrame) -> ReaderTable:
 
 
 def ranking_table(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, ReaderTable | str]:
-    """Compare methods over datasets, from `accuracies_by_dataset`: rows with `RANKING_COLUMNS`, and the same for a reader.
+    """Compare methods over datasets, from `accuracies_by_dataset`: rows (`RANKING_COLUMNS`), and a table for a reader.
 
     With too few methods or datasets there are no rows, and in place of the table a sentence that says what is missing.
     """

@@ -89,14 +89,14 @@ def correction_rows(paths: Paths, pairs: Sequence[Pair]) -> pd.DataFrame:
         inputs: Inputs = "different"
         if pair.switch in MAY_CHANGE_NOTHING:
             inputs = compare_inputs(*(conversations(paths.conversations(run)) for run in pair.runs))
-        row = {name: value for name, value in vars(pair.without).items() if name != "scenario"}
-        row |= {
+        names = {
             "switch": pair.switch,
             "without": pair.without.scenario,
             "with_fault": pair.with_fault.scenario,
         }
-        row |= {"inputs": inputs, "status": NOT_RUN, "difference": 0.0 if inputs == "identical" else None}
-        accuracies, predictions = [], []
+        row: dict[str, Any] = vars(pair.without) | names | {"inputs": inputs, "status": NOT_RUN}
+        row["difference"] = 0.0 if inputs == "identical" else None
+        predictions = []
         for side in ("without", "with_fault") if pair.run else ():
             folder = Path(paths.run(getattr(pair, side)))
             if not ((folder / "metrics.json").exists() and (folder / "predictions.csv").exists()):
@@ -106,14 +106,13 @@ def correction_rows(paths: Paths, pairs: Sequence[Pair]) -> pd.DataFrame:
             values = (metrics["accuracy"], *metrics["accuracy_interval_95"])
             row |= {f"{name}_{side}": value for name, value in zip(RESULTS, values, strict=True)}
             row["cases"] = metrics["n_cases"]
-            accuracies.append(metrics["accuracy"])
             predictions.append(read_predicted(folder / "predictions.csv"))
         if len(predictions) == 2:
             try:
                 row["p_value"] = paired_p_value(*predictions)
             except InputError as error:
                 raise InputError(f"{pair.with_fault.dataset}, {pair.with_fault.scenario}: {error}") from error
-            row |= {"status": DONE, "difference": accuracies[1] - accuracies[0]}
+            row |= {"status": DONE, "difference": row["accuracy_with_fault"] - row["accuracy_without"]}
         rows.append(row)
     return pd.DataFrame(rows, columns=CORRECTION_COLUMNS).convert_dtypes()
 

@@ -150,17 +150,12 @@ def costs_table(runs: pd.DataFrame) -> ReaderTable:
     rows = []
     for key, seeds in grouped(done, *keys):
         means = seeds.select_dtypes("number").mean()
-        row = dict(key)
-        if runs["seed"].nunique() > 1:
-            row["seeds"] = str(len(seeds))
-        row |= {
+        columns = {
+            "seeds": str(len(seeds)),
             "minutes": three_digits(means["wall_seconds"] / 60),
             "CPU hours": three_digits(means["cpu_hours"]),
-        }
-        if on_gpus:
-            row["GPU hours"] = three_digits(means["gpu_hours"])
-            row["GPU memory (GiB)"] = three_digits(means["peak_gpu_memory_mb"] / 1024)
-        row |= {
+            "GPU hours": three_digits(means["gpu_hours"]),
+            "GPU memory (GiB)": three_digits(means["peak_gpu_memory_mb"] / 1024),
             "memory (GiB)": three_digits(means["peak_memory_mb"] / 1024),
             "training tokens": short_count(means["train_tokens"]),
             "tokens/s": three_digits(means["tokens_per_second"]),
@@ -168,17 +163,22 @@ def costs_table(runs: pd.DataFrame) -> ReaderTable:
             "evaluation (s)": three_digits(means["evaluation_seconds"]),
             "FLOP/token": short_count(means["flops_per_token"]),
             "FLOP/s": short_count(means["flops_per_second"]),
+            "utilisation %": three_digits(100 * means["flops_utilisation"]),
+            "device": joined(seeds["device"]),
         }
-        if done["flops_utilisation"].notna().any():
-            row["utilisation %"] = three_digits(100 * means["flops_utilisation"])
-        if done["device"].nunique() > 1:
-            row["device"] = joined(seeds["device"])
-        rows.append(row)
+        rows.append(key | columns)
+    shown = {
+        "seeds": runs["seed"].nunique() > 1,
+        **dict.fromkeys(("GPU hours", "GPU memory (GiB)"), on_gpus),
+        "utilisation %": done["flops_utilisation"].notna().any(),
+        "device": done["device"].nunique() > 1,
+    }
+    table = pd.DataFrame(rows).drop(columns=[name for name in shown if not shown[name]])
     utilisation = (
         KNOWN_PEAK if done["flops_utilisation"].notna().all() else UNKNOWN_GPU if on_gpus else NO_PEAK
     )
     note = " ".join([NOTE, *[GPU_MEMORY] * on_gpus, utilisation, _total(done)])
-    return ReaderTable(pd.DataFrame(rows), note, [*keys, "device"])
+    return ReaderTable(table, note, [*keys, "device"])
 
 
 def _total(done: pd.DataFrame) -> str:

@@ -142,12 +142,7 @@ def draw_training_curves(training: pd.DataFrame) -> Figure:
     datasets = list(training.groupby(style.PLACE, sort=False))
     with style.figure_style():
         panels = style.panel_grid(
-            len(datasets),
-            PANELS_PER_ROW,
-            (2.5, 3.4),
-            (0.5, 0.75),
-            heights=(1, 1),
-            inner_gap=0.12,
+            len(datasets), PANELS_PER_ROW, (2.5, 3.4), (0.5, 0.75), heights=(1, 1), inner_gap=0.12
         )
         panels.set_titles(training, [key for key, _ in datasets])
         for index, (_, logs) in enumerate(datasets):

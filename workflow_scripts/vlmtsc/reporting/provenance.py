@@ -29,13 +29,12 @@ FACTS = (
     *("digest", "n_cases", "n_train", "n_test", "n_channels", "n_timepoints", "n_classes", "settings"),
     *("cases_dropped", "classes_dropped", "values_interpolated", "cases_resampled"),
 )
-#: Kept of a run's record; the second list is missing from records of early versions.
+#: Kept of a run's record.
 OF_RUN = (
     *("git_revision", "wall_seconds", "train_samples", "train_tokens", "token_budget", "epochs_done"),
     *("steps", "stopped_by", "peak_memory_mb", "trainable_parameters", "total_parameters"),
-    "validation_accuracy",
+    *("validation_accuracy", "processes", "shared_with", "training_digest"),
 )
-OF_NEWER_RUN = ("processes", "shared_with", "training_digest")
 OF_BASELINE = ("baseline", "seed", "chosen", "wall_seconds", "git_revision", "versions")
 #: Kept of the configurations of a checkpoint's language model and vision tower.
 ARCHITECTURE = (
@@ -158,7 +157,6 @@ def _run(run: Run, path: Path, recipes: list[Record], environments: list[Record]
         **vars(run),
         "finished": finished.strftime("%Y-%m-%dT%H:%MZ"),
         **{name: record[name] for name in OF_RUN},
-        **{name: record.get(name) for name in OF_NEWER_RUN},
         "recipe": number(recipe, recipes),
         "environment": number({"versions": record["versions"], "hardware": record["hardware"]}, environments),
     }

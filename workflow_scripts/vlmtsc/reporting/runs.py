@@ -37,14 +37,8 @@ OPTIONAL_METRICS = [
     "generated_accuracy",
 ]
 RECORD = [
-    *(
-        "validation_accuracy",
-        "validation_loss",
-        "train_samples",
-        "train_tokens",
-        "token_budget",
-        "epochs_done",
-    ),
+    *("validation_accuracy", "validation_loss", "train_samples", "train_tokens", "token_budget"),
+    "epochs_done",
     *("steps", "stopped_by", "wall_seconds", "tokens_per_second", "samples_per_second", "peak_memory_mb"),
     *("trainable_parameters", "total_parameters", "git_revision", "shared_with"),
 ]
