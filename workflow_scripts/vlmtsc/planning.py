@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vlmtsc.configuration import Configuration
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.settings import Correction
-
-if TYPE_CHECKING:
-    from vlmtsc.configuration import Configuration
 
 #: Steps of a run in their order, and the file that each one completes.
 STEPS = {
