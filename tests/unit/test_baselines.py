@@ -1,4 +1,4 @@
-"""Simple methods: known answers, what they may look at, and what they leave for the tables."""
+"""Baselines: known answers, what they may look at, and what they leave for the tables."""
 
 from __future__ import annotations
 

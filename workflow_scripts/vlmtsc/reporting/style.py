@@ -116,15 +116,9 @@ def fitting_size(text: str, inches: float, most: float) -> float:
 
 @dataclass(frozen=True)
 class Panels:
-    """Panels of equal size in rows, filled from the left.
+    """Panels of equal size in rows, filled from the left; `axes` has the axes of each panel from top to bottom.
 
-    Attributes
-    ----------
-    figure : Figure
-        As large as its panels; labels and legend lie outside, and saving fits the page to them.
-    axes : list of list of Axes
-        By panel, its axes from top to bottom.
-    n_columns : int
+    The figure is as large as its panels; labels and legend lie outside, and saving fits the page to them.
     """
 
     figure: Figure

@@ -139,17 +139,10 @@ TABLE_PAGE = PAGES.from_string("""\
 
 @dataclass(frozen=True)
 class ReaderTable:
-    """A table of text with an explanation.
+    """A table of text with an explanation (`note`): below the table; in HTML each line is a paragraph.
 
-    Attributes
-    ----------
-    cells : DataFrame of str
-    note : str
-        Below the table; in HTML each line is a paragraph.
-    text_columns : collection of str
-        Left-aligned columns; numbers are right-aligned.
-    emphasised : sequence of collection of str
-        For each row the columns to set in bold; empty if no row has any.
+    `text_columns` are left-aligned, numbers right-aligned. `emphasised` names for each row the columns to set in
+    bold; it is empty if no row has any.
     """
 
     cells: pd.DataFrame
