@@ -33,8 +33,8 @@ TOKEN_DECAY = 0.5
 RANDOM_PART = 0.01
 BETAS = (0.9, 0.98)
 WARMUP = 0.1
-#: Steps from one validation to the next.
-VALIDATED = 50
+#: Steps from one validation to the next, and decrease of its loss that counts as progress.
+VALIDATED, PROGRESS = 50, 0.002
 #: Training cases whose projected tokens determine the final scale.
 RESCALED = 256
 
@@ -235,6 +235,7 @@ def align_projector(
     )
     scheduler = get_cosine_schedule_with_warmup(optimizer, max(1, round(WARMUP * planned)), planned)
     kept: dict[str, Any] = {"kept_step": 0, "validation_loss": math.inf}
+    lowest, progress = math.inf, 0
     weights = copy.deepcopy(projector.state_dict())
     order: list[int] = []
     projected = step = 0
@@ -265,10 +266,12 @@ def align_projector(
             raise InputError(
                 f"alignment: the loss is {found} at step {step}; a lower align_learning_rate may help"
             )
+        if found < lowest - PROGRESS:
+            lowest, progress = found, step
         if found < kept["validation_loss"]:
             kept = {"kept_step": step, "validation_accuracy": accuracy, "validation_loss": found}
             weights = copy.deepcopy(projector.state_dict())
-        elif settings.align_patience and step - kept["kept_step"] >= settings.align_patience * VALIDATED:
+        if settings.align_patience and step - progress >= settings.align_patience * VALIDATED:
             break
     projector.load_state_dict(weights)
     projector.requires_grad_(False)
