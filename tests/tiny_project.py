@@ -33,6 +33,7 @@ def tiny_project(
     model = {
         "source": {"folder": {"path": str(checkpoint)}},
         "system_prompt": "",
+        "store_features": True,
         "resources": {"threads": 1, "mem_mb": 1000, "runtime": 10, "gpu": 0, **(resources or {})},
         "recipe": {**default["recipe"], **small, **(recipe or {})},
     }

@@ -36,6 +36,7 @@ CAUSES = {
     "split_dataset": f"results/datasets/{DATASET}/series.npz",
     "describe_series": f"results/datasets/{DATASET}/series.npz",
     "render_plots": f"results/datasets/{DATASET}/series.npz",
+    "encode_plots": f"results/plots/{DATASET}/line/.snakemake_timestamp",
     "build_conversations": f"results/datasets/{DATASET}/pooled/split.npz",
     "render_scenario_plots": f"results/{CONVERSATIONS}/representation.json",
     "write_ledger": f"results/{CONVERSATIONS}/budget.json",
@@ -61,6 +62,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "split_dataset": (f"datasets/{DATASET}/pooled/split.npz", f"datasets/{DATASET}/pooled/facts.json"),
     "describe_series": (f"descriptions/{DATASET}/template/rationale.json",),
     "render_plots": (f"plots/{DATASET}/line",),
+    "encode_plots": (f"features/tiny/{DATASET}/line.npy",),
     "render_scenario_plots": (f"{CONVERSATIONS}/plots",),
     "build_conversations": tuple(
         f"{CONVERSATIONS}/{name}.json" for name in ("train", "validation", "test", "representation", "budget")

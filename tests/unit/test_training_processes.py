@@ -36,8 +36,11 @@ ROOT = Path(__file__).parents[2]
 #: 13 cases in batches of 4, as 2 x 2 x 1: the last batch of an epoch has one case, and one process has none of it.
 CASES = 13
 RECIPE = {"batch_size": 4, "micro_batch_size": 1, "keep": "best"}
+#: Both stages, without chance: two processes draw other image tokens.
+STAGES = {**RECIPE, "align_steps": 60, "soft_answers": True, "projector_learning_rate": 0.0}
 #: What a run costs, and how many processes share it.
 OWN = {
+    "alignment",  # has its seconds
     "activation_checkpointing",  # switched on with sharded weights
     "wall_seconds",
     "tokens_per_second",
@@ -70,6 +73,8 @@ def alone(
         name: Training(tiny_checkpoint, task, RECIPE, tmp_path_factory.mktemp("run")).run()
         for name, task in tasks.items()
     }
+    folder = tmp_path_factory.mktemp("run")
+    found["stages"] = Training(tiny_checkpoint, tasks["both"], STAGES, folder).run()
     return lambda name: found[name]
 
 
@@ -86,6 +91,7 @@ def together(
         name: Training(tiny_checkpoint, task, RECIPE, folder / name, checkpointed=request.param == "fsdp")
         for name, task in tasks.items()
     }
+    trainings["stages"] = replace(trainings["both"], changes=STAGES, folder=folder / "stages")
     dropped = replace(
         trainings["numbers"], changes={**RECIPE, "lora_dropout": 0.1}, folder=folder / "dropped"
     )
@@ -132,6 +138,12 @@ def test_two_processes_train_like_one(
         if not torch.equal(tensor, together["numbers"][0][name])
     }
     assert bool(moved & PROJECTOR) == (modality == "both")
+
+
+def test_two_processes_align_and_tune_like_one(together: dict[str, Any], alone: Callable[[str], Any]) -> None:
+    assert_same(together["stages"], alone("stages"))
+    aligned, expected = (found[2]["alignment"] for found in (together["stages"], alone("stages")))
+    assert {**aligned, "seconds": 0} == {**expected, "seconds": 0}
 
 
 def test_two_processes_go_on_after_an_interruption(together: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 
 from vlmtsc.examples import PADDING
+from vlmtsc.model.adapter import PROJECTOR
 from vlmtsc.settings import LaunchSettings
 
 logger = logging.getLogger("vlmtsc")
@@ -154,11 +155,15 @@ def gather_scores(scores: np.ndarray, shares: Sequence[Sequence[int]], device: t
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """Gather the trained tensors of a model with sharded parameters; None if they are not sharded.
+    """Gather the tensors of an adapter, a frozen projector included; None if parameters are not sharded.
 
     Every process has to call it.
     """
-    trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+    trained = {
+        name: tensor
+        for name, tensor in model.named_parameters()
+        if tensor.requires_grad or f"{PROJECTOR}.modules_to_save" in name
+    }
     if not any(isinstance(tensor, DTensor) for tensor in trained.values()):
         return None
     return {
