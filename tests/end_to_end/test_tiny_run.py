@@ -41,7 +41,7 @@ def expected_outputs() -> set[str]:
     }
     names |= {f"datasets/{DATASET}/pooled/{name}" for name in ("split.npz", "facts.json")}
     names |= {f"plots/{DATASET}/line/case-{case:05d}.png" for case in range(24)}
-    names |= {f"plots/{DATASET}/line/manifest.json"}
+    names |= {f"plots/{DATASET}/line/manifest.json", f"features/tiny/{DATASET}/line.npy"}
     tables = (
         "runs",
         "training",
@@ -119,6 +119,7 @@ def test_exactly_these_outputs(finished: Path) -> None:
         *(f"{rule}/{DATASET}" for rule in ("download_dataset", "preprocess_dataset")),
         f"split_dataset/{DATASET}/pooled",
         f"render_plots/{DATASET}/line",
+        f"encode_plots/tiny/{DATASET}/line",
         *(f"build_conversations/{run}/{scenario}" for scenario in SCENARIOS),
         *(f"{rule}/{run}/{scenario}/seed-0" for rule in OF_MODEL for scenario in SCENARIOS),
         f"summarise_dataset/{run}",
@@ -153,7 +154,10 @@ def test_the_numbers_belong_together(finished: Path) -> None:
         assert image == ("image" in test[0]) == (scenario != "numbers")
         training = json.loads((conversations / "train.json").read_text())
         record = json.loads((folder / "run_record.json").read_text())
-        assert record["train_tokens"] == sum(case["tokens"] for case in training)
+        hidden = 2 if image else 0  # of four image tokens
+        assert record["train_tokens"] == sum(case["tokens"] - hidden for case in training)
+        assert ("aligned_projector" in predictions) == ("aligned_projector" in metrics) == image
+        assert (record["alignment"] is not None) == image
         log = finished / f"results/logs/finetune_model/tiny/{DATASET}/pooled/{scenario}/seed-0.log"
         assert "validation accuracy" in log.read_text()
 
