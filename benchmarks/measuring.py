@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-NAMES = ("render", "finetune", "evaluate")
+NAMES = ("render", "finetune", "evaluate", "gpu_llava")
 FOLDER = ROOT / "results/performance"
 PAGE = ROOT / "docs/results.md"
 COLUMNS = ("comparison", "this workflow", "reference", "ratio", "agreement", "notes")

@@ -88,6 +88,44 @@ def test_finetuning_and_evaluation(
         finetune.compare_losses(task, 1, tmp_path)
 
 
+def test_gpu_benchmark_at_small_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu_llava
+
+    (row,) = gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
+    assert "losses of each step within" in row["agreement"]
+    # Another image is another loss: the comparison of both sides sees it.
+    monkeypatch.setattr(gpu_llava.RandomTask, "pixels", lambda task, positions: -task.images[positions])
+    with pytest.raises(SystemExit, match="losses differ"):
+        gpu_llava.measure("small", samples=2, text_tokens=12, rounds=1, micro_batch=2)
+
+
+def test_the_plain_recipe_of_the_gpu_benchmark(tmp_path: Path) -> None:
+    import gpu_llava
+
+    settings = gpu_llava.recipe("small", 2).changed(precision="bf16")
+    model, make = gpu_llava.plain_recipe(gpu_llava.RandomTask("small", settings, 2, 12), settings, tmp_path)
+    trainer = make(1)
+    assert trainer.args.mixed_precision == trainer.accelerator.mixed_precision == "bf16"
+    trainer.train()
+    assert model.get_base_model().is_activation_checkpointing
+
+
+def test_operations_of_the_full_size() -> None:
+    import gpu_llava
+    import torch
+
+    from vlmtsc.model.adapter import add_adapter
+
+    config = gpu_llava.configuration("full")
+    model = add_adapter(gpu_llava.build(config, torch.device("meta")), gpu_llava.recipe("full", 1))
+    frozen = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    adapted = 32 * 128 * (4 * 2 * 4096 + 3 * (4096 + 11008))
+    assert gpu_llava.flops_per_token(model) == 4 * frozen + 6 * adapted
+    samples, images = gpu_llava.random_samples(config, 1, 2048)
+    assert samples.examples[0].tokens == 576 + 2048
+    assert images.shape == (1, 3, 336, 336)
+
+
 def test_tables_of_all_benchmarks() -> None:
     from measuring import COLUMNS, PAGE, make_row, section
 

@@ -246,11 +246,20 @@ def test_soft_loss_behind_the_answer_is_the_cross_entropy() -> None:
     answers = ANSWERS["names"]
     targets = torch.tensor([[*answers[1], 33, 34, -100]])
     supervised = targets >= 0
-    logits = torch.randn(4, 40, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(4, 40, generator=torch.Generator().manual_seed(0)).requires_grad_()
     certain = torch.tensor([[1e-9, 1.0, 1e-9]])
     found = soft_loss(logits, supervised, targets, torch.tensor([1]), certain, padded_answers(answers))
     losses = cross_entropy(logits, targets[supervised], reduction="none")
     torch.testing.assert_close(found, losses @ torch.tensor([0.1, 1.0, 0.1, 0.1]))
+    (gradient,) = torch.autograd.grad(found, logits, retain_graph=True)
+    assert gradient.isfinite().all()
+    # A class whose probability underflows is learnt from its label.
+    impossible = soft_loss(
+        logits, supervised, targets, torch.tensor([1]), torch.zeros(1, 3), padded_answers(answers)
+    )
+    torch.testing.assert_close(impossible, 0.1 * losses.sum())
+    (gradient,) = torch.autograd.grad(impossible, logits)
+    assert gradient.isfinite().all()
 
 
 def test_an_alignment_is_stored_and_read_once(tmp_path: Path) -> None:

@@ -423,8 +423,13 @@ def soft_loss(
     alike = ((answers == own[:, None]) | ~earlier[:, None]).all(-1)
     following = answers.T[places.clamp(max=longest - 1)]
     weights = probabilities[cases] * (alike & (following >= 0))
-    soft = -(weights * log_likelihoods.gather(1, following.clamp(min=0))).sum(1) / weights.sum(1)
+    total = weights.sum(1)
+    # A total of 0 (behind an answer, or from underflow) selects the hard loss; 0 / 0 would still make its gradient NaN.
+    smallest = torch.finfo(total.dtype).tiny
+    soft = -(weights * log_likelihoods.gather(1, following.clamp(min=0))).sum(1) / total.clamp(min=smallest)
     hard = -log_likelihoods.gather(1, targets[supervised][:, None])[:, 0]
-    inside = (places < longest) & (own.gather(1, places.clamp(max=longest - 1)[:, None])[:, 0] >= 0)
+    inside = (
+        (places < longest) & (own.gather(1, places.clamp(max=longest - 1)[:, None])[:, 0] >= 0) & (total > 0)
+    )
     differing = inside & ((weights > 0) & (following != targets[supervised][:, None])).any(1)
     return (torch.where(inside, soft, hard) * torch.where(differing, 1.0, AGREED_WEIGHT)).sum()
