@@ -30,7 +30,7 @@ rule finetune_model:
         gpu=model_resource("gpu"),
         nodes=model_resource("nodes"),
         tasks_per_gpu=model_resource("tasks_per_gpu"),
-        # Limits of memory and trackers do not change the result: as resources, whose changes rerun nothing.
+        # Memory limits and trackers do not change the result: as resources, whose changes rerun nothing.
         evaluation_batch_size=model_resource("evaluation_batch_size"),
         vision_cache_mb=model_resource("vision_cache_mb"),
         activation_checkpointing=model_resource("activation_checkpointing"),

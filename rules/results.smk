@@ -89,7 +89,7 @@ def probed_folder(wildcards):
 
 
 def probed_input(wildcards):
-    """The same as files."""
+    """Input files of a probe."""
     folder = probed_folder(wildcards)
     if wildcards.baseline == "logistic_tower":
         return folder
