@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from vlmtsc.configuration import load_configuration_files
 from vlmtsc.files import write_json
+from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.paths import plot_file_name
+from vlmtsc.representation.tokens import load_processor
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -30,7 +33,7 @@ def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from vlmtsc.data.splits import SETS
     from vlmtsc.representation.conversations import make_conversations
     from vlmtsc.representation.plots import make_plotter, write_png
-    from vlmtsc.representation.tokens import TextTokens, count_image_tokens, load_processor
+    from vlmtsc.representation.tokens import TextTokens, count_image_tokens
 
     folder = tmp_path_factory.mktemp("material")
     processor = load_processor(tiny_checkpoint)
@@ -124,6 +127,20 @@ def test_operations_of_the_full_size() -> None:
     samples, images = gpu_llava.random_samples(config, 1, 2048)
     assert samples.examples[0].tokens == 576 + 2048
     assert images.shape == (1, 3, 336, 336)
+
+
+def test_pictures(tiny_checkpoint: Path) -> None:
+    import pictures
+
+    chosen = pictures.chosen_datasets(load_configuration_files([], ROOT).dataset_table)
+    assert chosen[0] == "AllGestureWiimoteX"
+    assert {"PhalangesOutlinesCorrect", "PenDigits", "JapaneseVowels"} < set(chosen)
+    model = load_checkpoint(tiny_checkpoint, precision="fp32", attention="auto", context_length=0)
+    labels = np.arange(20) % 2
+    images = [np.full((40, 40, 3), 200 * label + case, dtype=np.uint8) for case, label in enumerate(labels)]
+    features = pictures.tower_features(model, load_processor(tiny_checkpoint), images)
+    assert pictures.accuracy(features, labels) == 100
+    assert pictures.accuracy(np.random.default_rng(0).normal(size=features.shape), labels) < 90
 
 
 def test_tables_of_all_benchmarks() -> None:
