@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from finished_runs import CASES, write_baseline, write_controls, write_run
+from finished_runs import CASES, add_aligned, summarised, write_baseline, write_controls, write_run
 
 from vlmtsc.files import write_files
-from vlmtsc.paths import Paths
+from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.evidence import best_baseline, evidence_files
 from vlmtsc.reporting.runs import list_runs
 
@@ -41,6 +41,25 @@ def write(results: Path, seeds: list[int], scenarios: tuple[str, ...] = ("plot",
     files = evidence_files(paths, list_runs(["tiny"], "ABCD", "pooled", scenarios, seeds))
     write_files(results / "tables", files)
     return (results / "tables/evidence.md").read_text()
+
+
+def test_the_aligned_projector_stands_beside_the_baselines_and_is_compared(results: Path) -> None:
+    for dataset, wrong in (("A", 10), ("B", 30)):
+        add_aligned(results, Run("tiny", dataset, "pooled", "plot", 0), wrong)
+    text = write(results, [0])
+    rows = pd.read_csv(results / "tables/evidence.csv").set_index("dataset")
+    assert rows["accuracy_aligned_projector"].fillna(-1).to_dict() == {"A": 0.75, "B": 0.25, "C": -1, "D": -1}
+    assert " aligned_projector |" in text
+    assert set(rows["best_baseline"].dropna()) == {"euclidean_1nn"}  # it is no candidate
+    folder = summarised(results, "A", ["numbers", "plot"], baselines=["majority"])
+    methods = pd.read_csv(folder / "methods.csv").set_index("method")
+    assert methods.loc["aligned_projector", ["kind", "accuracy", "wall_seconds"]].tolist() == [
+        *("baseline", 0.75, 12.0)
+    ]
+    pairs = pd.read_csv(folder / "comparisons.csv").set_index(["first", "second"])
+    of_plot = pairs.loc[("plot", "aligned_projector")]
+    assert (of_plot["only_first"], of_plot["only_second"]) == (10, 0)
+    assert ("aligned_projector", "majority") not in pairs.index
 
 
 def test_verdicts_are_those_of_the_paired_tests(results: Path) -> None:
