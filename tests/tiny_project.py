@@ -29,7 +29,7 @@ def tiny_project(
     shutil.copytree(ROOT / "tests/data" / DATASET, project / "own" / DATASET)
     default = next(iter(load_yaml(ROOT / "config/models.yaml").values()))
     small = {"lora_r": 2, "epochs": 1, "token_budget": 0, "precision": "fp32"}
-    small |= {"align_steps": 50, "aligned_token_budget": 0}
+    small |= {"align_steps": 50, "aligned_cases": 0}
     model = {
         "source": {"folder": {"path": str(checkpoint)}},
         "system_prompt": "",

@@ -44,7 +44,7 @@ def finished(
     write_steps(project / "own/Steps")
     default = next(iter(load_yaml(ROOT / "config/models.yaml").values()))
     recipe = default["recipe"] | {"lora_r": 2, "epochs": 1, "token_budget": 0, "precision": "fp32"}
-    recipe |= {"align_steps": 50, "aligned_token_budget": 0}
+    recipe |= {"align_steps": 50, "aligned_cases": 0}
     resources = {"threads": 1, "mem_mb": 1000, "runtime": 10, "gpu": 0}
     model = {"source": {"folder": {"path": str(tiny_checkpoint)}}, "system_prompt": ""}
     models = {"tiny": model | {"resources": resources, "recipe": recipe}}

@@ -31,7 +31,7 @@ def configured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     )
     default = next(iter(load_yaml(ROOT / "config/models.yaml").values()))
     recipe = default["recipe"] | {"lora_r": 2, "epochs": 1, "token_budget": 5000, "precision": "fp32"}
-    recipe |= {"align_steps": 50, "aligned_token_budget": 0}
+    recipe |= {"align_steps": 50, "aligned_cases": 0}
     recipe |= {"batch_size": 4, "micro_batch_size": 4}  # a step within the budget
     resources = {"threads": 1, "mem_mb": 1000, "runtime": 10, "gpu": 0}
     model = {"source": {"folder": {"path": str(tiny_checkpoint)}}, "system_prompt": ""}

@@ -34,6 +34,14 @@ def test_one_step_is_made_whatever_the_budget() -> None:
     assert plan_schedule([100] * 8, recipe(token_budget=1)).steps == 1
 
 
+def test_cases_bound_the_second_stage_of_scenarios_with_an_image() -> None:
+    settings = recipe(epochs=10, align_steps=1, aligned_cases=9)
+    schedule = plan_schedule([100] * 8, settings, has_image=True)
+    assert (schedule.steps, schedule.stopped_by) == (2, "cases")
+    assert plan_schedule([100] * 8, settings).stopped_by == "epochs"
+    assert plan_schedule([100] * 8, settings.changed(token_budget=400), has_image=True).steps == 1
+
+
 def test_a_micro_batch_that_does_not_divide_the_batch() -> None:
     with pytest.raises(InputError, match="micro_batch_size=3; allowed: a divisor of batch_size=4"):
         plan_schedule([100], recipe(micro_batch_size=3))

@@ -169,8 +169,9 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         epochs, seconds = 0.0, None
         if budget is not None:
             recipe = configuration.finetune_settings(run.model, run.seed)
-            most = recipe.budget(configuration.shown_plot(run.scenario) is not None)
-            epochs = planned_epochs(budget.tokens["train"], recipe.epochs, most)
+            epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.token_budget)
+            if most := recipe.most_cases(configuration.shown_plot(run.scenario) is not None):
+                epochs = min(epochs, most / budget.cases["train"])
             work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):
                 seconds = sum(work[step] / speeds[run.model, step] for step in missing)

@@ -651,9 +651,8 @@ class Recipe(Settings):
     """Maximum optimizer steps of the first stage, which aligns the projector with the answers' embeddings on the
     features of the plots, without the language model; 0: no such stage, as in the paper. Scenarios without an image
     have none."""
-    aligned_token_budget: Natural = 0
-    """Maximum training tokens of the second stage, behind an aligned projector, in place of `token_budget`; 0: the
-    same."""
+    aligned_cases: Natural = 0
+    """Maximum training cases, repetitions included, of the second stage behind an aligned projector; 0: no limit."""
     align_epochs: Number = Field(200.0, gt=0)
     """Maximum passes of the first stage over the train set."""
     align_batch_size: Positive = 32
@@ -677,10 +676,9 @@ class Recipe(Settings):
     """Probability with which a case of the second stage takes a random share of its image tokens from another case of
     its batch. Needs `soft_answers`."""
 
-    def budget(self, has_image: bool) -> int:
-        """Return the maximum training tokens of a scenario; 0: no limit."""
-        aligned = has_image and self.align_steps and self.aligned_token_budget
-        return self.aligned_token_budget if aligned else self.token_budget
+    def most_cases(self, has_image: bool) -> int:
+        """Return the maximum training cases of a scenario; 0: no limit."""
+        return self.aligned_cases if has_image and self.align_steps else 0
 
     @model_validator(mode="after")
     def _check_stages(self) -> Self:

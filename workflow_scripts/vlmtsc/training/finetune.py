@@ -391,7 +391,7 @@ def _record(
         "wall_seconds": round(wall_seconds, 1),
         "train_samples": round(samples),
         "train_tokens": tokens,
-        "token_budget": settings.budget(trainer.vision is not None) or None,
+        "token_budget": settings.token_budget or None,
         "epochs_done": round(steps / schedule.steps_per_epoch, 3),
         "steps": steps,
         "stopped_by": schedule.stopped_by if steps == schedule.steps else "early_stopping",

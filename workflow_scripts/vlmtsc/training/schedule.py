@@ -26,7 +26,7 @@ class Schedule:
     steps_per_epoch : int
     accumulation : int
         Forward passes in one step, of each process.
-    stopped_by : {"epochs", "token_budget"}
+    stopped_by : {"epochs", "token_budget", "cases"}
         What limits the run.
     """
 
@@ -39,7 +39,7 @@ class Schedule:
 def plan_schedule(
     tokens: list[int], settings: FinetuneSettings, processes: int = 1, has_image: bool = False
 ) -> Schedule:
-    """Plan a run on training cases of these lengths: at least one step, and no more than the token budget.
+    """Plan a run on training cases of these lengths: at least one step, within the budgets of tokens and cases.
 
     Raises
     ------
@@ -48,12 +48,13 @@ def plan_schedule(
     """
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
-    by_epochs = max(1, math.ceil(settings.epochs * steps_per_epoch))
-    if budget := settings.budget(has_image):
-        by_tokens = max(1, int(budget * steps_per_epoch / sum(tokens)))
-        if by_tokens < by_epochs:
-            return Schedule(by_tokens, steps_per_epoch, accumulation, "token_budget")
-    return Schedule(by_epochs, steps_per_epoch, accumulation, "epochs")
+    limits = {"epochs": math.ceil(settings.epochs * steps_per_epoch)}
+    if settings.token_budget:
+        limits["token_budget"] = int(settings.token_budget * steps_per_epoch / sum(tokens))
+    if most := settings.most_cases(has_image):
+        limits["cases"] = most // settings.batch_size
+    stopped_by = min(limits, key=lambda name: limits[name])
+    return Schedule(max(1, limits[stopped_by]), steps_per_epoch, accumulation, stopped_by)
 
 
 def chance_loss(labels: Sequence[int]) -> float:
