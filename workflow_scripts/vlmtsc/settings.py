@@ -731,8 +731,8 @@ class ModelSettings(Settings):
     launch: LaunchOptions | None = None
     store_features: Flag = False
     """Whether the vision tower encodes the plots of a dataset once, for all runs and probes, into a file below
-    `features/`. For models that align the projector, or with a slow tower; an image of the embedded model takes 0.17
-    MB, of LLaVA 1.5 1.2 MB."""
+    `features/`, which may be removed when the runs have finished. An image of the embedded model takes 0.17 MB, of
+    LLaVA 1.5 1.2 MB."""
     recipe: Recipe
 
     def launched(self) -> LaunchSettings | None:

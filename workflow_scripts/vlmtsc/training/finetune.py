@@ -283,8 +283,7 @@ def finetune(job: TrainingJob) -> Finetuned:
             _run(trainer, log, files, job.checkpoints)
         except torch.OutOfMemoryError as error:
             raise InputError(f"{name}: the GPU's memory is used up; {HINT}") from error
-    record = _record(trainer, log, schedule, tokens, settings, files.seconds) | {
-        "alignment": alignment,
+    record = _record(trainer, log, schedule, tokens, alignment, settings, files.seconds) | {
         "processes": processes.count,
         "hardware": hardware(job.threads),
         "activation_checkpointing": memory.activation_checkpointing,
@@ -375,6 +374,7 @@ def _record(
     log: TrainingLog,
     schedule: Schedule,
     tokens_of_cases: Sequence[int],
+    alignment: dict[str, Any] | None,
     settings: FinetuneSettings,
     wall_seconds: float,
 ) -> dict[str, Any]:
@@ -382,6 +382,7 @@ def _record(
     steps = trainer.state.global_step
     samples = steps * len(tokens_of_cases) / schedule.steps_per_epoch
     tokens = round(steps * (sum(tokens_of_cases) / schedule.steps_per_epoch))
+    tuning_seconds = wall_seconds - (alignment["seconds"] if alignment else 0.0)
     validated = [row for row in log.rows if row["validation_accuracy"] is not None]
     kept = validated[-1]
     if settings.keep == "best":
@@ -389,14 +390,15 @@ def _record(
         kept = [row for row in validated if row["validation_loss"] <= as_good][-1]
     return {
         "wall_seconds": round(wall_seconds, 1),
+        "alignment": alignment,
         "train_samples": round(samples),
         "train_tokens": tokens,
         "token_budget": settings.token_budget or None,
         "epochs_done": round(steps / schedule.steps_per_epoch, 3),
         "steps": steps,
         "stopped_by": schedule.stopped_by if steps == schedule.steps else "early_stopping",
-        "tokens_per_second": round(tokens / wall_seconds, 1),
-        "samples_per_second": round(samples / wall_seconds, 2),
+        "tokens_per_second": round(tokens / tuning_seconds, 1),
+        "samples_per_second": round(samples / tuning_seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
         "peak_gpu_memory_mb": peak_gpu_memory_mb(),
         "trainable_parameters": parameters["trainable"],
