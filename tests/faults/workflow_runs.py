@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tiny_project import CONFIGURATION, DATASET
 
-SCENARIO = "told"
+SCENARIO = "described"
 #: Uses the rules that describe a series and draw the plots of one scenario.
 SCENARIO_ROW = (
-    f"{SCENARIO}\tboth\tdecimals\t2\t20\tspace\ttold\trationale\tuniform\tauto\tline_downsampled\t1024\tnumbers\t"
+    f"{SCENARIO}\tboth\tdecimals\t2\t20\tspace\tstated\trationale\tuniform\tauto\tline_downsampled\t1024\tnumbers\t"
     "template\tanswer\tnone\n"
 )
 RUN = f"runs/tiny/{DATASET}/pooled/{SCENARIO}/seed-0"

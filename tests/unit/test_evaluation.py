@@ -401,8 +401,8 @@ def told(task: TinyTask, **changes: object) -> Representation:
 FORMATS = [
     {"numbers": "decimals"},
     {"numbers": "decimals", "context_text": "stats"},
-    {"numbers": "scaled", "scale": "told", "separator": "space"},
-    {"numbers": "scaled", "scale": "untold", "separator": "comma"},
+    {"numbers": "scaled", "scale": "stated", "separator": "space"},
+    {"numbers": "scaled", "scale": "omitted", "separator": "comma"},
 ]
 
 

@@ -250,7 +250,7 @@ def test_representation_survives_its_file(tmp_path) -> None:
         "Dimension 0: 0,4\nDimension 1: 9,9\nWhich class is the above signal from\nClass: "
     )
     assert loaded.text(loaded.turn("x"), "2") == "USER: <image>\nx ASSISTANT: 2</s>"
-    quiet = representation(scenario=loaded.scenario.changed(scale="untold"))
+    quiet = representation(scenario=loaded.scenario.changed(scale="omitted"))
     assert quiet.prompt(values) == loaded.prompt(values).replace("Scale 9: 0+-9, -1+-1\n", "")
 
 

@@ -330,7 +330,7 @@ class ScenarioSettings(Settings):
     """Largest integer of the format `scaled`, which ranges from -levels to levels."""
     separator: Literal["space", "comma"] = "space"
     """Separator of two values of the format `scaled`."""
-    scale: Literal["told", "untold"] = "told"
+    scale: Literal["stated", "omitted"] = "stated"
     """Whether each prompt states the scale of the format `scaled`. A small model needs longer to learn to ignore
     it."""
     context_text: Literal["none", "stats", "signal_analysis", "rationale"] = "none"

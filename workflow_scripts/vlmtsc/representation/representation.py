@@ -138,7 +138,7 @@ class Representation:
             centre, reach = np.array(self.scale_centre), np.array(self.scale_reach)
             levels, separator = scenario.levels, {"space": " ", "comma": ","}[scenario.separator]
             numbers = [format_levels(row, separator) for row in to_levels(kept, centre, reach, levels)]
-            if scenario.scale == "told":
+            if scenario.scale == "stated":
                 scale = describe_scale(centre, reach, levels)
         else:
             numbers = [format_decimals(row, scenario.round_to) for row in kept]
