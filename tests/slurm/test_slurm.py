@@ -150,7 +150,7 @@ def test_every_job_runs_through_slurm(disturbed: Disturbed, orphaned: Orphaned) 
     rules = [job.name for job in orphaned.jobs.values()]
     # Of two conversations one was cancelled, of two fine-tunings one was orphaned: each once more.
     assert sorted(rules) == sorted(
-        ["prepare_preprocess_dataset_split_dataset", "render_plots"]
+        ["prepare_preprocess_dataset_split_dataset", "render_plots", "encode_plots"]
         + ["build_conversations"] * 3
         + ["finetune_model"] * 3
         + ["evaluate_model"] * 2
@@ -166,7 +166,7 @@ def test_downloads_run_where_snakemake_does(disturbed: Disturbed) -> None:
 
 def test_only_jobs_of_the_model_ask_for_a_gpu(orphaned: Orphaned) -> None:
     with_gpu = {job.name for job in orphaned.jobs.values() if job.gres}
-    assert with_gpu == {"finetune_model", "evaluate_model"}
+    assert with_gpu == {"encode_plots", "finetune_model", "evaluate_model"}
 
 
 def test_a_cancelled_job_is_noticed(disturbed: Disturbed) -> None:
