@@ -9,7 +9,7 @@ def end_on_sigterm():
     """Let SIGTERM end Snakemake at any moment after its running jobs.
 
     The handler of Snakemake 9.27.1 acquires a lock that the interrupted code may hold (while it selects jobs): a
-    deadlock. In a thread of its own it can wait for that lock.
+    deadlock. In a separate thread it can wait for that lock.
     """
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler):
@@ -19,8 +19,7 @@ def end_on_sigterm():
 
 
 def lock_results():
-    """Lock the results folder. Snakemake's own lock is in the working directory: it excludes no workflow that is started
-    elsewhere."""
+    """Lock the results folder: Snakemake's lock is in the working directory, and workflows may start elsewhere."""
     LOCKS.append(configured(hold_folder, Path(RESULTS)))
 
 
@@ -31,7 +30,7 @@ def unlock_results():
 
 
 def requested(*names):
-    """Those of these rules that this call of Snakemake has planned."""
+    """Return those of these rules that have jobs in this call of Snakemake."""
     planned = {job.rule.name for job in workflow.dag.jobs}
     return [name for name in names if name in planned]
 
@@ -85,11 +84,11 @@ def show_incomplete_results():
 def write_incomplete_results(asked):
     """Write and print these rules' tables from existing results."""
 
-    def write(name, options, shown):
+    def write(name, options, table):
         script = [file_of(name)] if name == "write_ledger" else [file_of("write_tables"), name]
         command = [sys.executable, *script, *shlex.split(options), f"--output={INCOMPLETE}"]
-        if subprocess.run(command, check=False).returncode == 0 and shown:
-            print((INCOMPLETE / shown).read_text(encoding="utf-8"))
+        if subprocess.run(command, check=False).returncode == 0 and table:
+            print((INCOMPLETE / table).read_text(encoding="utf-8"))
 
     if "write_ledger" in asked and any(
         Path(PATHS.conversations(run), "budget.json").exists() for run in RUNS

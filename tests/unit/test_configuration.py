@@ -281,11 +281,7 @@ def test_documented_defaults_are_those_of_a_model() -> None:
 
 def test_settings_of_memory_are_no_part_of_a_recipe() -> None:
     """Their change reruns nothing."""
-    recipe = configured().finetune_settings("embedded", 0)
     assert not {*MemorySettings.model_fields} & {*FinetuneSettings.model_fields}
     for name in MemorySettings.model_fields:
         with pytest.raises(InputError, match=f"unknown key '{name}'"):
             configured(finetune={name: 1})
-    # Old records have two of them.
-    old = {**recipe.model_dump(), "evaluation_batch_size": 8, "vision_cache_mb": 16}
-    assert FinetuneSettings.of_run(old) == recipe

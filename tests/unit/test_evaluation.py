@@ -382,8 +382,6 @@ def test_every_case_gets_another_one_of_another_class_if_possible(labels: list[i
 def test_the_seed_chooses_the_other_case() -> None:
     labels = np.arange(30) % 3
     assert (other_cases(labels, 0) != other_cases(labels, 1)).any()
-    with pytest.raises(InputError, match="swapped plots of 1 cases"):
-        other_cases(np.array([0]), 0)
 
 
 @pytest.fixture(scope="module")
@@ -435,8 +433,6 @@ def test_without_numbers_the_rest_of_the_prompt_stays(both: TinyTask, factors: d
 def test_a_prompt_of_another_form_is_an_error(both: TinyTask) -> None:
     with pytest.raises(InputError, match="numbers of 0 channels; allowed: 2"):
         remove_numbers("Which class?", both.representation)
-    with pytest.raises(InputError, match=r"\[2, 3\] numbers a channel"):
-        shuffle_numbers("[1.0, 2.0]\n[1.0, 2.0, 3.0]", both.representation, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

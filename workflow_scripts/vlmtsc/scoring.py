@@ -1,12 +1,8 @@
 """Class scores: log-likelihoods of the classes' answers after a prompt.
 
 Each prompt is computed once. Answers share the prompt's key-value cache, and answers with a common beginning share
-its computation by tree attention, as in speculative decoding [1]_.
-
-References
-----------
-.. [1] X. Miao et al., "SpecInfer: Accelerating large language model serving with tree-based speculative inference and
-   verification", ASPLOS 2024.
+its computation by tree attention, as in speculative decoding (X. Miao et al., SpecInfer: Accelerating large language
+model serving with tree-based speculative inference and verification, ASPLOS 2024).
 """
 
 from __future__ import annotations
@@ -36,12 +32,10 @@ WITH_MASKS = ("eager", "sdpa")
 
 @dataclass(frozen=True)
 class Prefilled:
-    """A batch of prompts that the model has processed, each followed by the same tokens.
+    """A batch of prompts that the model has processed, each followed by the same tokens `prefix`, which may be empty.
 
     Attributes
     ----------
-    prefix : list of int
-        Tokens after every prompt; may be empty.
     log_likelihoods : torch.Tensor
         float64, shape (batch, len(prefix) + 1, vocabulary): of the token after the prompt, and after each token of
         the prefix.
@@ -50,7 +44,7 @@ class Prefilled:
     last_position : torch.Tensor
         int64, shape (batch, 1): position of the last token.
     cache : Cache or None
-        Keys and values of prompts and prefix, if kept.
+        Keys and values of prompts and prefix, if requested.
     """
 
     prefix: list[int]
@@ -63,10 +57,7 @@ class Prefilled:
 def left_padded(sequences: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, torch.Tensor]:
     """Pad sequences on the left so that all end in the same column; positions count from each sequence's start.
 
-    Returns
-    -------
-    dict of str to torch.Tensor
-        int64 input_ids, attention_mask, position_ids; each of shape (batch, length).
+    Returned are int64 input_ids, attention_mask, position_ids, each of shape (batch, length).
     """
     length = max(map(len, sequences))
     tokens = torch.full((len(sequences), length), pad_token_id)
@@ -87,20 +78,10 @@ def prefill(
     *,
     keep_cache: bool,
 ) -> Prefilled:
-    """Run a batch of prompts through the model.
+    """Run a batch of prompts, each followed by `prefix`, through a LLaVA model or PeftModel.
 
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration or PeftModel
-    prompts : sequence of sequence of int
-        Tokens of each case, image placeholders expanded.
-    prefix : sequence of int
-        Tokens to append to every prompt.
-    features : torch.Tensor or None
-        Vision features, shape (batch, image_tokens, vision_hidden_size).
-    pad_token_id : int
-    keep_cache : bool
-        Whether to keep keys and values for further passes.
+    Image placeholders are expanded; `features` of plots have the shape (batch, image_tokens, vision_hidden_size).
+    `keep_cache`: whether to return keys and values for further passes.
     """
     inner = inner_model(model)
     batch = left_padded([[*prompt, *prefix] for prompt in prompts], pad_token_id)
@@ -121,16 +102,10 @@ def prefill(
 
 @dataclass(frozen=True)
 class AnswerTree:
-    """A prefix tree of answers: each common beginning is one node.
+    """A prefix tree of the answers of these indices: each common beginning is one node.
 
-    Attributes
-    ----------
-    answers : list of int
-        Indices of the answers.
-    tokens, parents, depths : list of int
-        Of each node: its token, the node before it (-1 for an answer's first token) and the number of ancestors.
-    targets : list of (place, node, token)
-        The likelihood of `token` after `node` belongs to the answer at `place` in `answers`.
+    Each node has its token, its parent (-1 for an answer's first token) and its number of ancestors. In `targets`, of
+    (place, node, token), the likelihood of `token` after `node` belongs to the answer at `place` in `answers`.
     """
 
     answers: list[int]
@@ -204,20 +179,10 @@ def shared_prefix(sequences: Sequence[Sequence[int]]) -> list[int]:
 
 
 def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Return the log-likelihood of each answer after prefilled prompts.
+    """Return the log-likelihood of each answer after prefilled prompts: float64, shape (batch, n_classes).
 
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration or PeftModel
-    prefilled : Prefilled
-        Its prefix begins all answers. Its cache, if any, is restored afterwards.
-    rests : sequence of sequence of int
-        The remaining tokens of each answer.
-
-    Returns
-    -------
-    torch.Tensor
-        float64, shape (batch, n_classes).
+    The prompts' prefix begins all answers; `rests` are their remaining tokens. The cache, if any, is restored
+    afterwards.
     """
     likelihoods = prefilled.log_likelihoods
     n_cases = len(likelihoods)
@@ -238,26 +203,10 @@ def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[i
 
 
 def score_tree(model: Any, prefilled: Prefilled, tree: AnswerTree, attention: str) -> torch.Tensor:
-    """Return the log-likelihood of a tree's targets, added up by answer, in one pass.
+    """Return the log-likelihood of a tree's targets, added up by answer, in one pass: float64, shape (batch, answers).
 
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration or PeftModel
-    prefilled : Prefilled
-        Its cache is restored afterwards.
-    tree : AnswerTree
-    attention : str
-        Attention implementation of the language model.
-
-    Returns
-    -------
-    torch.Tensor
-        float64, shape (batch, answers of the tree).
-
-    Raises
-    ------
-    ValueError
-        If there is no cache.
+    `attention` is the attention implementation of the language model. The cache is restored afterwards; ValueError if
+    there is none.
     """
     cache, padding = prefilled.cache, prefilled.attention_mask
     if cache is None:
@@ -299,26 +248,19 @@ def score_examples(
     precision: str,
     then: Callable[[Sequence[int], Prefilled], None] | None = None,
 ) -> np.ndarray:
-    """Score all classes for all cases, longest cases first to limit padding.
+    """Return the log-likelihood of all classes for all cases: float64, shape (n_examples, n_classes).
+
+    The longest cases are first, to limit padding.
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration or PeftModel
-    examples : sequence of Example
     answers : sequence of sequence of int
         Tokens by which each class is scored: `vlmtsc.examples.scored_tokens`.
-    features : VisionFeatures or None
     image_indices : sequence of int
         Position of each example's plot in `features`.
-    pad_token_id, batch_size : int
     precision : {"bf16", "fp32"}
     then : callable, optional
         Called after each batch with the positions of its cases and their prompts, with a cache.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_examples, n_classes)
-        Log-likelihoods, in the order of `examples`.
     """
     prefix = shared_prefix(answers)
     rests = [list(answer[len(prefix) :]) for answer in answers]

@@ -692,11 +692,6 @@ class Recipe(Settings):
 class FinetuneSettings(Recipe, Seed):
     """A fine-tuning recipe and the seed of one run."""
 
-    @classmethod
-    def of_run(cls, values: Mapping[str, Any]) -> FinetuneSettings:
-        """Return the settings in a run's record; old records contain those of memory too."""
-        return cls(**{key: value for key, value in values.items() if key not in MemorySettings.model_fields})
-
 
 if TYPE_CHECKING:
     RecipeChanges = Settings

@@ -62,29 +62,13 @@ def controls_of(representation: Representation, n_cases: int) -> list[Control]:
 
 
 def other_cases(label_index: np.ndarray, seed: int) -> np.ndarray:
-    """Assign to each case another case, of another class as far as possible.
+    """Assign to each case another case, of another class as far as possible: a permutation without a fixed point.
 
-    Cases are sorted by class, at random within a class, and shifted by the size of the largest class. Only if that
-    class has more than half of the cases do some of them get another case of their own class, as few as possible.
-
-    Parameters
-    ----------
-    label_index : ndarray of int, shape (n_cases,)
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64, shape (n_cases,)
-        A permutation without a fixed point.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two cases.
+    Cases are sorted by class (`label_index`), at random within a class, and shifted by the size of the largest class.
+    Only if that class has more than half of the cases do some of them get another case of the same class, as few as
+    possible.
     """
     n_cases = len(label_index)
-    if n_cases < 2:
-        raise InputError(f"swapped plots of {n_cases} cases; allowed: two or more")
     mixed = np.random.default_rng(seed).permutation(n_cases)
     order = mixed[np.argsort(label_index[mixed], kind="stable")]
     largest = int(np.bincount(label_index).max())
@@ -94,19 +78,10 @@ def other_cases(label_index: np.ndarray, seed: int) -> np.ndarray:
 
 
 def shuffle_numbers(prompt: str, representation: Representation, random: np.random.Generator) -> str:
-    """Permute the (downsampled) numbers of a prompt, in the same way in all channels.
-
-    Raises
-    ------
-    InputError
-        If channels have different counts of numbers.
-    """
+    """Permute the (downsampled) numbers of a prompt, in the same way in all channels."""
     spans = _spans(prompt, representation)
     numbers = [[match.span() for match in _NUMBER.finditer(prompt, *span)] for span in spans]
-    counts = {len(channel) for channel in numbers}
-    if len(counts) > 1:
-        raise InputError(f"a prompt with {sorted(counts)} numbers a channel; allowed: as many in each")
-    permutation = random.permutation(counts.pop())
+    permutation = random.permutation(len(numbers[0]))
     edits = [
         (place, prompt[slice(*channel[source])])
         for channel in numbers
@@ -139,17 +114,9 @@ def _replaced(text: str, edits: Sequence[tuple[tuple[int, int], str]]) -> str:
 def controlled_records(
     control: Control, records: Sequence[Mapping[str, Any]], representation: Representation, seed: int
 ) -> list[dict[str, Any]]:
-    """Return the conversations of a test set with one input corrupted.
+    """Return the conversations of a test set (`records`) with one input corrupted; `seed` is that of random choices.
 
-    Parameters
-    ----------
-    control : {"intact", "image_blank", "image_swapped", "numbers_shuffled", "numbers_removed"}
-        Unchanged; the plot `BLANK`; the plot of one of the `other_cases`; `shuffle_numbers`; `remove_numbers`.
-    records : sequence of mapping
-        Elements of test.json.
-    representation : Representation
-    seed : int
-        Of the choice of other cases, and of the order of numbers.
+    Controls: unchanged; the plot `BLANK`; the plot of one of the `other_cases`; `shuffle_numbers`; `remove_numbers`.
     """
     if control == "image_blank":
         return [dict(record) | {"image": BLANK} for record in records]
@@ -183,30 +150,12 @@ def score_controls(
     seed: int,
     scratch: Path,
 ) -> tuple[dict[Control, np.ndarray], int]:
-    """Score the cases of a test set under every control of their scenario.
+    """Score the conversations of a test set under every control of their scenario.
 
     Many questions recur: of plots alone, a swapped case is another unchanged one, and all blank ones are equal; of
     numbers alone, all cases without numbers are equal. Each question is scored once, and each plot encoded once.
-
-    Parameters
-    ----------
-    predictor : Predictor
-    records : sequence of mapping
-        Conversations.
-    intact : ndarray of float64, shape (n_cases, n_classes)
-        Scores of the unchanged conversations.
-    plots : Path or None
-        Folder of plots.
-    seed : int
-    scratch : Path
-        Folder for the blank plot.
-
-    Returns
-    -------
-    scores : dict of str to ndarray of float64, shape (n_cases, n_classes)
-        By control.
-    n_scored : int
-        Number of questions that were scored.
+    `intact` are the scores of the unchanged conversations; the blank plot is written to the folder `scratch`.
+    Returned are the scores by control, float64 of shape (n_cases, n_classes), and the number of questions scored.
     """
     from vlmtsc.examples import Example  # PyTorch and transformers take seconds to import
 
@@ -265,23 +214,9 @@ def evaluate_controls(
     plots: Path | None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return one row of `control_row` for each control, the unchanged test set first.
+    """Return one row of `control_row` for each control of a test set, the unchanged test set first.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    test : sequence of mapping
-        Conversations of the test set.
-    predictions : Path
-        Predictions (.csv) of the unchanged conversations.
-    plots : Path or None
-        Folder of plots.
-    seed : int
-
-    Raises
-    ------
-    InputError
-        If predictions and conversations are of different cases.
+    `predictions` is the table (.csv) of the unchanged conversations; InputError if it has other cases.
     """
     ids, labels, intact = read_predictions(predictions)
     if ids != [record["id"] for record in test]:
@@ -304,23 +239,13 @@ def control_row(
     controlled: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Compare a model's scores under a control with those of the unchanged test set.
+    """Compare a model's scores under a control with those of the same cases unchanged (`intact`).
 
-    Parameters
-    ----------
-    control : str
-    label_index : ndarray of int, shape (n_cases,)
-    intact, controlled : ndarray of float64, shape (n_cases, n_classes)
-        Log-likelihoods of the same cases in the same order.
-    classes : sequence of str
-
-    Returns
-    -------
-    dict
-        ``control``; ``n_cases``; ``accuracy`` with its 95% Wilson interval ``accuracy_low``, ``accuracy_high``;
-        ``balanced_accuracy``; ``total_variation``, the mean over cases of half the sum of absolute changes of the
-        class probabilities, 0 to 1; ``changed``, the share of changed predictions; ``p_value`` of McNemar's exact
-        test against the unchanged test set; ``finding``, one of `UNUSED` or None. The last four are None for `intact`.
+    Scores are log-likelihoods, float64 of shape (n_cases, n_classes). The row has ``control``; ``n_cases``;
+    ``accuracy`` with its 95% Wilson interval ``accuracy_low``, ``accuracy_high``; ``balanced_accuracy``;
+    ``total_variation``, the mean over cases of half the sum of absolute changes of the class probabilities, 0 to 1;
+    ``changed``, the share of changed predictions; ``p_value`` of McNemar's exact test against the unchanged test set;
+    ``finding``, one of `UNUSED` or None. The last four are None for the unchanged test set.
     """
     measured = compute_metrics(label_index, controlled, classes)
     low, high = measured["accuracy_interval_95"]

@@ -1,4 +1,4 @@
-"""Free generation: the model's own answer, and the class that it names."""
+"""Free generation: the text that the model answers with, and the class that it names."""
 
 from __future__ import annotations
 
@@ -23,22 +23,10 @@ def generation_limit(tokenizer: PreTrainedTokenizerBase, representation: Represe
 
 
 def generate_greedily(model: Any, prefilled: Prefilled, end_token: int, max_tokens: int) -> list[list[int]]:
-    """Append the most likely token to each prompt of a batch until all have ended.
+    """Append the most likely token to each prompt of a batch until all have ended; return the new tokens of each case.
 
-    Parameters
-    ----------
-    model : LlavaForConditionalGeneration or PeftModel
-    prefilled : Prefilled
-        With a cache, which is consumed. Its prefix is removed, since the model may answer something else.
-    end_token : int
-        The token after which a case has ended.
-    max_tokens : int
-        Largest number of new tokens of a case, including the end token.
-
-    Returns
-    -------
-    list of list of int
-        New tokens of each case, including the end token if it was reached.
+    At most `max_tokens` are generated, including the end token. The cache of `prefilled` is consumed, and its prefix
+    removed, since the model may answer something else.
     """
     cache = prefilled.cache
     if cache is None:
@@ -65,12 +53,8 @@ def generate_greedily(model: Any, prefilled: Prefilled, end_token: int, max_toke
         token = output.logits[:, -1].argmax(dim=-1)
         generated.append(token)
         ended |= token == end_token
-    return [_until(row, end_token) for row in torch.stack(generated, dim=1).tolist()]
-
-
-def _until(tokens: list[int], end_token: int) -> list[int]:
-    """Return tokens up to and including the first end token; all if there is none."""
-    return tokens[: tokens.index(end_token) + 1] if end_token in tokens else tokens
+    rows = torch.stack(generated, dim=1).tolist()
+    return [row[: row.index(end_token) + 1] if end_token in row else row for row in rows]
 
 
 def read_answer(
@@ -78,7 +62,7 @@ def read_answer(
 ) -> tuple[str, int]:
     """Return generated tokens as text, and the index of the class that it names, or `INVALID`.
 
-    The text is stripped, without the end token; other special tokens are shown.
+    The text is stripped, without the end token; other special tokens remain.
     """
     ended = bool(tokens) and tokens[-1] == tokenizer.eos_token_id
     kept = list(tokens[:-1] if ended else tokens)
@@ -90,16 +74,9 @@ def read_answer(
 def class_of_text(text: str, label_texts: Sequence[str], *, ended: bool, rationale: bool) -> int:
     """Return the index of the answer that equals a generated text, or `INVALID`; no text is searched or corrected.
 
-    Parameters
-    ----------
-    text : str
-        Without blanks around it.
-    label_texts : sequence of str
-        The answer of each class.
-    ended : bool
-        Whether the model ended the text itself: otherwise "1" may be the beginning of another text.
-    rationale : bool
-        Whether the model was trained to continue after its answer, which a full stop then ends.
+    The text has no blanks around it. `ended`: whether the model ended it; otherwise "1" may be the beginning of
+    another text. `rationale`: whether the model was trained to continue after its answer, which a full stop then
+    ends.
     """
     fitting = [
         (len(answer), index)

@@ -35,25 +35,11 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return one row for each case.
 
-    Parameters
-    ----------
-    ids : sequence of str
-    scores : ndarray of float64, shape (n_cases, n_classes)
-        Log-likelihoods of the classes' answers.
-    classes : sequence of str
-        The archive's labels, by class index.
-    labels : ndarray of int64, shape (n_cases,), optional
-        True class indices.
-    generated : tuple of sequence of str and ndarray of int64, shape (n_cases,), optional
-        Generated texts, and the index of the class that each one names or `INVALID`.
-    aligned : ndarray of float64, shape (n_cases, n_classes), optional
-        Scores of the aligned projector alone; its predictions are a column of their own.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns id, true (if known), predicted, and ``score_<class>`` for each class; with generated texts also
-        ``generated``, escaped by `printable`, and ``generated_class``, empty where the text is invalid.
+    `scores` are log-likelihoods of the classes' answers, float64 of shape (n_cases, n_classes); `classes` the
+    archive's labels; `labels` true class indices; `generated` texts with the indices of the classes that they name,
+    or `INVALID`; `aligned` the scores of the aligned projector alone. Columns: id, true (if known), predicted,
+    ``score_<class>`` for each class, with `aligned` its predictions; with generated texts also ``generated``, escaped
+    by `printable`, and ``generated_class``, empty where the text is invalid.
     """
     names = np.asarray(classes)
     columns: dict[str, object] = {"id": list(ids)}
@@ -76,19 +62,10 @@ def printable(text: str) -> str:
 
 
 def read_predictions(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Read a table of `prediction_table` with true classes.
+    """Read identifiers, true class indices and scores from a table of `prediction_table` with true classes.
 
-    Returns
-    -------
-    ids : list of str
-    label_index : ndarray of int64, shape (n_cases,)
-        True classes, in the order of the score columns.
-    scores : ndarray of float64, shape (n_cases, n_classes)
-
-    Raises
-    ------
-    InputError
-        If columns are missing, or a true class has no score column.
+    Indices, int64 of shape (n_cases,), follow the order of the score columns; scores are float64 of shape (n_cases,
+    n_classes). InputError if columns are missing, or a true class has no score column.
     """
     table = pd.read_csv(path, dtype={"id": str, "true": str, "predicted": str}, keep_default_na=False)
     columns = [name for name in table if name.startswith("score_")]
@@ -108,7 +85,7 @@ def read_predictions(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Measure how well class scores predict the labels of a test set.
 
-    The class with the highest score is predicted, the first on a tie.
+    The class with the highest score is predicted, the first on a tie. InputError if a score is not finite.
 
     Parameters
     ----------
@@ -122,26 +99,20 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
     Returns
     -------
     dict
-        JSON-ready. ``n_cases``; ``accuracy``; ``accuracy_interval_95``, its Wilson score interval [1]_
-        as [low, high]; ``balanced_accuracy`` (mean recall over the classes that occur); ``macro_f1``
-        (over the classes that occur or are predicted); ``log_loss`` in nats, of the softmax of the
-        scores; ``majority_rate``, the share of the most frequent class; ``confusion_matrix``, counts
-        with the true class in rows; ``classes``; and those of `calibration_metrics`.
-
-    Raises
-    ------
-    InputError
-        If shapes disagree, there is no case or only one class, a label is out of range, or a score is
-        not finite.
-
-    References
-    ----------
-    .. [1] E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal
-       of the American Statistical Association 22 (1927) 209-212.
+        JSON-ready. ``n_cases``; ``accuracy``; ``accuracy_interval_95``, its interval [low, high] (E. B. Wilson,
+        Probable inference, the law of succession, and statistical inference, Journal of the American Statistical
+        Association 22 (1927) 209-212); ``balanced_accuracy`` (mean recall over the classes that occur); ``macro_f1``
+        (over the classes that occur or are predicted); ``log_loss`` in nats, of the softmax of the scores;
+        ``majority_rate``, the share of the most frequent class; ``confusion_matrix``, counts with the true class in
+        rows; ``classes``; and those of `calibration_metrics`.
     """
     true = np.asarray(label_index)
     scores = np.asarray(scores, dtype=np.float64)
-    _check(true, scores, classes)
+    if len(not_finite := np.argwhere(~np.isfinite(scores))):
+        row, column = not_finite[0]
+        raise InputError(
+            f"score of row {row} for class {classes[column]!r} is {scores[row, column]}, it must be finite"
+        )
     predicted = scores.argmax(axis=1)
     n_cases, n_classes = scores.shape
     low, high = proportion_confint(int((predicted == true).sum()), n_cases, alpha=0.05, method="wilson")
@@ -162,41 +133,11 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
     }
 
 
-def _check(label_index: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> None:
-    """Raise InputError unless labels, scores and classes fit one another."""
-    n_classes = len(classes)
-    if label_index.ndim != 1 or not np.issubdtype(label_index.dtype, np.integer):
-        raise InputError(
-            f"labels must be integers of shape (n_cases,), found {label_index.dtype} of shape {label_index.shape}"
-        )
-    if len(label_index) == 0:
-        raise InputError("no predictions to measure: the test set has no case")
-    if n_classes < 2:
-        raise InputError(f"at least two classes are needed, found {n_classes}: {list(classes)}")
-    if scores.shape != (len(label_index), n_classes):
-        expected = (len(label_index), n_classes)
-        raise InputError(f"scores must have shape (n_cases, n_classes) = {expected}, found {scores.shape}")
-    outside = np.flatnonzero((label_index < 0) | (label_index >= n_classes))
-    if len(outside):
-        row = outside[0]
-        raise InputError(f"label of row {row} is {label_index[row]}, allowed are 0 to {n_classes - 1}")
-    not_finite = np.argwhere(~np.isfinite(scores))
-    if len(not_finite):
-        row, column = not_finite[0]
-        raise InputError(
-            f"score of row {row} for class {classes[column]!r} is {scores[row, column]}, it must be finite"
-        )
-
-
 def log_loss(scores: np.ndarray, label_index: np.ndarray) -> float:
     """Return the mean negative log-likelihood in nats of the true classes, of the softmax of the scores.
 
-    scikit-learn's log_loss takes probabilities and has to clip those that underflow.
-
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n_cases, n_classes)
-    label_index : ndarray of int, shape (n_cases,)
+    scikit-learn's log_loss takes probabilities and has to clip those that underflow. Scores are float64 of shape
+    (n_cases, n_classes).
     """
     return float(-log_softmax(scores, axis=1)[np.arange(len(label_index)), label_index].mean())
 
@@ -206,18 +147,9 @@ def reliability_curve(
 ) -> list[dict[str, float]]:
     """Return the accuracy of the most likely class by its probability.
 
-    Parameters
-    ----------
-    probabilities : ndarray of float64, shape (n_cases, n_classes)
-    label_index : ndarray of int, shape (n_cases,)
-    bins : int
-        Bins of equal width, closed on the right.
-
-    Returns
-    -------
-    list of dict
-        For each bin that is not empty, in ascending order: ``confidence``, the mean probability of the most likely
-        class; ``accuracy``; ``cases``.
+    Probabilities are float64 of shape (n_cases, n_classes); `bins` have equal width and are closed on the right. For
+    each bin that is not empty, in ascending order: ``confidence``, the mean probability of the most likely class;
+    ``accuracy``; ``cases``.
     """
     confidence = probabilities.max(axis=1).clip(0, 1)
     right = probabilities.argmax(axis=1) == label_index
@@ -231,30 +163,20 @@ def reliability_curve(
 
 
 def expected_calibration_error(curve: list[dict[str, float]]) -> float:
-    """Return the mean distance of accuracy from confidence in the bins of `reliability_curve`, weighted by cases [1]_.
+    """Return the mean distance of accuracy from confidence in the bins of `reliability_curve`, weighted by cases.
 
-    References
-    ----------
-    .. [1] C. Guo et al., On calibration of modern neural networks, ICML 2017.
+    C. Guo et al., On calibration of modern neural networks, ICML 2017.
     """
     cases = sum(point["cases"] for point in curve)
     return sum(point["cases"] * abs(point["accuracy"] - point["confidence"]) for point in curve) / cases
 
 
 def calibration_metrics(scores: np.ndarray, label_index: np.ndarray) -> dict[str, object]:
-    """Measure the calibration of class scores.
+    """Measure the calibration of the softmax of class scores.
 
-    Returns
-    -------
-    dict
-        Of the softmax of the scores: ``expected_calibration_error``; ``brier_score``, the mean squared distance from
-        the true class over all classes, 0 to 2 as Brier [1]_ defines it (with two classes twice the value that is
-        often given this name); ``reliability_curve``.
-
-    References
-    ----------
-    .. [1] G. W. Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78
-       (1950) 1-3.
+    ``expected_calibration_error``; ``brier_score``, the mean squared distance from the true class over all classes, 0
+    to 2 as G. W. Brier defines it (Verification of forecasts expressed in terms of probability, Monthly Weather
+    Review 78 (1950) 1-3; with two classes twice the value that is often given this name); ``reliability_curve``.
     """
     probabilities = softmax(scores, axis=1)
     curve = reliability_curve(probabilities, label_index)
@@ -270,11 +192,7 @@ def calibration_metrics(scores: np.ndarray, label_index: np.ndarray) -> dict[str
 def fit_temperature(scores: np.ndarray, label_index: np.ndarray) -> float:
     """Return the temperature, within `TEMPERATURES`, that minimises the log-loss of the scores divided by it.
 
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n_cases, n_classes)
-        Of the validation set, never of the test set.
-    label_index : ndarray of int, shape (n_cases,)
+    Scores, float64 of shape (n_cases, n_classes), are those of the validation set, never of the test set.
     """
     low, high = (1 / bound for bound in reversed(TEMPERATURES))
     # The log-loss is convex in the inverse temperature.
@@ -289,16 +207,9 @@ def temperature_metrics(
 ) -> dict[str, float]:
     """Fit a temperature on the validation set, and measure its effect on the test set; no prediction changes.
 
-    Parameters
-    ----------
-    validation, test : tuple of ndarray
-        Scores, float64 of shape (n_cases, n_classes), and labels, int of shape (n_cases,).
-
-    Returns
-    -------
-    dict
-        ``temperature``; ``temperature_cases``, of the validation set; ``log_loss_at_temperature`` in nats and
-        ``expected_calibration_error_at_temperature`` of the test set.
+    `validation` and `test` are scores, float64 of shape (n_cases, n_classes), and labels. Returned are
+    ``temperature``; ``temperature_cases``, of the validation set; ``log_loss_at_temperature`` in nats and
+    ``expected_calibration_error_at_temperature`` of the test set.
     """
     temperature = fit_temperature(*validation)
     scores, labels = test
@@ -312,19 +223,10 @@ def temperature_metrics(
 
 
 def generation_metrics(label_index: np.ndarray, generated_index: np.ndarray) -> dict[str, float | None]:
-    """Measure generated answers.
+    """Measure generated answers, given as class indices or `INVALID`.
 
-    Parameters
-    ----------
-    label_index : ndarray of int, shape (n_cases,)
-    generated_index : ndarray of int, shape (n_cases,)
-        Class index of the generated text, or `INVALID`.
-
-    Returns
-    -------
-    dict
-        ``generated_valid_rate``, the share of cases with a valid answer; ``generated_accuracy_of_valid``, the
-        accuracy on those (None if there are none); ``generated_accuracy``, in which an invalid answer is wrong.
+    ``generated_valid_rate``, the share of cases with a valid answer; ``generated_accuracy_of_valid``, the accuracy on
+    those (None if there are none); ``generated_accuracy``, in which an invalid answer is wrong.
     """
     valid = generated_index != INVALID
     right = generated_index == label_index

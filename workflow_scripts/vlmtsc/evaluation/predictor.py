@@ -38,18 +38,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model with its adapter, and the representation it was trained on.
+    """A model with its adapter (processor: LlavaProcessor), and the representation and settings of its training.
 
-    Attributes
-    ----------
-    model : PeftModel
-    processor : LlavaProcessor
-    representation : Representation
-    settings : FinetuneSettings
-    batch_size : int
-        Cases in one forward pass.
-    features : Path or None
-        File of the features of plots; others are computed.
+    `batch_size` counts the cases in one forward pass. `features` is a file of the features of plots; others are
+    computed.
     """
 
     model: PeftModel
@@ -71,7 +63,7 @@ class Predictor:
     ) -> Predictor:
         """Load a base model and an adapter with the settings of the training, the run's parameters.json."""
         torch.set_num_threads(threads)
-        settings = FinetuneSettings.of_run(parameters["finetune"])
+        settings = FinetuneSettings(**parameters["finetune"])
         representation = Representation.from_json(parameters["representation"])
         base = load_checkpoint(
             checkpoint,
@@ -127,21 +119,9 @@ class Predictor:
         plots: Path | None,
         then: Callable[[Sequence[int], Prefilled], None] | None = None,
     ) -> np.ndarray:
-        """Score every class for every conversation.
+        """Return the log-likelihood of every class for every conversation, float64 of shape (n_records, n_classes).
 
-        Parameters
-        ----------
-        records : sequence of mapping
-            Conversations; their answers are not used.
-        plots : Path or None
-            Folder of plots.
-        then : callable, optional
-            See `score_examples`.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_records, n_classes)
-            Log-likelihoods.
+        `plots` is the folder of plots; `then` is that of `score_examples`. Answers in the conversations are not used.
         """
         questions = self.questions(records)
         [examples] = index_images([questions])
@@ -174,11 +154,8 @@ class Predictor:
     ) -> tuple[np.ndarray, tuple[list[str], np.ndarray]]:
         """Score every class for every conversation, and generate answers from the same pass over the prompts.
 
-        Returns
-        -------
-        scores : ndarray of float64, shape (n_records, n_classes)
-        generated : tuple of list of str and ndarray of int64, shape (n_records,)
-            Texts, and the index of the class that each one names or `INVALID`.
+        Returned are the scores, float64 of shape (n_records, n_classes), and the generated texts with the indices of
+        the classes that they name, or `INVALID`.
         """
         tokenizer = self.processor.tokenizer
         max_tokens = generation_limit(tokenizer, self.representation)
@@ -200,27 +177,11 @@ def evaluate_test_set(
     *,
     generate: bool,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return predictions and metrics on a test set.
+    """Return the `prediction_table` of a test set's conversations, and metrics.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    test : sequence of mapping
-        Conversations of the test set.
-    validation : sequence of mapping
-        Conversations to which one temperature of the scores is fitted; none if empty.
-    plots : Path or None
-        Folder of plots.
-    generate : bool
-        Whether the model also generates answers.
-
-    Returns
-    -------
-    predictions : DataFrame
-        Of `prediction_table`.
-    metrics : dict
-        Of `compute_metrics`, `temperature_metrics` and `generation_metrics`; those of the aligned projector alone under
-        its name, if there is one.
+    One temperature of the scores is fitted to `validation`, unless that is empty; with `generate` the model also
+    generates answers. Metrics are those of `compute_metrics`, `temperature_metrics` and `generation_metrics`, and of
+    the aligned projector alone under its name, if there is one.
     """
     classes = list(predictor.representation.classes)
     generated = None

@@ -23,12 +23,8 @@ RESAMPLES = 2000
 class PairedTest:
     """McNemar's exact test that two methods are right equally often.
 
-    Attributes
-    ----------
-    only_first, only_second : int
-        Cases that only one of the two has right.
-    p_value : float
-        Two-sided, of the binomial test.
+    `only_first` and `only_second` count the cases that only one of the two has right; `p_value` is two-sided, of the
+    binomial test.
     """
 
     only_first: int
@@ -37,22 +33,10 @@ class PairedTest:
 
 
 def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
-    """Test whether two methods are right equally often on the same cases [1]_.
+    """Test whether two methods are right equally often, given whether each prediction on the same cases is right.
 
-    Parameters
-    ----------
-    first, second : ndarray of bool, shape (n_cases,)
-        Whether each prediction is right.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ.
-
-    References
-    ----------
-    .. [1] Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
-       Psychometrika 12 (1947) 153-157.
+    Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12 (1947) 153-157. InputError if the shapes differ.
     """
     if first.shape != second.shape or first.ndim != 1:
         raise InputError(f"paired test of {first.shape} and {second.shape} cases; allowed: the same cases")
@@ -61,12 +45,10 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return p-values adjusted for their number by Holm's step-down method [1]_.
+    """Return p-values adjusted for their number by Holm's step-down method.
 
-    References
-    ----------
-    .. [1] S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979)
-       65-70.
+    S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979)
+    65-70.
     """
     values = np.asarray(p_values, dtype=float)
     return multipletests(values, alpha=ALPHA, method="holm")[1] if len(values) else values
@@ -75,23 +57,11 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 def bootstrap_accuracies(
     right: Sequence[np.ndarray], labels: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[np.ndarray]:
-    """Return each method's mean accuracy in resamples of seeds and cases, drawn with replacement.
+    """Return each method's mean accuracy in resamples of seeds and cases, drawn with replacement: shape (resamples,).
 
     Cases are drawn within each class, which keeps the class balance of the test set (stratified bootstrap), and are
-    the same for all methods, so that differences are paired. Seeds are drawn for each method separately.
-
-    Parameters
-    ----------
-    right : sequence of ndarray of bool, each of shape (n_seeds, n_cases)
-        Whether each prediction of each method is right.
-    labels : ndarray of int, shape (n_cases,)
-        True classes.
-    resamples : int, default 2000
-    seed : int, default 0
-
-    Returns
-    -------
-    list of ndarray of float, each of shape (resamples,)
+    the same for all methods, so that differences are paired. Seeds are drawn for each method separately. `right`
+    is whether each prediction of each method is right: bool, shape (n_seeds, n_cases).
     """
     for runs in right:
         if runs.ndim != 2 or runs.shape[1] != len(labels) or not len(runs):
@@ -114,13 +84,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def why_no_ranking(accuracies: pd.DataFrame) -> str | None:
-    """Return the reason why methods cannot be ranked over these datasets, or None.
-
-    Parameters
-    ----------
-    accuracies : DataFrame of float
-        Datasets in rows, methods in columns; without missing values.
-    """
+    """Return the reason why methods (columns) cannot be ranked over these datasets (rows), or None."""
     datasets, methods = accuracies.shape
     if methods >= METHODS_NEEDED and datasets >= DATASETS_NEEDED:
         return None
@@ -131,23 +95,11 @@ def why_no_ranking(accuracies: pd.DataFrame) -> str | None:
 
 
 def signed_rank_tests(accuracies: pd.DataFrame) -> pd.DataFrame:
-    """Compare all pairs of methods over datasets by Wilcoxon's signed-rank test, with Holm's correction [1]_.
+    """Compare all pairs of methods (columns) over datasets (rows) by signed-rank tests with Holm's correction.
 
-    Parameters
-    ----------
-    accuracies : DataFrame of float
-        Datasets in rows, methods in columns.
-
-    Returns
-    -------
-    DataFrame
-        first, second, wins, ties, losses (of the first), mean_difference, p_value (two-sided; 1 if all are ties),
-        p_holm.
-
-    References
-    ----------
-    .. [1] A. Benavoli, G. Corani and F. Mangili, Should we really use post-hoc tests based on mean-ranks?, Journal of
-       Machine Learning Research 17 (2016) 1-10.
+    Columns: first, second, wins, ties, losses (of the first), mean_difference, p_value (two-sided; 1 if all are
+    ties), p_holm. See A. Benavoli, G. Corani and F. Mangili, Should we really use post-hoc tests based on
+    mean-ranks?, Journal of Machine Learning Research 17 (2016) 1-10.
     """
     rows = []
     for first, second in combinations(accuracies, 2):

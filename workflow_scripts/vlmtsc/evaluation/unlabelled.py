@@ -28,14 +28,8 @@ from vlmtsc.settings import CleaningSettings, EndpointSettings, RequestLimits, S
 class DescriberFiles:
     """Files and limits for descriptions by a hosted model.
 
-    Attributes
-    ----------
-    descriptions : Path or None
-        Descriptions (.json) of the training dataset, which contain the settings of the requests; default: in the
-        run's results folder.
-    cache : Path
-        Folder of cached answers.
-    limits : RequestLimits
+    `descriptions` (.json) are those of the training dataset, with the settings of the requests; by default those in
+    the run's results folder. `cache` is a folder of answers.
     """
 
     descriptions: Path | None
@@ -51,26 +45,10 @@ def classify_series(
     describer: DescriberFiles,
     threads: int = 1,
 ) -> pd.DataFrame:
-    """Prepare series as the run's dataset was prepared, and classify them.
+    """Prepare series (`read_unlabelled`) as a finished run's dataset was prepared, and classify them.
 
-    Parameters
-    ----------
-    run : Path
-        Folder of a finished run below its results folder.
-    series : Path
-        File or folder of series, see `read_unlabelled`.
-    model : Path or None
-        Checkpoint folder of the base model; default: in the run's results folder.
-    facts : Path or None
-        Facts (.json) of the training dataset; default: in the run's results folder.
-    describer : DescriberFiles
-    threads : int
-        Threads of each tensor operation.
-
-    Returns
-    -------
-    DataFrame
-        Of `prediction_table`, with the column ``probability`` of the predicted class.
+    `run` is a folder below its results folder, where by default the checkpoint folder `model` and the `facts` (.json)
+    of the training dataset are. Returns a `prediction_table` with the column ``probability`` of the predicted class.
     """
     run = run.resolve()
     if not (run / "parameters.json").is_file():

@@ -62,15 +62,10 @@ def _keep_mask(shape: torch.Size, dropped: int, dtype: torch.dtype) -> torch.Ten
 
 
 class MaskedDropout(nn.Module):
-    """Dropout that draws a byte instead of a float for each value on a CPU; PyTorch's own on a GPU.
+    """Dropout that draws a byte instead of a float for each value on a CPU; PyTorch's dropout on a GPU.
 
     Drawing floats takes a CPU about six times as long as the rest of dropout: a fifth of a training step with seven
-    adapted matrices in each layer.
-
-    Parameters
-    ----------
-    p : float
-        Rate; on a CPU rounded to a multiple of 1/256.
+    adapted matrices in each layer. On a CPU the rate `p` is rounded to a multiple of 1/256.
     """
 
     def __init__(self, p: float) -> None:
@@ -129,16 +124,10 @@ def _speed_up(model: PeftModel) -> PeftModel:
 def parameter_groups(
     model: PeftModel, settings: FinetuneSettings, with_projector: bool = True
 ) -> list[dict[str, object]]:
-    """Return optimizer groups of the trainable parameters.
+    """Return optimizer groups of the trainable parameters, with or without the projector's.
 
-    LoRA matrices and projector have their own learning rates; vectors (biases, DoRA's magnitudes) have no weight decay.
-
-    Parameters
-    ----------
-    model : PeftModel
-    settings : FinetuneSettings
-    with_projector : bool, default True
-        Whether the projector is among them.
+    LoRA matrices and projector have separate learning rates; vectors (biases, DoRA's magnitudes) have no weight
+    decay.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -155,15 +144,8 @@ def save_adapter(
 ) -> None:
     """Write an adapter: safetensors, configuration, and checksums of both.
 
-    Parameters
-    ----------
-    model : PeftModel
-    folder : Path
-        Folder to write.
-    base : str
-        Name of the base model, stored instead of its path, which would be wrong on other machines.
-    state : mapping of str to torch.Tensor, optional
-        Trained tensors by name, where the model has only shards of them (`trained_state`).
+    The name of the base model is stored instead of its path, which would be wrong on other machines. `state` has the
+    trained tensors by name, where the model has only shards of them (`trained_state`).
     """
     with atomic_path(folder) as temporary:
         for config in model.peft_config.values():
@@ -179,10 +161,7 @@ def save_adapter(
 def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftModel:
     """Add a saved adapter to a model, for inference.
 
-    Raises
-    ------
-    InputError
-        If a file is damaged, or the tensors are not exactly those that the model expects.
+    InputError if a file is damaged, or the tensors are not exactly those that the model expects.
     """
     fault = fault_of_sums(folder)
     if fault is not None:

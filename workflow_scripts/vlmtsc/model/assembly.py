@@ -1,12 +1,7 @@
 """Assembling a LLaVA checkpoint from a language model and a vision tower.
 
-Both are pretrained; only the two-layer projector between them is new, as before LLaVA's first training stage [1]_. The
-result is an ordinary LLaVA checkpoint.
-
-References
-----------
-.. [1] H. Liu et al., "Visual instruction tuning", NeurIPS 2023.
-.. [2] P. Krähenbühl et al., "Data-dependent initializations of convolutional neural networks", ICLR 2016.
+Both are pretrained; only the two-layer projector between them is new, as before LLaVA's first training stage (H. Liu
+et al., Visual instruction tuning, NeurIPS 2023). The result is an ordinary LLaVA checkpoint.
 """
 
 from __future__ import annotations
@@ -113,7 +108,7 @@ def load_vision_tower(weights: Path, strides: Sequence[int] = (32,)) -> Efficien
 
 
 def make_processor(tokenizer: PreTrainedTokenizerBase, tower: EfficientNetLiteConfig) -> LlavaProcessor:
-    """Return the processor: the tower's own pixel scaling, (x - 127) / 128, and LLaVA v1's conversation."""
+    """Return the processor: the tower's pixel scaling, (x - 127) / 128, and LLaVA v1's conversation."""
     images = CLIPImageProcessorPil(
         size={"height": tower.image_size, "width": tower.image_size},
         do_center_crop=False,
@@ -145,16 +140,9 @@ def initialise_projector(
 
     The tower's features are sparse and far from zero mean, and the language model's embeddings are small: with the
     usual initialisation, a projector needs its first hundred steps for scale alone. Here the first layer standardises
-    each feature [2]_, and the second gives outputs the embeddings' root mean square.
-
-    Parameters
-    ----------
-    projector : LlavaMultiModalProjector
-    features : torch.Tensor
-        float32, shape (n_tokens, vision_hidden_size): the tower's features of typical images.
-    embedding_scale : float
-        Root mean square of the language model's token embeddings.
-    seed : int
+    each feature (P. Krähenbühl et al., Data-dependent initializations of convolutional neural networks, ICLR 2016),
+    and the outputs of the second have the root mean square `embedding_scale` of the token embeddings. `features` are
+    those of typical images, float32 of shape (n_tokens, vision_hidden_size).
     """
     generator = torch.Generator().manual_seed(seed)
     mean, deviation = features.mean(0), features.std(0)
@@ -186,15 +174,8 @@ def assemble_checkpoint(
 ) -> LlavaForConditionalGeneration:
     """Write a LLaVA checkpoint, independent of the number of CPUs, and return its float32 model.
 
-    Parameters
-    ----------
-    gguf : Path
-        The language model.
-    tower_weights : Path
-        EfficientNet-Lite0's state dictionary.
-    settings : AssemblySettings
-    output : Path
-        Folder to write: model (safetensors), tokenizer, processor and chat template.
+    `tower_weights` is EfficientNet-Lite0's state dictionary. The folder `output` contains model (safetensors),
+    tokenizer, processor and chat template.
     """
     language_model, tokenizer = load_language_model(gguf, settings.layers)
     tower = load_vision_tower(tower_weights, settings.vision_strides)

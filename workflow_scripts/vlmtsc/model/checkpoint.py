@@ -60,11 +60,9 @@ def choose_attention(attention: str, device: torch.device, context_length: int) 
 
 
 def quantization_config(quantization: str) -> BitsAndBytesConfig | None:
-    """Return transformers' configuration of 4-bit weights (QLoRA [1]_): NF4 with double quantisation; None for "none".
+    """Return transformers' configuration of 4-bit weights: NF4 with double quantisation; None for "none".
 
-    References
-    ----------
-    .. [1] T. Dettmers et al., QLoRA: Efficient Finetuning of Quantized LLMs. NeurIPS 2023.
+    T. Dettmers et al., QLoRA: Efficient Finetuning of Quantized LLMs, NeurIPS 2023.
     """
     if quantization == "none":
         return None
@@ -80,25 +78,11 @@ def quantization_config(quantization: str) -> BitsAndBytesConfig | None:
 def load_checkpoint(
     folder: Path, *, precision: str, attention: str, context_length: int, quantization: str = "none"
 ) -> LlavaForConditionalGeneration:
-    """Load a LLaVA model, frozen, on the device that computes.
+    """Load a LLaVA model from a folder, frozen, on the device that computes.
 
-    Its forward pass also accepts vision features: `project_in_forward`.
-
-    Parameters
-    ----------
-    folder : Path
-        Checkpoint folder with safetensors weights.
-    precision : {"bf16", "tf32", "fp32"}
-    attention : {"auto", "eager", "sdpa", "flash_attention_2"}
-    context_length : int
-        Longest input, in tokens.
-    quantization : {"none", "nf4"}
-
-    Raises
-    ------
-    InputError
-        If the folder is no LLaVA checkpoint, weights are missing or unexpected, or the machine does not support the
-        kernels.
+    Its forward pass also accepts vision features: `project_in_forward`. `context_length` is the longest input in
+    tokens. InputError if the folder is no LLaVA checkpoint with safetensors weights, weights are missing or
+    unexpected, or the machine does not support the kernels.
     """
     transformers_logging.disable_progress_bar()
     device = compute_device()
@@ -223,7 +207,7 @@ def _project(
 def only_rows(model: Any, kept: torch.Tensor) -> Iterator[None]:
     """Restrict the last decoder layer, after its attention, to some positions.
 
-    No layer follows, and the output layer is applied to the kept positions only, so logits and gradients stay the
+    No layer follows, and the output layer is applied to these positions only, so logits and gradients stay the
     same. This saves a seventh of a step with six layers. It has no effect where the layer's activations are recomputed
     (`gradient_checkpointing`), which would happen after this context. `kept` is a mask of shape (batch, length).
     """

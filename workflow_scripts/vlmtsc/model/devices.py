@@ -45,22 +45,12 @@ def _query(*options: str) -> str:
 
 @contextmanager
 def claim_gpus(count: int, locks: Path | None = None) -> Iterator[None]:
-    """Reserve free GPUs of this machine, and hide all others from this process and its children.
+    """Reserve `count` free GPUs of this machine, and hide all others from this process and its children.
 
-    Has to precede the first use of CUDA. Does nothing if `count` is 0; under SLURM, which has allocated GPUs already;
-    and on a machine without GPUs, where the job runs on the CPU.
-
-    Parameters
-    ----------
-    count : int
-        GPUs to reserve; waits until that many are free.
-    locks : Path, optional
-        Folder of lock files; by default one for each user in the machine's own temporary folder.
-
-    Raises
-    ------
-    InputError
-        If the machine has fewer.
+    Waits until that many are free. Has to precede the first use of CUDA. Does nothing if `count` is 0; under SLURM,
+    which has allocated GPUs already; and on a machine without GPUs, where the job runs on the CPU. `locks` is the
+    folder of lock files, by default one for each user in the machine's temporary folder. InputError if the machine
+    has fewer GPUs.
     """
     if count == 0 or "SLURM_JOB_ID" in os.environ:
         yield

@@ -37,12 +37,8 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
     """Copy a checkpoint of the hub into a folder, downloading what the user's cache (``HF_HOME``) lacks.
 
     Weights are hard links into the cache where possible. Everything else is copied, since a configuration may be
-    edited. With ``HF_HUB_OFFLINE=1`` only the cache is used.
-
-    Raises
-    ------
-    InputError
-        If the download fails, a file is damaged, or the repository is no complete LLaVA checkpoint.
+    edited. With ``HF_HUB_OFFLINE=1`` only the cache is used. InputError if the download fails, a file is damaged, or
+    the repository is no complete LLaVA checkpoint.
     """
     name = f"{settings.repository} at {settings.revision}"
     snapshot = _download_snapshot(settings, name)
@@ -55,18 +51,13 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
         check_processor_files(snapshot)
     except InputError as error:
         raise InputError(f"{name} is not a complete checkpoint: {error}") from error
-    try:
-        with atomic_path(output) as folder:
-            folder.mkdir()
-            for path in files:
-                if path.suffix == ".safetensors":
-                    link_or_copy(path.resolve(), folder / path.name)
-                else:
-                    shutil.copyfile(path, folder / path.name)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{name}: {error.filename} was removed from the cache meanwhile; the same command downloads it again"
-        ) from error
+    with atomic_path(output) as folder:
+        folder.mkdir()
+        for path in files:
+            if path.suffix == ".safetensors":
+                link_or_copy(path.resolve(), folder / path.name)
+            else:
+                shutil.copyfile(path, folder / path.name)
     logger.info("%s: %s", output, name)
 
 
@@ -89,7 +80,7 @@ def _download_snapshot(settings: HubSettings, name: str) -> Path:
         raise InputError(
             f"{name}: access is restricted; accept its licence on the hub and set HF_TOKEN ({_one_line(error)})"
         ) from error
-    # ValueError: an answer that is not JSON. RuntimeError: the hub's own transport of large files.
+    # ValueError: an answer that is not JSON. RuntimeError: the hub's transport of large files.
     except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{name}: could not be downloaded ({_one_line(error)}). On a machine without access to the hub, give "

@@ -54,7 +54,7 @@ def check_processor(folder: Path, processor: Any, config: Any) -> None:
     """Raise InputError with each setting in which a processor differs from its model; `folder` is for messages.
 
     A mismatch would crash the first step at best, and shift the image at worst. The tokenizer's padding side does not
-    matter: batches are padded by this project's own code.
+    matter: `vlmtsc.scoring` pads batches itself.
     """
     vision, text = config.vision_config, config.text_config
     images = processor.image_processor

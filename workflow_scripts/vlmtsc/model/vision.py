@@ -75,15 +75,11 @@ class VisionFeatures:
     model : LlavaForConditionalGeneration
         Its tower is frozen, so features of an image never change.
     processor : LlavaProcessor
-    paths : sequence of Path or zipfile.Path
-        Plots, referred to by their positions.
     precision : {"bf16", "fp32"}
     cache_mb : int
         Limit of the cache, in MiB.
     padded : container of int
         Positions of plots that are padded to squares.
-    batch_size : int
-        Images in one forward pass of the tower.
     stored : Path, optional
         File of `write_features`, from which the features of its plots are read.
     """

@@ -1,8 +1,6 @@
-"""EfficientNet-Lite [1]_ as a vision tower of transformers; importing this module registers ``efficientnet_lite``.
+"""EfficientNet-Lite as a vision tower of transformers; importing this module registers ``efficientnet_lite``.
 
-References
-----------
-.. [1] M. Tan and Q. Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML 2019.
+M. Tan and Q. Le, EfficientNet: Rethinking model scaling for convolutional neural networks, ICML 2019.
 """
 
 from __future__ import annotations
@@ -28,12 +26,8 @@ def token_width(strides: Sequence[int], patch_size: int = 32) -> int:
 class EfficientNetLiteConfig(PreTrainedConfig):
     """Configuration of an EfficientNet-Lite vision tower.
 
-    Attributes
-    ----------
-    strides : list of int
-        Strides in pixels of the feature maps that make an image token: 8, 16 or 32.
-    hidden_size : int
-        Features of a token: `token_width` of the strides.
+    An image token is made of the feature maps at `strides`, in pixels: 8, 16 or 32; `hidden_size` is their
+    `token_width`.
     """
 
     model_type = "efficientnet_lite"
@@ -65,7 +59,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.train(False)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the weights from the network's own constructor; a checkpoint overwrites them."""
+        """Keep the weights from the network's constructor; a checkpoint overwrites them."""
 
     def train(self, mode: bool = True) -> EfficientNetLiteModel:
         """Stay in evaluation mode."""

@@ -222,7 +222,7 @@ def _to_html(text: str, references: Mapping[str, Reference]) -> str:
         return f"[{', '.join(links)}]"
 
     markdown = Markdown(extensions=["tables"])
-    # Names in the text come from tables of the user: HTML in them is shown, not interpreted.
+    # Names in the text come from tables of the user: HTML in them is escaped.
     markdown.preprocessors.deregister("html_block")
     markdown.inlinePatterns.deregister("html")
     body = markdown.convert(text.removeprefix("# Methods\n"))

@@ -120,7 +120,7 @@ def fault_of_checkpoint(checkpoint: Path, keep_best: bool, needed: tuple[str, ..
 def latest_checkpoint(folder: Path, keep_best: bool, needed: tuple[str, ...] = NEEDED) -> Path | None:
     """Return the newest intact checkpoint of a folder, if any, and remove newer ones.
 
-    The Trainer keeps the checkpoint of the highest step: it would remove its own next ones in favour of a damaged one.
+    The Trainer keeps the checkpoint of the highest step: it would remove new ones in favour of a damaged one.
     """
     checkpoints = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.is_dir()]
     for checkpoint in sorted(checkpoints, key=lambda path: -int(path.name.rpartition("-")[2])):
@@ -136,8 +136,8 @@ def agreed_checkpoint(folder: Path, processes: Processes, *, keep_best: bool, sh
     """Return the same `latest_checkpoint` in all processes; with FSDP its files are sharded and have other names."""
     if processes.count == 1:
         return latest_checkpoint(folder, keep_best)
-    own = (f"rng_state_{rank}.pth" for rank in range(processes.count))
-    needed = (*((STATE,) if sharded else NEEDED), *own)
+    random_states = (f"rng_state_{rank}.pth" for rank in range(processes.count))
+    needed = (*((STATE,) if sharded else NEEDED), *random_states)
     if processes.is_main:
         latest_checkpoint(folder, keep_best, needed)
     PartialState().wait_for_everyone()  # until damaged ones are removed

@@ -72,13 +72,9 @@ def end_with_parent() -> None:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of one training, as seen from one of them.
+    """The processes of one training, as seen from one of them: their number, and its rank.
 
-    Attributes
-    ----------
-    count : int
-    rank : int
-        Number of this process; 0 is the main one, which writes files and messages.
+    Rank 0 is the main process, which writes files and messages.
     """
 
     count: int = 1
@@ -134,20 +130,13 @@ def divide_work(sizes: Sequence[int], count: int) -> list[list[int]]:
 
 
 def gather_scores(scores: np.ndarray, shares: Sequence[Sequence[int]], device: torch.device) -> np.ndarray:
-    """Gather the class scores of all processes in each of them, through `device`.
+    """Gather the class scores of all processes in each of them, through `device`: float64, shape (n_cases, n_classes).
 
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (len(share), n_classes)
-        Of this process's share of `divide_work`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_cases, n_classes)
+    `scores` are those of this process's share of `divide_work`.
     """
-    own = torch.as_tensor(scores, device=device)
-    parts = [torch.empty_like(own) for _ in shares]
-    torch.distributed.all_gather(parts, own)
+    local = torch.as_tensor(scores, device=device)
+    parts = [torch.empty_like(local) for _ in shares]
+    torch.distributed.all_gather(parts, local)
     positions = [case for share in shares for case in share]
     gathered = np.empty((max(positions) + 1, scores.shape[1]))
     gathered[positions] = torch.cat(parts).cpu().numpy()

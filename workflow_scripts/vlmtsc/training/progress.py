@@ -25,15 +25,7 @@ logger = logging.getLogger(__name__)
 #: A run diverges if this many logged losses in a row exceed so many times the loss of guessing among all tokens.
 PATIENCE, DIVERGED = 5, 2.0
 HINT = "A lower learning_rate, a longer warmup_ratio or precision=fp32 may help"
-COLUMNS = (
-    "step",
-    "epoch",
-    "tokens",
-    "loss",
-    "learning_rate",
-    "validation_loss",
-    "validation_accuracy",
-)
+COLUMNS = ("step", "epoch", "tokens", "loss", "learning_rate", "validation_loss", "validation_accuracy")
 #: Project in Weights & Biases where ``WANDB_PROJECT`` is not set.
 PROJECT = "vlm-tsc"
 
@@ -41,14 +33,8 @@ PROJECT = "vlm-tsc"
 class TrainingLog(TrainerCallback):
     """Collects a row at each log of the Trainer, and reports progress.
 
-    Parameters
-    ----------
-    name : str
-        Name of the run in messages.
-    tokens_per_step, cases_per_step : float
-        Means over the optimizer steps of an epoch.
-    vocabulary : int
-        Size of the model's vocabulary.
+    `name` is that of the run in messages. Tokens and cases are means over the optimizer steps of an epoch;
+    `vocabulary` is the size of the model's vocabulary.
     """
 
     def __init__(self, name: str, tokens_per_step: float, cases_per_step: float, vocabulary: int) -> None:
@@ -109,7 +95,7 @@ class TrainingLog(TrainerCallback):
         )
 
     def restore(self, history: list[dict[str, float]]) -> None:
-        """Restore the rows of an interrupted run from the Trainer's own history."""
+        """Restore the rows of an interrupted run from the Trainer's history."""
         for logs in history:
             if "loss" in logs or "eval_loss" in logs:
                 self.rows.append(self._row(int(logs["step"]), logs["epoch"], logs))

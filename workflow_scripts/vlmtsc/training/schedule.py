@@ -19,15 +19,8 @@ PLATEAU = 0.9
 class Schedule:
     """Length of a run, fixed before its first step so that the learning rate can end at zero.
 
-    Attributes
-    ----------
-    steps : int
-        Optimizer steps.
-    steps_per_epoch : int
-    accumulation : int
-        Forward passes in one step, of each process.
-    stopped_by : {"epochs", "token_budget", "cases"}
-        What limits the run.
+    `steps` are optimizer steps; `accumulation` counts the forward passes in one step, of each process; `stopped_by`
+    is "epochs", "token_budget" or "cases", what limits the run.
     """
 
     steps: int
@@ -41,10 +34,7 @@ def plan_schedule(
 ) -> Schedule:
     """Plan a run on training cases of these lengths: at least one step, within the budgets of tokens and cases.
 
-    Raises
-    ------
-    InputError
-        If the micro batches of all processes do not divide the batch.
+    InputError if the micro batches of all processes do not divide the batch.
     """
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)

@@ -162,7 +162,7 @@ class SharedRuns:
         self.folder = folder
 
     @contextmanager
-    def claim(self, digest: str, own: Path) -> Iterator[Path | None]:
+    def claim(self, digest: str, run_folder: Path) -> Iterator[Path | None]:
         """Wait until no other run trains the same, and yield the folder of another run with the result, or None."""
         (self.folder / digest).mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / digest / "lock")
@@ -172,7 +172,7 @@ class SharedRuns:
             logger.info("waits for a run with the same inputs and settings")
             lock.acquire()
         try:
-            others = (run for run in self._runs(digest) if run.resolve() != own.resolve())
+            others = (run for run in self._runs(digest) if run.resolve() != run_folder.resolve())
             yield next((run for run in others if has_result(run, digest)), None)
         finally:
             lock.release()
