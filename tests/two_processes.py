@@ -52,7 +52,7 @@ class Training:
     checkpointed: bool = False
 
     def run(self) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], dict[str, Any]] | None:
-        """Return trained tensors, log and record; None if it was interrupted."""
+        """Return the adapter's tensors, log and record; None if it was interrupted."""
         on_log = TrainingLog.on_log
 
         def interrupted(log, args, state, *rest, **keywords):  # type: ignore[no-untyped-def]
@@ -70,8 +70,11 @@ class Training:
             TrainingLog.on_log = on_log  # type: ignore[method-assign]
         state = trained_state(done.model)
         if state is None:
-            trained = [item for item in done.model.named_parameters() if item[1].requires_grad]
-            state = {name: tensor.detach() for name, tensor in trained}
+            state = {
+                name: tensor.detach()
+                for name, tensor in done.model.named_parameters()
+                if tensor.requires_grad or "modules_to_save" in name  # a frozen projector is saved too
+            }
         return state, done.log.rows, done.record
 
 
