@@ -146,11 +146,11 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
             of_recipe(
                 **{"align_steps": 1500, "align_batch_size": 32, "align_learning_rate": 1e-3},
                 **{"align_weight_decay": 0.05, "image_token_share": 0.5, "soft_answers": True},
-                **{"mixed_share": 0.7, "projector_learning_rate": 0.0, "aligned_cases": 600},
+                **{"mixed_share": 0.7, "projector_learning_rate": 0.0, "aligned_cases": 300},
             ),
             [
                 *("1,500 steps of 32 cases", "show 50% of their image tokens", "with probability 0.7"),
-                "(600 cases behind an aligned projector)",
+                "(300 cases of each class behind an aligned projector)",
             ],
             ["the whole projector", "for the projector"],
         ),

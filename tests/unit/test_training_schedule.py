@@ -35,11 +35,13 @@ def test_one_step_is_made_whatever_the_budget() -> None:
 
 
 def test_cases_bound_the_second_stage_of_scenarios_with_an_image() -> None:
-    settings = recipe(epochs=10, align_steps=1, aligned_cases=9)
-    schedule = plan_schedule([100] * 8, settings, has_image=True)
+    settings = recipe(epochs=10, align_steps=1, aligned_cases=3)
+    assert settings.most_cases(3) == 9
+    assert settings.changed(align_steps=0).most_cases(3) == 0
+    schedule = plan_schedule([100] * 8, settings, most_cases=9)
     assert (schedule.steps, schedule.stopped_by) == (2, "cases")
     assert plan_schedule([100] * 8, settings).stopped_by == "epochs"
-    assert plan_schedule([100] * 8, settings.changed(token_budget=400), has_image=True).steps == 1
+    assert plan_schedule([100] * 8, settings.changed(token_budget=400), most_cases=9).steps == 1
 
 
 def test_a_micro_batch_that_does_not_divide_the_batch() -> None:

@@ -170,8 +170,10 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         if budget is not None:
             recipe = configuration.finetune_settings(run.model, run.seed)
             epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.token_budget)
-            if most := recipe.most_cases(configuration.shown_plot(run.scenario) is not None):
-                epochs = min(epochs, most / budget.cases["train"])
+            row = configuration.dataset_table.get(run.dataset)
+            if configuration.shown_plot(run.scenario) is not None and row is not None and row.classes:
+                most = recipe.most_cases(row.classes)
+                epochs = min(epochs, most / budget.cases["train"]) if most else epochs
             work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):
                 seconds = sum(work[step] / speeds[run.model, step] for step in missing)

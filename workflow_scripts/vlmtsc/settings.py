@@ -652,7 +652,8 @@ class Recipe(Settings):
     features of the plots, without the language model; 0: no such stage, as in the paper. Scenarios without an image
     have none."""
     aligned_cases: Natural = 0
-    """Maximum training cases, repetitions included, of the second stage behind an aligned projector; 0: no limit."""
+    """Maximum training cases, repetitions included, for each class in the second stage behind an aligned projector;
+    0: no limit."""
     align_epochs: Number = Field(200.0, gt=0)
     """Maximum passes of the first stage over the train set."""
     align_batch_size: Positive = 32
@@ -676,9 +677,9 @@ class Recipe(Settings):
     """Probability with which a case of the second stage takes a random share of its image tokens from another case of
     its batch. Needs `soft_answers`."""
 
-    def most_cases(self, has_image: bool) -> int:
-        """Return the maximum training cases of a scenario; 0: no limit."""
-        return self.aligned_cases if has_image and self.align_steps else 0
+    def most_cases(self, n_classes: int) -> int:
+        """Return the maximum training cases of a scenario with an image; 0: no limit."""
+        return self.aligned_cases * n_classes if self.align_steps else 0
 
     @model_validator(mode="after")
     def _check_stages(self) -> Self:

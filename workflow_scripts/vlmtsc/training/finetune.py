@@ -216,7 +216,8 @@ def finetune(job: TrainingJob) -> Finetuned:
     image_tokens = representation.image_tokens
     hidden = image_tokens and image_tokens - shown_count(image_tokens, settings.image_token_share)
     tokens = [example.tokens - hidden for example in examples[0]]
-    schedule = plan_schedule(tokens, settings, processes.count, representation.has_image)
+    most_cases = settings.most_cases(len(representation.classes)) if representation.has_image else 0
+    schedule = plan_schedule(tokens, settings, processes.count, most_cases)
     base = load_checkpoint(
         job.model,
         precision=settings.precision,

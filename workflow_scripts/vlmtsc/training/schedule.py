@@ -30,19 +30,19 @@ class Schedule:
 
 
 def plan_schedule(
-    tokens: list[int], settings: FinetuneSettings, processes: int = 1, has_image: bool = False
+    tokens: list[int], settings: FinetuneSettings, processes: int = 1, most_cases: int = 0
 ) -> Schedule:
     """Plan a run on training cases of these lengths: at least one step, within the budgets of tokens and cases.
 
-    InputError if the micro batches of all processes do not divide the batch.
+    Without limit of cases, `most_cases` is 0. InputError if the micro batches of all processes do not divide the batch.
     """
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
     limits = {"epochs": math.ceil(settings.epochs * steps_per_epoch)}
     if settings.token_budget:
         limits["token_budget"] = int(settings.token_budget * steps_per_epoch / sum(tokens))
-    if most := settings.most_cases(has_image):
-        limits["cases"] = most // settings.batch_size
+    if most_cases:
+        limits["cases"] = most_cases // settings.batch_size
     stopped_by = min(limits, key=lambda name: limits[name])
     return Schedule(max(1, limits[stopped_by]), steps_per_epoch, accumulation, stopped_by)
 
