@@ -30,13 +30,13 @@ logger = logging.getLogger(__name__)
 #: Weight of each token of an answer, relative to the one before it.
 TOKEN_DECAY = 0.5
 #: Length of the random part of class codes, relative to that of the answers' embeddings.
-RANDOM_PART = 0.01
+RANDOM_SHARE = 0.01
 BETAS = (0.9, 0.98)
 WARMUP = 0.1
 #: Steps from one validation to the next, and decrease of its loss that counts as progress.
-VALIDATED, PROGRESS = 50, 0.002
+VALIDATION_INTERVAL, MIN_IMPROVEMENT = 50, 0.002
 #: Training cases whose projected tokens determine the final scale.
-RESCALED = 256
+RESCALING_CASES = 256
 
 Features = Callable[[Sequence[int]], torch.Tensor]
 
@@ -74,7 +74,7 @@ def class_codes(embeddings: torch.Tensor, answers: Sequence[Sequence[int]]) -> t
         rows.append(weights @ embeddings[tokens].double().cpu())
     known = torch.stack(rows)
     noise = torch.randn(known.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    known = known + noise * RANDOM_PART * known.pow(2).mean().sqrt()
+    known = known + noise * RANDOM_SHARE * known.pow(2).mean().sqrt()
     left, _, right = torch.linalg.svd(known - known.mean(0), full_matrices=False)
     rank = min(len(answers) - 1, known.shape[1])
     return normalize(left[:, :rank] @ right[:rank], dim=1).float().to(embeddings.device)
@@ -223,7 +223,8 @@ def align_projector(
     begin = time.monotonic()
     projector = head.projector.requires_grad_(True)
     device = head.codes.device
-    labels, true = torch.tensor(train.labels, device=device), torch.tensor(validation.labels)
+    train_labels = torch.tensor(train.labels, device=device)
+    validation_labels = torch.tensor(validation.labels)
     steps_per_epoch = math.ceil(len(train.images) / settings.align_batch_size)
     planned = max(1, min(settings.align_steps, math.ceil(settings.align_epochs * steps_per_epoch)))
     optimizer = torch.optim.AdamW(
@@ -234,7 +235,7 @@ def align_projector(
         fused=True,
     )
     scheduler = get_cosine_schedule_with_warmup(optimizer, max(1, round(WARMUP * planned)), planned)
-    kept: dict[str, Any] = {"kept_step": 0, "validation_loss": math.inf}
+    best: dict[str, Any] = {"kept_step": 0, "validation_loss": math.inf}
     lowest, progress = math.inf, 0
     weights = copy.deepcopy(projector.state_dict())
     order: list[int] = []
@@ -244,44 +245,44 @@ def align_projector(
         order = order or torch.randperm(len(train.images)).tolist()
         batch, order = order[: settings.align_batch_size], order[settings.align_batch_size :]
         shown = shown_tokens(features([train.images[case] for case in batch]), settings.image_token_share)
-        loss = nll_loss(head(shown), labels[batch])
+        loss = nll_loss(head(shown), train_labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
         projected += shown.shape[0] * shown.shape[1]
         total += loss.detach()
-        if step % VALIDATED and step < planned:
+        if step % VALIDATION_INTERVAL and step < planned:
             continue
         scores = head.scores(features, validation.images)
-        found = float(nll_loss(scores, true))
-        accuracy = float((scores.argmax(1) == true).double().mean())
-        since = VALIDATED if step % VALIDATED == 0 else step % VALIDATED
+        validation_loss = float(nll_loss(scores, validation_labels))
+        accuracy = float((scores.argmax(1) == validation_labels).double().mean())
+        since = VALIDATION_INTERVAL if step % VALIDATION_INTERVAL == 0 else step % VALIDATION_INTERVAL
         logger.info(
             "alignment: step %d/%d, loss %.3f; validation loss %.3f, accuracy %.1f%%",
-            *(step, planned, float(total) / since, found, 100 * accuracy),
+            *(step, planned, float(total) / since, validation_loss, 100 * accuracy),
         )
         total.zero_()
-        if not math.isfinite(found):
+        if not math.isfinite(validation_loss):
             raise InputError(
-                f"alignment: the loss is {found} at step {step}; a lower align_learning_rate may help"
+                f"alignment: the loss is {validation_loss} at step {step}; a lower align_learning_rate may help"
             )
-        if found < lowest - PROGRESS:
-            lowest, progress = found, step
-        if found < kept["validation_loss"]:
-            kept = {"kept_step": step, "validation_accuracy": accuracy, "validation_loss": found}
+        if validation_loss < lowest - MIN_IMPROVEMENT:
+            lowest, progress = validation_loss, step
+        if validation_loss < best["validation_loss"]:
+            best = {"kept_step": step, "validation_accuracy": accuracy, "validation_loss": validation_loss}
             weights = copy.deepcopy(projector.state_dict())
-        if settings.align_patience and step - progress >= settings.align_patience * VALIDATED:
+        if settings.align_patience and step - progress >= settings.align_patience * VALIDATION_INTERVAL:
             break
     projector.load_state_dict(weights)
     projector.requires_grad_(False)
-    projected += rescale(head, features, train.images[:RESCALED], embedding_scale)
+    projected += rescale(head, features, train.images[:RESCALING_CASES], embedding_scale)
     return {
         "steps": step,
         "epochs": round(step / steps_per_epoch, 3),
         "projected_tokens": projected,
         "seconds": round(time.monotonic() - begin, 1),
-        **kept,
+        **best,
     }
 
 
