@@ -18,8 +18,9 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from finetune import INPUTS, StoredTask, recipe_of
+from finetune import INPUTS, StoredTask
 from measuring import Row, cpu_seconds, interleaved, main, make_row
+from trainers import recipe_of
 
 from vlmtsc import scoring
 from vlmtsc.examples import scored_tokens

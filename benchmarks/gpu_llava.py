@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from finetune import Counted, Task, our_side, plain_side, recipe_of
 from measuring import Row, interleaved, main, make_row, number
+from trainers import Counted, Task, our_side, plain_side, recipe_of
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,

@@ -21,7 +21,9 @@ SCRIPTS = {
     "render_scenario_plots": "render_plots",
     "download_model_parts": "download_model",
     "request_descriptions": "describe_series",
-    **dict.fromkeys(("write_baselines_table", "write_paper_table", "write_corrections_table"), "write_tables"),
+    **dict.fromkeys(
+        ("write_baselines_table", "write_paper_table", "write_corrections_table"), "write_tables"
+    ),
     "collect_paper": "export_results",
 }
 VICTIMS = ("job", "snakemake", "all")

@@ -26,6 +26,7 @@ UNQUOTED = {
     "params.options",
     "params.matrix",
     "params.drawn_as",
+    "params.features",
     "params.plots",
     "params.controls",
     "params.descriptions",
