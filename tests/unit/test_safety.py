@@ -36,7 +36,6 @@ UNQUOTED = {
     # of closed lists
     "params.generate",
     "params.precision",
-    "params.protocol",
 }
 
 
