@@ -22,7 +22,7 @@ rule write_ledger:
         runtime=20,
     params:
         options=write_ledger_options(),
-        folder=lambda wildcards, output: str(Path(output.ledger).parent),
+        folder=folder_of_output,
         script=path_of("write_ledger"),
         code=code_of("write_ledger"),
     shell:
@@ -87,7 +87,7 @@ rule write_tables:
         options=write_tables_options(),
         # Evidence includes existing results that are not selected.
         content=lambda wildcards: content_beside_runs(),
-        folder=lambda wildcards, output: str(Path(output.runs_page).parent),
+        folder=folder_of_output,
         script=path_of("write_tables"),
         code=code_of("write_tables"),
     shell:
@@ -129,7 +129,7 @@ rule draw_figures:
         options=f"{RESULTS_OPTION} {run_options('models', 'datasets')}",
         scenarios=as_argument({run.scenario: CONFIGURATION.scenario_table[run.scenario] for run in RUNS}),
         figures=as_argument(list(FIGURES)),
-        folder=lambda wildcards, output: str(Path(output.calibration).parent),
+        folder=folder_of_output,
         script=path_of("draw_figures"),
         code=code_of("draw_figures"),
     shell:
@@ -142,8 +142,8 @@ rule draw_figures:
 
 rule draw_cases:
     input:
-        series=f"{PATHS.dataset(RUN)}/series.npz",
-        split=f"{PATHS.split(RUN)}/split.npz",
+        series=f"{DATASET}/series.npz",
+        split=f"{SPLIT}/split.npz",
         runs=case_inputs,
     output:
         **case_files(),
@@ -159,7 +159,7 @@ rule draw_cases:
     params:
         options=RESULTS_OPTION,
         scenarios=case_argument,
-        folder=lambda wildcards, output: str(Path(output.prototypes).parent),
+        folder=folder_of_output,
         script=path_of("draw_cases"),
         code=code_of("draw_cases"),
     shell:

@@ -92,7 +92,7 @@ rule write_baselines_table:
         baselines=as_argument(CONFIGURATION.asked_baselines()),
         # Finished runs are shown, but baselines need no training.
         content=lambda wildcards: content_of_runs(),
-        folder=lambda wildcards, output: str(Path(output.table).parent),
+        folder=folder_of_output,
         script=path_of("write_tables"),
         code=code_of("write_tables"),
     shell:

@@ -4,11 +4,7 @@ import json
 import os
 import re
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -19,7 +15,6 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from vlmtsc.code_digest import code_digest
 from vlmtsc.configuration import load_configuration
 from vlmtsc.errors import InputError
-from vlmtsc.files import hold_folder, release_folder
 from vlmtsc.paths import BASELINE, PROBE, RUN, Paths, Run
 
 # Rules call `python`: that of the environment that runs Snakemake, whether or not it is activated. Set here and
@@ -42,6 +37,7 @@ RESULTS = CONFIGURATION.results
 PATHS = Paths(RESULTS)
 # Patterns of folders and of a job's name, with wildcards.
 DATASET, SPLIT, CONVERSATIONS = PATHS.dataset(RUN), PATHS.split(RUN), PATHS.conversations(RUN)
+RUN_FOLDER = PATHS.run(RUN)
 SCENARIO = "{model}/{dataset}/{protocol}/{scenario}"
 RUNS = CONFIGURATION.runs()
 # Relative to the working directory: a move of the project changes no command.
@@ -49,11 +45,6 @@ SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 
 # Priority of cheap jobs before training, so that the ledger is finished before the first long job starts.
 BEFORE_TRAINING = 10
-
-
-def result_label(result, form):
-    """The label of a result in the report: one only, because of two Snakemake may make a switch with missing states."""
-    return {"result": f"{result} ({form})"}
 
 
 def one_of(*names):
@@ -99,7 +90,7 @@ def file_of(script):
 
 
 def path_of(script):
-    """The same for a shell command."""
+    """Path of a script, quoted for a shell command."""
     return shlex.quote(file_of(script))
 
 

@@ -1,13 +1,12 @@
 # LoRA fine-tuning: the expensive step.
-RUN_FOLDER = PATHS.run(RUN)
 
 
 rule finetune_model:
     input:
         model=checkpoint_of_model(),
-        train=f"{PATHS.conversations(RUN)}/train.json",
-        validation=f"{PATHS.conversations(RUN)}/validation.json",
-        representation=f"{PATHS.conversations(RUN)}/representation.json",
+        train=f"{CONVERSATIONS}/train.json",
+        validation=f"{CONVERSATIONS}/validation.json",
+        representation=f"{CONVERSATIONS}/representation.json",
         plots=plots_of_scenario,
         features=features_of_scenario,
     output:

@@ -1,5 +1,11 @@
 """Handlers of one call of Snakemake: lock of the results folder, termination, the summary at the end."""
 
+import shutil
+import signal
+import subprocess
+import threading
+
+from vlmtsc.files import hold_folder, release_folder
 from vlmtsc.planning import results_summary, run_states
 
 LOCKS = []

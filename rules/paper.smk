@@ -111,7 +111,7 @@ rule write_paper_table:
         runtime=10,
     params:
         matrix=run_options("models", "datasets", "scenarios", whole=True),
-        folder=lambda wildcards, output: str(Path(output.page).parent),
+        folder=folder_of_output,
         script=path_of("write_tables"),
         code=code_of("write_tables"),
     shell:
@@ -163,7 +163,7 @@ rule write_corrections_table:
     params:
         options=f"{RESULTS_OPTION} {run_options('models', 'seeds', whole=True)}",
         corrections=as_argument(CONFIGURATION.corrections),
-        folder=lambda wildcards, output: str(Path(output.table).parent),
+        folder=folder_of_output,
         script=path_of("write_tables"),
         code=code_of("write_tables"),
     shell:

@@ -109,6 +109,11 @@ def summaries(*names):
     return [f"{folder}/{name}.csv" for folder in folders for name in names]
 
 
+def result_label(result, form):
+    """The label of a result in the report: one only, because of two Snakemake may make a switch with missing states."""
+    return {"result": f"{result} ({form})"}
+
+
 def table_page(name, result, category="1 Results"):
     """Page of a table, for the report."""
     labels = result_label(result, "table")
