@@ -6,16 +6,20 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 SCRIPTS = ROOT / "workflow_scripts"
 LIBRARY = SCRIPTS / "vlmtsc"
 #: Modules and packages of the library: each imports only from earlier layers, and within its package.
 LAYERS = (
-    {"errors"},
+    {"__init__", "errors"},
     {"files", "paths", "code_digest", "script", "settings"},
     {"data"},
     {"representation"},
@@ -27,6 +31,7 @@ LAYERS = (
     {"scoring"},
     {"training"},
     {"evaluation"},
+    {"classifier"},
     {"baselines"},
     {"reporting"},
 )
@@ -87,6 +92,26 @@ def test_imports_follow_the_layers() -> None:
             ):
                 wrong.append(f"{path.relative_to(LIBRARY)}: {module}")
     assert wrong == []
+
+
+def test_the_package_requires_what_the_library_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {canonicalize_name(each.name): each for each in map(Requirement, project["dependencies"])}
+    imported = {name.partition(".")[0] for path in LIBRARY.rglob("*.py") for name in imported_modules(path)}
+    of_module = packages_distributions()
+    found = {canonicalize_name(of_module[name][0]) for name in imported if name in of_module}
+    # Parts of transformers, pydantic, Jinja2 and openai; and trackers, which a configuration asks for.
+    found -= {
+        "huggingface-hub",
+        "safetensors",
+        "tokenizers",
+        "packaging",
+        "pydantic-core",
+        "markupsafe",
+        "httpx2",
+    }
+    assert found - {"vlmtsc", "tensorboard", "wandb"} <= required.keys()
+    assert [name for name, each in required.items() if not each.specifier.contains(version(name))] == []
 
 
 def test_scripts_do_not_import_each_other() -> None:

@@ -57,30 +57,39 @@ def _pooled(n_cases: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _official(
     label_index: np.ndarray, n_train: int, share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from sklearn.model_selection import train_test_split
-
     if n_train == len(label_index):
         raise InputError("official split: no TEST cases; the pooled split works without them")
-    classes, counts = np.unique(label_index[:n_train], return_counts=True)
+    try:
+        train, validation = split_training_cases(label_index[:n_train], share)
+    except InputError as error:
+        raise InputError(f"official split: {error}; the pooled split does not stratify") from error
+    return train, validation, np.arange(n_train, len(label_index))
+
+
+def split_training_cases(label_index: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Divide training cases into train and validation indices, stratified by class; `share` is that of validation.
+
+    InputError if there are too few cases, or too few of a class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    n_cases = len(label_index)
+    classes, counts = np.unique(label_index, return_counts=True)
     if counts.min() < 2:
         raise InputError(
-            f"official split: the class with index {classes[counts.argmin()]} has one TRAIN case, needed "
-            "are two (one for train, one for validation); the pooled split does not stratify"
+            f"the class with index {classes[counts.argmin()]} has one TRAIN case, needed are two (one for train, "
+            "one for validation)"
         )
-    n_validation = math.ceil(share * n_train)
-    if min(n_validation, n_train - n_validation) < len(classes):
+    n_validation = math.ceil(share * n_cases)
+    if min(n_validation, n_cases - n_validation) < len(classes):
         raise InputError(
-            f"official split: validation_share {share} of {n_train} TRAIN cases leaves "
-            f"{n_train - n_validation} and takes {n_validation}; "
-            f"needed is a case of each of the {len(classes)} classes in both"
+            f"validation_share {share} of {n_cases} TRAIN cases leaves {n_cases - n_validation} and takes "
+            f"{n_validation}; needed is a case of each of the {len(classes)} classes in both"
         )
     train, validation = train_test_split(
-        np.arange(n_train),
-        test_size=share,
-        random_state=OFFICIAL_VALIDATION_SEED,
-        stratify=label_index[:n_train],
+        np.arange(n_cases), test_size=share, random_state=OFFICIAL_VALIDATION_SEED, stratify=label_index
     )
-    return train, validation, np.arange(n_train, len(label_index))
+    return train, validation
 
 
 def split_facts(

@@ -118,12 +118,15 @@ class Predictor:
         records: Sequence[Mapping[str, Any]],
         plots: Path | None,
         then: Callable[[Sequence[int], Prefilled], None] | None = None,
+        *,
+        slack: int = 0,
     ) -> np.ndarray:
         """Return the log-likelihood of every class for every conversation, float64 of shape (n_records, n_classes).
 
-        `plots` is the folder of plots; `then` is that of `score_examples`. Answers in the conversations are not used.
+        `plots` is the folder of plots; `then` is that of `score_examples`, `slack` that of `make_questions`. Answers in
+        the conversations are not used.
         """
-        questions = self.questions(records)
+        questions = self.questions(records, slack=slack)
         [examples] = index_images([questions])
         vision = self.vision(image_paths([questions], plots))
         return self.score_questions(questions, vision, examples.image_indices, then)

