@@ -15,7 +15,7 @@ rule download_dataset:
     benchmark:
         PATHS.benchmark("download_dataset", "{dataset}")
     priority: BEFORE_TRAINING
-    retries: 2
+    retries: 0  # downloads are tried again inside; a faulty file stays faulty
     localrule: True
     conda:
         "../envs/environment.yaml"

@@ -53,6 +53,7 @@ def site(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> FileServer:
     monkeypatch.setattr(download, "ARCHIVE_URL", server.url)
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
+    monkeypatch.setattr(download, "PAUSES", ())
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return server
@@ -124,6 +125,16 @@ def test_what_the_server_does_wrong_is_said_and_leaves_nothing(
     assert text.startswith(f"dataset Tiny: no source could give it: [archive] {site.url}")
     assert "\n" not in text
     assert [path.name for path in tmp_path.rglob("*")] == ["hashes.txt"]
+
+
+def test_a_failure_that_passes(
+    site: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))
+    answers = [sends(b"no", status=503), sends(GOOD[:99], announced=len(GOOD)), sends(GOOD)]
+    site.answers["/Tiny.zip"] = lambda handler: answers.pop(0)(handler)
+    assert fetch(tmp_path)["source"] == "archive"
+    assert "the server answers 503 Service Unavailable; trying again in 0 s" in caplog.text
 
 
 def test_a_server_that_is_down(site: FileServer, tmp_path: Path) -> None:

