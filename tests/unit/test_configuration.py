@@ -135,7 +135,7 @@ FAULTS = [
     ({"models": ["embeded"]}, "models: unknown model 'embeded'; did you mean 'embedded'?"),
     (
         {"protocol": "polled"},
-        "protocol: unknown value 'polled'; did you mean 'pooled'? (allowed: official, pooled)",
+        "protocol: unknown value 'polled'; did you mean 'pooled'? (allowed: official, pooled, pooled_2, pooled_3)",
     ),
     ({"finetune": {"lora_rr": 3}}, "finetune: unknown key 'lora_rr'; did you mean 'lora_r'?"),
     ({"finetune": {"lora_r": "many"}}, 'finetune.lora_r: found "many"; allowed: integer'),

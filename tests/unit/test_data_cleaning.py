@@ -162,10 +162,13 @@ POOLED, OFFICIAL = SplitSettings(protocol="pooled"), SplitSettings(protocol="off
 
 
 @pytest.mark.parametrize("n_cases", [3, 10, 200, 1096])
-def test_pooled_split_is_that_of_the_paper(n_cases):
-    rest, test = train_test_split(range(n_cases), test_size=0.2, random_state=42)
-    train, validation = train_test_split(rest, test_size=0.25, random_state=21)
-    parts = split_cases(np.arange(n_cases) % 2, n_cases // 2, POOLED)
+@pytest.mark.parametrize(
+    ("protocol", "seeds"), [("pooled", (42, 21)), ("pooled_2", (43, 22)), ("pooled_3", (44, 23))]
+)
+def test_pooled_split_is_that_of_the_paper_or_has_other_seeds(protocol, seeds, n_cases):
+    rest, test = train_test_split(range(n_cases), test_size=0.2, random_state=seeds[0])
+    train, validation = train_test_split(rest, test_size=0.25, random_state=seeds[1])
+    parts = split_cases(np.arange(n_cases) % 2, n_cases // 2, SplitSettings(protocol=protocol))
     assert [parts[name].tolist() for name in ("train", "validation", "test")] == [train, validation, test]
 
 

@@ -130,8 +130,8 @@ class Configuration(Options):
         return files
 
     def split_settings(self, protocol: Protocol) -> SplitSettings:
-        """Return the division of a dataset; the pooled split has no other setting, as in the paper."""
-        options = {} if protocol == "pooled" else dict(self.split)
+        """Return the division of a dataset; pooled splits have no other setting, as in the paper."""
+        options = dict(self.split) if protocol == "official" else {}
         return SplitSettings(protocol=protocol, **options)
 
     def shown_plot(self, scenario: str) -> str | None:
@@ -199,9 +199,10 @@ class Configuration(Options):
 
     @cached_property
     def probed_plot(self) -> str:
-        """Plot whose features are probed: the first of the table that shows full series."""
-        for name, plot in self.plot_table.items():
-            if plot.series == "full":
+        """Plot whose features are probed: the first of full series that a scenario shows, or that the table has."""
+        shown = filter(None, map(self.shown_plot, self.scenarios))
+        for name in (*shown, *self.plot_table):
+            if self.plot_table[name].series == "full":
                 return name
         raise InputError("baselines: logistic_tower needs a plot with series='full' in the table of plots")
 

@@ -78,7 +78,7 @@ class PlannedRun:
 
 def set_sizes(train: int, test: int, protocol: str, validation_share: float) -> dict[str, int]:
     """Sizes of the three sets from those of the official two, rounded as scikit-learn's ``train_test_split`` does."""
-    if protocol == "pooled":  # 60/20/20
+    if protocol != "official":  # 60/20/20
         total = train + test
         test = math.ceil(total / 5)
         train, validation_share = total - test, 0.25

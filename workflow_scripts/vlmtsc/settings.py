@@ -201,7 +201,7 @@ WheelMember = Annotated[str, AfterValidator(_wheel_member)]
 Unique = Annotated[tuple[Value, ...], BeforeValidator(_list), AfterValidator(_unique)]
 Selection = Annotated[Unique[Value], Field(min_length=1)]
 
-Protocol = Literal["official", "pooled"]
+Protocol = Literal["official", "pooled", "pooled_2", "pooled_3"]
 #: Baselines on the series alone.
 SeriesBaseline = Literal["majority", "euclidean_1nn", "dtw_1nn", "minirocket", "multirocket_hydra", "fcn"]
 #: Classifiers on features of the untuned model: of its vision tower, of its language model.
@@ -904,7 +904,8 @@ class Options(Settings):
     """Scenarios to run: names in `config/scenarios.tsv`."""
     protocol: Protocol
     """`pooled`: TRAIN and TEST pooled, then the paper's random 60/20/20 (not comparable with results on the archive's
-    split); `official`: the archive's own split, validation taken from TRAIN, stratified."""
+    split); `pooled_2`, `pooled_3`: the same with other seeds, to confirm a result; `official`: the archive's own split,
+    validation taken from TRAIN, stratified."""
     models: Selection[str]
     """Models to fine-tune: names in `config/models.yaml`."""
     seeds: Selection[Natural]

@@ -18,10 +18,11 @@ logger = logging.getLogger(__name__)
 #: The sets that a dataset is divided into.
 SETS = ("train", "validation", "test")
 
-# Shares and seeds of the pooled split are those of the paper's code. They do not depend on a run's seed, so that
-# results stay comparable.
-POOLED_TEST_SHARE, POOLED_TEST_SEED = 0.2, 42
-POOLED_VALIDATION_SHARE, POOLED_VALIDATION_SEED = 0.25, 21
+# Shares of the pooled splits, and seeds of the first, are those of the paper's code. None depends on a run's seed,
+# so that results stay comparable.
+POOLED_TEST_SHARE, POOLED_VALIDATION_SHARE = 0.2, 0.25
+#: By protocol, the seeds of the test and validation sets.
+POOLED_SEEDS = {"pooled": (42, 21), "pooled_2": (43, 22), "pooled_3": (44, 23)}
 OFFICIAL_VALIDATION_SEED = 21
 
 
@@ -31,25 +32,23 @@ def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) 
     `label_index` has the class of each case; the first `n_train` are those of the archive's TRAIN file. InputError if
     there are too few cases, or too few of a class, for such a split.
     """
-    if settings.protocol == "pooled":
-        sets = _pooled(len(label_index))
+    if settings.protocol in POOLED_SEEDS:
+        sets = _pooled(len(label_index), *POOLED_SEEDS[settings.protocol])
     else:
         sets = _official(label_index, n_train, settings.validation_share)
     return {name: np.asarray(cases, dtype=np.int64) for name, cases in zip(SETS, sets, strict=True)}
 
 
-def _pooled(n_cases: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pooled(n_cases: int, test_seed: int, validation_seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from sklearn.model_selection import (
         train_test_split,  # imported here: a second, for many that need `SETS` alone
     )
 
     if n_cases < 3:
         raise InputError(f"pooled split: {n_cases} cases; needed are at least 3")
-    rest, test = train_test_split(
-        np.arange(n_cases), test_size=POOLED_TEST_SHARE, random_state=POOLED_TEST_SEED
-    )
+    rest, test = train_test_split(np.arange(n_cases), test_size=POOLED_TEST_SHARE, random_state=test_seed)
     train, validation = train_test_split(
-        rest, test_size=POOLED_VALIDATION_SHARE, random_state=POOLED_VALIDATION_SEED
+        rest, test_size=POOLED_VALIDATION_SHARE, random_state=validation_seed
     )
     return train, validation, test
 

@@ -79,7 +79,7 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         "datasets": list(datasets.values()),
         "split": parts[0]["split"]["settings"],
         "shares": (rest - validation, validation, test),
-        "split_seeds": (splits.POOLED_TEST_SEED, splits.POOLED_VALIDATION_SEED),
+        "split_seeds": splits.POOLED_SEEDS.get(parts[0]["split"]["settings"]["protocol"]),
         "official_validation_seed": splits.OFFICIAL_VALIDATION_SEED,
         "scenarios": scenarios,
         "models": {name: _model(name, provenance) for name in provenance["models"]},
