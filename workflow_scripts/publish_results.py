@@ -13,7 +13,9 @@ logger = logging.getLogger("vlmtsc.publish_results")
 
 
 def publish_results(
-    section: Literal["results", "picture", "paper", "evidence", "paper-evidence", "corrections", "rulegraph"],
+    section: Literal[
+        "results", "picture", "paper", "evidence", "paper-evidence", "unseen", "corrections", "rulegraph"
+    ],
     source: Path,
     page: Path = Path("docs/results.md"),
     readme: Path = Path("README.md"),
@@ -41,7 +43,7 @@ def publish_results(
             publish.draw_example(source, page.with_suffix("") / "example.png")
         case "paper":
             publish.publish_paper(source, page, readme, command)
-        case "evidence" | "paper-evidence":
+        case "evidence" | "paper-evidence" | "unseen":
             publish.publish_evidence(source, page, section, command)
         case "corrections":
             publish.publish_corrections(source, page, command)
