@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,50 @@ PARTS = ["Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts"]
 #: The tiny workflow's run. Of tests/faults: the options that choose among injected faults, and the run that they
 #: disturb.
 pytest_plugins = ["tiny_run", "fault_sample", "fault_fixtures"]
+
+#: Values of matplotlib's parameters, of which nearly every one accepts one that is not its default.
+STYLES = (
+    *(
+        "True",
+        "False",
+        "7",
+        "0.37",
+        "0.7, 0.8",
+        "1, 100, 2",
+        "round_numbers",
+        "black",
+        "cycler('color', 'rk')",
+    ),
+    *(
+        "right",
+        "top",
+        "miter",
+        "projecting",
+        "both",
+        "x",
+        "stix",
+        "cm",
+        "nearest",
+        "in",
+        "path",
+        "none",
+        "tight",
+    ),
+    *(
+        "round",
+        "data",
+        "landscape",
+        "42",
+        "concise",
+        "sphere",
+        "a4",
+        "xpdf",
+        "threaded",
+        "pdflatex",
+        "rm",
+        "tab",
+    ),
+)
 
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
 #: Returns the folder of a name, which the function has filled.
@@ -65,6 +110,22 @@ def snakemake() -> SnakemakeRunner:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def matplotlibrc() -> dict[str, str]:
+    """Give the lines of a matplotlibrc that changes every parameter on which a picture may depend."""
+    from matplotlib import rcParams, rcParamsDefault
+
+    style = {}
+    for name, validate in rcParams.validate.items():
+        for value in STYLES:
+            with suppress(ValueError, RuntimeError):
+                if validate(value) != dict.get(rcParamsDefault, name):
+                    style[name] = value
+                    break
+    assert len(style) > 0.95 * len(rcParamsDefault)
+    return style
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import get_args
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
-from cycler import cycler
 from PIL import Image
 from tiny_llava import TinyTask, make_task, recipe
 
@@ -103,18 +103,14 @@ def test_difference_shows_the_change_since_the_timepoint_before(n_channels: int)
     np.testing.assert_array_equal(upper, whole)
 
 
-@pytest.mark.parametrize("style", ["line", "difference", "area", "panels"])
-def test_a_users_own_style_changes_nothing(style: str) -> None:
-    values = RANDOM.normal(size=(2, 40))
+@pytest.mark.parametrize("style", get_args(PlotSettings.model_fields["style"].annotation))
+def test_a_users_own_style_changes_nothing(style: str, matplotlibrc: dict[str, str]) -> None:
+    values = RANDOM.normal(size=(2, 400))  # long enough to be simplified
     settings = PlotSettings(style=style)
-    expected = make_plotter(settings, 2).render(values)
-    own = {
-        "lines.linewidth": 9,
-        "axes.xmargin": 0.3,
-        "figure.facecolor": "black",
-        "axes.prop_cycle": cycler(color="rk"),
-    }
-    with matplotlib.rc_context(own):
+    before = make_plotter(settings, 2)
+    expected = before.render(values)
+    with matplotlib.rc_context(matplotlibrc):
+        np.testing.assert_array_equal(before.render(values), expected)
         np.testing.assert_array_equal(make_plotter(settings, 2).render(values), expected)
 
 

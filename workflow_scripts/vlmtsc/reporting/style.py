@@ -60,8 +60,8 @@ MAJORITY: dict[str, Any] = {"color": "0.45", "linestyle": "--", "linewidth": 1, 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Apply `SETTINGS` to the figures drawn inside the block."""
-    with mpl.rc_context():
+    """Apply `SETTINGS`, over matplotlib's defaults, to the figures drawn inside the block."""
+    with mpl.rc_context(mpl.rcParamsDefault):
         sns.set_theme(style="ticks", rc=SETTINGS)
         yield
 

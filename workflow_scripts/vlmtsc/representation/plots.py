@@ -6,14 +6,14 @@ import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from pathlib import Path
 
 import matplotlib.path as mpath
 import numpy as np
 from isal import isal_zlib
-from matplotlib import rc_context, rcParamsDefault
+from matplotlib import rc_context, rcParams, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import GraphicsContextBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
@@ -46,6 +46,17 @@ CHUNK = 500
 Limits = tuple[np.ndarray, np.ndarray]
 
 
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Draw with matplotlib's defaults, whatever a user's matplotlibrc says: it must not change the pixels."""
+    if dict.__eq__(rcParams, rcParamsDefault):  # a context takes half as long as a plot
+        yield
+    else:
+        with rc_context(rcParamsDefault):
+            yield
+
+
+@default_style()
 def make_plotter(
     settings: PlotSettings, n_channels: int, limits: Limits | None = None
 ) -> LinePlotter | CanvasPlotter | TilePlotter:
@@ -104,21 +115,21 @@ class LinePlotter:
     would take longer than drawing the paths.
     """
 
+    @default_style()
     def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
         self._views = VIEWS[settings.style]
-        with rc_context(rcParamsDefault):  # a user's own matplotlibrc must not change the pixels
-            figure = _figure(settings)
-            self._canvas = FigureCanvasAgg(figure)
-            self._panels = _panels(figure, len(self._views))
-            renderer = self._canvas.get_renderer()
-            self._styles = [
-                [_line_style(axes.plot([], [])[0], renderer) for _ in range(n_channels)]
-                for axes in self._panels
-            ]
-            self._length = 0  # timepoints that the horizontal limits are for
-            if limits is not None:
-                _fix_limits(self._panels[0], limits[0].min(), limits[1].max())
+        figure = _figure(settings)
+        self._canvas = FigureCanvasAgg(figure)
+        self._panels = _panels(figure, len(self._views))
+        renderer = self._canvas.get_renderer()
+        self._styles = [
+            [_line_style(axes.plot([], [])[0], renderer) for _ in range(n_channels)] for axes in self._panels
+        ]
+        self._length = 0  # timepoints that the horizontal limits are for
+        if limits is not None:
+            _fix_limits(self._panels[0], limits[0].min(), limits[1].max())
 
+    @default_style()
     def render(self, values: np.ndarray) -> np.ndarray:
         """Return the image of one series (see `make_plotter`)."""
         length = values.shape[1]
@@ -143,27 +154,28 @@ class CanvasPlotter:
     `area`: lines, filled down to the lower edge. `panels`: a panel with limits of its own for each channel.
     """
 
+    @default_style()
     def __init__(self, settings: PlotSettings, n_channels: int, limits: Limits | None = None) -> None:
         self._filled = settings.style == "area"
         opacity = AREA_OPACITY / n_channels**0.5
-        with rc_context(rcParamsDefault):
-            figure = _figure(settings)
-            self._canvas = FigureCanvasAgg(figure)
-            self._axes = _panels(figure, 1) * n_channels if self._filled else _panels(figure, n_channels)
-            # Resolved here: a name such as "C0" is looked up in the style at drawing time.
-            colours = [to_hex(f"C{channel % 10}") for channel in range(n_channels)]
-            self._lines = [
-                axes.plot([], [], color=colour)[0] for axes, colour in zip(self._axes, colours, strict=True)
-            ]
-            self._areas = [
-                axes.fill([], [], color=colour, alpha=opacity, linewidth=0)[0]
-                for axes, colour in zip(self._axes if self._filled else (), colours, strict=False)
-            ]
-            if limits is not None:
-                for channel, axes in enumerate(self._axes):
-                    own = slice(None) if self._filled else channel
-                    _fix_limits(axes, limits[0][own].min(), limits[1][own].max())
+        figure = _figure(settings)
+        self._canvas = FigureCanvasAgg(figure)
+        self._axes = _panels(figure, 1) * n_channels if self._filled else _panels(figure, n_channels)
+        # Resolved here: a name such as "C0" is looked up in the style at drawing time.
+        colours = [to_hex(f"C{channel % 10}") for channel in range(n_channels)]
+        self._lines = [
+            axes.plot([], [], color=colour)[0] for axes, colour in zip(self._axes, colours, strict=True)
+        ]
+        self._areas = [
+            axes.fill([], [], color=colour, alpha=opacity, linewidth=0)[0]
+            for axes, colour in zip(self._axes if self._filled else (), colours, strict=False)
+        ]
+        if limits is not None:
+            for channel, axes in enumerate(self._axes):
+                own = slice(None) if self._filled else channel
+                _fix_limits(axes, limits[0][own].min(), limits[1][own].max())
 
+    @default_style()
     def render(self, values: np.ndarray) -> np.ndarray:
         """Return the image of one series (see `make_plotter`)."""
         values = np.repeat(values, 2, axis=1) if values.shape[1] == 1 else values  # a line needs two points
