@@ -3,9 +3,6 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
-
-
 # Functions in files of their own: the linter objects to functions among rules.
 include: "rules/common.smk"
 include: "rules/results.smk"

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -14,9 +15,17 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vlmtsc.code_digest import code_digest
 from vlmtsc.configuration import load_configuration
+from vlmtsc.environment import clean
 from vlmtsc.errors import InputError
 from vlmtsc.paths import BASELINE, PROBE, RUN, Paths, Run
 
+# Of the environment, jobs inherit what changes no result.
+clean(os.environ)
+# A terminal that cannot print a sign, and a warning of a library, must not fail a run that has done its work.
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):  # not of a notebook
+        stream.reconfigure(errors="replace")
+warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]
 # Rules call `python`: that of the environment that runs Snakemake, whether or not it is activated. Set here and
 # not in the rules, so that no command contains a path that a move of the project would change.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")

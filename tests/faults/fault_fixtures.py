@@ -55,8 +55,9 @@ def further(
 
 @pytest.fixture
 def disturbed(undisturbed: Path, tmp_path: Path) -> Path:
-    """Give a copy of the finished project that a test may damage."""
-    return shutil.copytree(undisturbed, tmp_path / "project")
+    """Give a copy of the finished project that a test may damage, in which what runs again also trains again."""
+    without = shutil.ignore_patterns("shared_runs")
+    return shutil.copytree(undisturbed, tmp_path / "project", ignore=without)
 
 
 @pytest.fixture

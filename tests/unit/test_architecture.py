@@ -20,7 +20,7 @@ LIBRARY = SCRIPTS / "vlmtsc"
 #: Modules and packages of the library: each imports only from earlier layers, and within its package.
 LAYERS = (
     {"__init__", "errors"},
-    {"files", "paths", "code_digest", "script", "settings"},
+    {"files", "paths", "code_digest", "environment", "script", "settings"},
     {"data"},
     {"representation"},
     {"describe"},

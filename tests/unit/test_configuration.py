@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.paths import Run
 from vlmtsc.settings import (
     FinetuneSettings,
+    FolderSource,
     LaunchSettings,
     MemorySettings,
     Options,
@@ -141,6 +144,25 @@ FAULTS = [
     ({"finetune": {"lora_r": "many"}}, 'finetune.lora_r: found "many"; allowed: integer'),
     ({"seeds": []}, "seeds: found []; allowed: at least 1 of them"),
     ({"seeds": [-1]}, "seeds.0: found -1; allowed: 0 or more"),
+    ({"seeds": [2**32]}, "seeds.0: found 4294967296; allowed: 4294967295 or less"),
+    ({"finetune": {"epochs": float("nan")}}, "finetune.epochs: found NaN; allowed: finite number"),
+    (
+        {"finetune": {"learning_rate": "1e999"}},
+        'finetune.learning_rate: found "1e999"; allowed: 1e+30 or less',
+    ),
+    ({"finetune": {"max_grad_norm": 1e300}}, "finetune.max_grad_norm: found 1e+300; allowed: 1e+30 or less"),
+    ({"finetune": {"token_budget": 10**400}}, "allowed: 1e+12 or less"),
+    # What YAML makes of: on, 007, 2024-01-01.
+    ({"datasets": [True]}, "datasets.0: found true; allowed: text; put it in quotes"),
+    ({"datasets": [7]}, "datasets.0: found 7; allowed: text; put it in quotes"),
+    ({"datasets": 7}, "datasets.0: found 7; allowed: text; put it in quotes"),
+    (
+        {"scenarios": datetime.date(2024, 1, 1)},
+        'scenarios.0: found "2024-01-01"; allowed: text; put it in quotes',
+    ),
+    ({"results": False}, "results: found false; allowed: text; put it in quotes"),
+    ({"describe": {"model": 4}}, "describe.model: found 4; allowed: text; put it in quotes"),
+    ({"protocol": True}, "allowed: official, pooled); put it in quotes"),
     ({"split": {"validation_share": 1}}, "split.validation_share: found 1; allowed: less than 1"),
     ({"datasets": ["../up"]}, "datasets.0: found "),
     ({"tables": {"datasets": "absent.tsv"}}, "absent.tsv: cannot be read (No such file or directory)"),
@@ -172,7 +194,6 @@ def test_text_becomes_the_type_of_its_key() -> None:
     recipe = configured(finetune={"learning_rate": "5e-4", "use_dora": "false"}).recipe("embedded")
     assert (recipe.learning_rate, recipe.use_dora) == (5e-4, False)
     assert configured(download={"folder": "null"}).download.folder is None
-    assert configured(describe={"model": 4}).describe.model == "4"
     with pytest.raises(InputError, match=r"finetune\.epochs: found true; allowed: a number"):
         configured(finetune={"epochs": True})
 
@@ -243,6 +264,61 @@ def test_factors_are_numbers_or_auto(tmp_path: Path) -> None:
     table = configured(tables={"scenarios": str(path)}).scenario_table
     assert table["plot"].factor == 4
     assert table["numbers"].factor == "auto"
+
+
+def test_a_folder_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, home = tmp_path / "here", tmp_path / "home"
+    for folder in (here / "out", home):
+        folder.mkdir(parents=True)
+    (here / "link").symlink_to("out")
+    (home / "link").symlink_to(here)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    spellings = [
+        "out",
+        "out/",
+        "./out",
+        "../here/out",
+        str(here / "out"),
+        "link",
+        "~/link/out",
+        "~/../here//out/.",
+    ]
+    for spelling in spellings:
+        options = {"results": spelling, "folder": spelling, "describe": {"cache": spelling}}
+        configuration = configured(**options, download={"folder": spelling, "wheels": spelling})
+        assert configuration.results == configuration.folder == configuration.describe.cache == "out"
+        assert configuration.download.folder == configuration.download.wheels == "out"
+        assert FolderSource(path=spelling).path == "out"
+    outside = os.path.relpath(home, here)
+    assert {configured(results=path).results for path in ("~", outside, str(home))} == {str(home)}
+
+
+def test_own_tables_are_found_from_the_working_directory_and_the_workflow_s_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").mkdir()
+    # Not asked for, and in nobody's way.
+    (tmp_path / "config/datasets.tsv").write_text("nonsense\n")
+    (tmp_path / "own.tsv").write_text("name\tsources\nMine\tarchive\n")
+    monkeypatch.chdir(tmp_path)
+    assert "GunPoint" in configured().dataset_table
+    assert [*configured(datasets=["Mine"], tables={"datasets": "own.tsv"}).dataset_table] == ["Mine"]
+    assert "GunPoint" in configured(tables={"models": "config/models.yaml"}).dataset_table
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_tables_are_in_utf_8_with_or_without_a_mark(tmp_path: Path, encoding: str) -> None:
+    table, settings = tmp_path / "table.tsv", tmp_path / "mine.yaml"
+    table.write_text("name\tsize\n# größer\na\t1\n", encoding=encoding)
+    settings.write_text("name: größer\n", encoding=encoding)
+    if encoding == "utf-8-sig":
+        assert read_table(table, Sized)["a"].size == 1
+        assert load_yaml(settings) == {"name": "größer"}
+        return
+    for read in (lambda: read_table(table, Sized), lambda: load_yaml(settings)):
+        with pytest.raises(InputError, match=rf"{tmp_path}.*: not in UTF-8 \(byte \d+\); allowed"):
+            read()
 
 
 def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
+from safetensors.numpy import save_file
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import ABANDONED_SECONDS, atomic_path, exclusive, hold_folder, release_folder
@@ -55,6 +57,24 @@ def holder(folder: Path, script: str = HOLDER) -> subprocess.Popen[str]:
 def said(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_can_be_read_by_whom_the_umask_lets(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "adapter") as folder:
+            folder.mkdir()
+            save_file({"weight": np.zeros(3)}, folder / "weights.safetensors")
+            assert (
+                folder / "weights.safetensors"
+            ).stat().st_mode & 0o777 == 0o600  # otherwise, this is not needed
+        with atomic_path(tmp_path / "weights.safetensors") as file:
+            save_file({"weight": np.zeros(3)}, file)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.safetensors")} == {mode}
+    assert len([*tmp_path.rglob("*")]) == 3
 
 
 @pytest.mark.parametrize("killed", [False, True])

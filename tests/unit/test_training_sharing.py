@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -86,17 +87,36 @@ def test_only_a_complete_run_is_reused(
     tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, trainings: list[str]
 ) -> None:
     first = run(tmp_path, tiny_checkpoint, task, "first")
-    (first / "training_log.csv").unlink()  # as Snakemake does before it reruns the job
+    (tmp_path / "shared/runs/tiny/Waves/pooled/first/seed-0/training_log.csv").unlink()
     run(tmp_path, tiny_checkpoint, task, "second")
     run(tmp_path, tiny_checkpoint, task, "first")
     assert trainings == ["tiny/Waves/pooled/first/seed-0", "tiny/Waves/pooled/second/seed-0"]
     assert read_json(first / "run_record.json")["shared_with"] == "tiny/Waves/pooled/second/seed-0"
-    # A run never reuses its own outputs: whoever reruns its command wants it trained.
-    for path in (tmp_path / "second/run").glob("*.json"):
-        path.unlink()
-    run(tmp_path / "alone", tiny_checkpoint, task, "first")
-    run(tmp_path / "alone", tiny_checkpoint, task, "first")
+
+
+def test_a_finished_run_is_not_trained_again(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, trainings: list[str]
+) -> None:
+    folder = run(tmp_path, tiny_checkpoint, task, "first")
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.rmtree(folder)  # as Snakemake does before it reruns the job
+    run(tmp_path, tiny_checkpoint, task, "first")
+    assert {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    } == before
+    assert len(trainings) == 1
+    # Damaged, it is; its only copy is a link to the same file.
+    (folder / "adapter/adapter_model.safetensors").write_bytes(b"damaged")
+    run(tmp_path, tiny_checkpoint, task, "first")
+    assert len(trainings) == 2
+    # Other inputs: what is kept is replaced, and not taken for the result of the former ones again.
+    records = {**task.records, "train": task.records["train"][1:]}
+    run(tmp_path, tiny_checkpoint, dataclasses.replace(task, records=records), "first")
+    run(tmp_path, tiny_checkpoint, task, "first")
     assert len(trainings) == 4
+    shutil.rmtree(tmp_path / "shared")  # has every run trained
+    run(tmp_path, tiny_checkpoint, task, "first")
+    assert len(trainings) == 5
 
 
 def test_two_at_once_train_once(
@@ -177,10 +197,10 @@ def test_runs_are_named_relative_to_their_list(tmp_path: Path) -> None:
     save_file({"weight": torch.ones(2)}, folder / "adapter/adapter_model.safetensors")
     (folder / "training_log.csv").touch()
     write_json(folder / "run_record.json", {"training_digest": "d"})
-    SharedRuns(tmp_path / "results/shared_runs").add("d", folder)
+    SharedRuns(tmp_path / "results/shared_runs").add("d", "a", folder)
     (tmp_path / "results").rename(tmp_path / "moved")
     moved = SharedRuns(tmp_path / "moved/shared_runs")
-    with moved.claim("d", tmp_path / "moved/runs/b") as found:
+    with moved.claim("d") as found:
         assert found is not None
-        assert found.samefile(tmp_path / "moved/runs/a")
-    assert json.loads((tmp_path / "moved/shared_runs/d/runs.json").read_text()) == ["../runs/a"]
+        assert found.samefile(tmp_path / "moved/shared_runs/runs/a")
+    assert json.loads((tmp_path / "moved/shared_runs/d/runs.json").read_text()) == ["runs/a"]

@@ -218,18 +218,18 @@ class Configuration(Options):
         )
 
 
-def load_configuration(
-    options: Mapping[str, Any], root: Path, origin: str = "configuration"
-) -> Configuration:
+def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "") -> Configuration:
     """Check a configuration, all files and the command line merged, and everything that it names.
 
-    Relative paths of tables are looked up in the project's folder `root`. InputError with one line for each fault:
-    file (`origin` of the options) and key or row, what was found, what is allowed, a close match.
+    Defaults are those of the workflow's folder `root`. InputError with one line for each fault: file (`origin` of the
+    options) and key or row, what was found, what is allowed, a close match.
     """
-    given = checked(Options, _plain(options), origin)
-    # Messages show a table's path as it was configured if that leads to the file.
-    base = Path() if root.resolve() == Path.cwd().resolve() else root
-    paths = {name: base / path for name, path in given.tables.model_dump().items()}
+    origin = origin or str(DEFAULT)
+    merged = load_yaml(root / DEFAULT)
+    _merge(merged, options)
+    given = checked(Options, merged, origin)
+    own = options.get("tables") or {}
+    paths = {name: _table(name in own, path, root) for name, path in given.tables.model_dump().items()}
     datasets = read_table(paths["datasets"], DatasetRow)
     scenarios = read_table(paths["scenarios"], ScenarioSettings)
     plots = {name: row.part(PlotSettings) for name, row in read_table(paths["plots"], PlotRow).items()}
@@ -264,18 +264,26 @@ def load_configuration(
 def load_configuration_files(
     files: Sequence[Path], root: Path, overrides: Mapping[str, Any] | None = None
 ) -> Configuration:
-    """Load the default configuration, `files` merged over it, and single keys over both.
+    """Load `files`, merged over the default configuration, and single keys over both.
 
     The same merging as Snakemake's: dictionaries key by key, anything else replaced.
     """
     options: dict[str, Any] = {}
-    for path in [root / DEFAULT, *files]:
+    for path in files:
         content = load_yaml(path) or {}
         if not isinstance(content, dict):
             raise InputError(f"{path}: found a {type(content).__name__}; allowed: keys with values")
         _merge(options, content)
     _merge(options, overrides or {})
-    return load_configuration(options, root, ", ".join(str(path) for path in files) or str(DEFAULT))
+    return load_configuration(options, root, ", ".join(map(str, files)))
+
+
+def _table(own: bool, path: str, root: Path) -> Path:
+    """Return the path of a table, the user's own or the workflow's, as it was configured if that leads to it."""
+    here = Path(path).expanduser()
+    if (own and here.exists()) or root.resolve() == Path.cwd().resolve():
+        return here
+    return root / here
 
 
 def load_yaml(path: Path) -> Any:
@@ -283,14 +291,25 @@ def load_yaml(path: Path) -> Any:
 
     InputError if the file is missing or is not YAML; the message names the file and the line.
     """
+    text = _read(path)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.load(text, Loader=_loader())
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not a YAML file ({getattr(error, 'problem', error)})") from error
+
+
+def _read(path: Path) -> str:
+    """Read a file in UTF-8, with or without a byte order mark; InputError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not in UTF-8 (byte {error.start + 1}); allowed: text saved as UTF-8"
+        ) from error
 
 
 def _loader() -> type:
@@ -304,10 +323,7 @@ def read_table(path: Path, model: type[Model]) -> dict[str, Model]:
     Lines that are empty or begin with ``#`` are skipped. An empty cell is a missing value. InputError names the file,
     the line and the column.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    lines = _read(path).splitlines()
     numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not numbered:
         raise InputError(f"{path}: the table is empty; its first line names the columns")
@@ -336,8 +352,10 @@ def _read_models(path: Path) -> dict[str, ModelSettings]:
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: no models; allowed: one key for each model")
     for name in content:
-        _check_name(str(name), str(path))
-    return {str(name): checked(ModelSettings, row, f"{path}: {name}") for name, row in content.items()}
+        if not isinstance(name, str):
+            raise InputError(f"{path}: key {name!r}; allowed: text; put it in quotes")
+        _check_name(name, str(path))
+    return {name: checked(ModelSettings, row, f"{path}: {name}") for name, row in content.items()}
 
 
 def _check_name(name: str, origin: str) -> None:
@@ -354,6 +372,7 @@ def _plain(value: Any) -> Any:
 
 def _merge(base: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
+        key = str(key)
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
             _merge(base[key], value)
         else:

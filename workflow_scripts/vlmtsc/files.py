@@ -38,7 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path`, moved into place only if the block succeeds.
 
     The block creates a file or a directory there, on the same file system; the parent of `path` is created. On an
-    exception whatever was written is removed and `path` keeps its former content.
+    exception whatever was written is removed and `path` keeps its former content. Files get the permissions of new
+    ones: libraries write some (.safetensors) for their owner alone.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield temporary
             if not temporary.exists():
                 raise FileNotFoundError(f"nothing was written for {path}")
+            (new := workspace / ".new").touch()
+            permissions = new.stat().st_mode
+            for file in (temporary, *temporary.rglob("*")):
+                if file.is_file() and (mode := file.stat().st_mode) | permissions != mode:
+                    file.chmod(mode | permissions)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             temporary.replace(path)

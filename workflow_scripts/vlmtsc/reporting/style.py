@@ -25,7 +25,8 @@ from vlmtsc.files import atomic_path
 #: Columns that name a panel.
 PLACE = ["model", "protocol", "dataset"]
 # Light to dark with monotonic lightness: keeps its order in grey and with any colour blindness.
-SEQUENTIAL = "YlGnBu"
+# With all its colours: a matplotlibrc can have fewer (image.lut), which counts when matplotlib is imported.
+SEQUENTIAL = mpl.colormaps["YlGnBu"].resampled(256)
 DASHES: list[tuple[float, ...]] = [(), (4, 1.5), (6, 1.5, 1, 1.5), (1, 1)]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 # seaborn's colour-blind palette without its pink and yellow, which are too light for lines on white.

@@ -28,7 +28,7 @@ from vlmtsc.examples import (
 )
 from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.adapter import add_adapter, save_adapter
-from vlmtsc.model.checkpoint import count_parameters, load_checkpoint
+from vlmtsc.model.checkpoint import count_parameters, inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision import VisionFeatures
 from vlmtsc.paths import Run
@@ -57,6 +57,7 @@ from vlmtsc.training.progress import TrainingLog, discard_later_events, tracked
 from vlmtsc.training.record import (
     git_revision,
     hardware,
+    kernels,
     package_versions,
     peak_gpu_memory_mb,
     peak_memory_mb,
@@ -407,7 +408,23 @@ def _record(
         "kept_step": kept["step"],  # of the adapter that the next two figures describe
         "validation_accuracy": kept["validation_accuracy"],
         "validation_loss": kept["validation_loss"],
+        "used": _used(trainer),
         "versions": package_versions(),
         "git_revision": git_revision(Path(__file__).parent),
         "settings": settings.model_dump(),
+    }
+
+
+def _used(trainer: AnswerTrainer) -> dict[str, Any]:
+    """Return precision, compiler, kernels and processes of a training, from the objects that trained."""
+    accelerator, model = trainer.accelerator, inner_model(trainer.model)
+    return {
+        "weights": sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}),
+        "mixed_precision": accelerator.mixed_precision,
+        "compiler": accelerator.state.dynamo_plugin.backend.value,
+        "distributed": accelerator.distributed_type.value,
+        "processes": accelerator.num_processes,
+        "device": accelerator.device.type,
+        "attention": model.config._attn_implementation,
+        **kernels(),
     }

@@ -48,6 +48,18 @@ def hardware(threads: int) -> dict[str, Any]:
     }
 
 
+def kernels() -> dict[str, Any]:
+    """Return what PyTorch computes with, as it is set at the moment: the last digits of a result depend on it."""
+    import torch
+
+    return {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
 def processor_name() -> str:
     """Return the processor's name from ``/proc/cpuinfo``, or the platform's name."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -1,4 +1,4 @@
-"""Reuse of an identical training: runs with the same inputs, settings and code train once."""
+"""Reuse of an identical training: runs with the same inputs, settings and code train once, and never again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vlmtsc.environment import cleaned_environment
 from vlmtsc.files import atomic_path, digest_of_files, exclusive, link_or_copy, read_json, write_json
 from vlmtsc.model.checkpoint import check_kernels, choose_attention, compute_device
 from vlmtsc.model.devices import claim_gpus, list_gpus, name_gpu
+from vlmtsc.paths import Run
 from vlmtsc.representation.conversations import input_digest
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
@@ -25,14 +27,15 @@ from vlmtsc.settings import FinetuneSettings, LaunchSettings
 from vlmtsc.training.checkpoints import claim_checkpoints, fault_of_file, fault_of_folder
 from vlmtsc.training.finetune import TrainingJob, train, train_in_processes
 from vlmtsc.training.progress import check_trackers
-from vlmtsc.training.record import package_versions
+from vlmtsc.training.record import kernels, package_versions
 
 logger = logging.getLogger(__name__)
 
-#: Outputs in a run's folder that another run can reuse, and its record.
+#: Outputs in a run's folder that can be reused, and its record.
 ADAPTER, LOG, RECORD = "adapter", "training_log.csv", "run_record.json"
 
 
+@cleaned_environment()
 def train_or_reuse(
     job: TrainingJob,
     parameters: Path,
@@ -95,7 +98,7 @@ def train_or_reuse(
     # A job left behind by a killed workflow may still be training the same run.
     with (
         exclusive(job.checkpoints),
-        runs.claim(digest, run_record.parent) if runs is not None else nullcontext() as source,
+        runs.claim(digest) if runs is not None else nullcontext() as source,
     ):
         if source is None:
             claim_checkpoints(job.checkpoints, resolved | {"threads": job.threads, "launch": processes})
@@ -103,13 +106,16 @@ def train_or_reuse(
                 record = train(job) if launch is None else train_in_processes(job, launch, worker)
             record |= {"shared_with": None, "training_digest": digest}
         else:
-            record = copy_outputs(source, job.adapter, job.training_log)
-            logger.info("%s: reuses the identical training of %s", job.run, record["shared_with"])
+            copy_outputs(source, job.adapter, job.training_log)
+            record = read_json(source / RECORD)
+            trained = record["shared_with"] or str(Run(**{name: record[name] for name in asdict(job.run)}))
+            record["shared_with"] = None if trained == str(job.run) else trained
+            logger.info("%s: reuses the identical training of %s", job.run, trained)
         record |= asdict(job.run)
         write_json(parameters, resolved)
         write_json(run_record, record)
         if runs is not None:
-            runs.add(digest, run_record.parent)
+            runs.add(digest, str(job.run), run_record.parent)
         shutil.rmtree(job.checkpoints, ignore_errors=True)
     return record
 
@@ -128,8 +134,8 @@ def training_digest(
     """Return a SHA-256 of everything that determines the result of a training.
 
     These are all files of the checkpoint, the conversations (`records`, of train and validation set), their plots, the
-    settings, device, versions and code, and the threads and processes, which determine the order of sums. Names of
-    scenarios and context lengths do not count, except for the attention kernel that follows from them.
+    settings, device, kernels, versions and code, and the threads and processes, which determine the order of sums.
+    Names of scenarios and context lengths do not count, except for the attention kernel that follows from them.
     """
     device = compute_device()
     images = sorted({record["image"] for part in records.values() for record in part if "image" in record})
@@ -147,23 +153,26 @@ def training_digest(
         "threads": threads,
         "code": code,
         "versions": package_versions(),
+        "kernels": kernels(),
         "launch": None if launch is None else launch.model_dump(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class SharedRuns:
-    """Index, in a folder, of the run folders with the result of each training.
+    """The result of each run's latest training, and an index of them.
 
-    A subfolder ``DIGEST/`` has their list and a lock. Outputs stay in the run folders.
+    Snakemake removes the outputs of a job before it runs again, for instance when removed conversations are rebuilt.
+    ``runs/`` has links to them, for each run; a subfolder ``DIGEST/`` has the list of those with that result, and a
+    lock.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
-    def claim(self, digest: str, run_folder: Path) -> Iterator[Path | None]:
-        """Wait until no other run trains the same, and yield the folder of another run with the result, or None."""
+    def claim(self, digest: str) -> Iterator[Path | None]:
+        """Wait until no other run trains the same, and yield the folder of a run with the result, or None."""
         (self.folder / digest).mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / digest / "lock")
         try:
@@ -172,14 +181,17 @@ class SharedRuns:
             logger.info("waits for a run with the same inputs and settings")
             lock.acquire()
         try:
-            others = (run for run in self._runs(digest) if run.resolve() != run_folder.resolve())
-            yield next((run for run in others if has_result(run, digest)), None)
+            yield next((run for run in self._runs(digest) if has_result(run, digest)), None)
         finally:
             lock.release()
 
-    def add(self, digest: str, run: Path) -> None:
-        """Add a run's folder; for the holder of the claim."""
-        runs = [*(known for known in self._runs(digest) if has_result(known, digest)), run]
+    def add(self, digest: str, name: str, outputs: Path) -> None:
+        """Add the outputs of a run, in place of those of its last training; for the holder of the claim."""
+        kept = self.folder / "runs" / name
+        with atomic_path(kept) as temporary:
+            copy_outputs(outputs, temporary / ADAPTER, temporary / LOG)
+            shutil.copyfile(outputs / RECORD, temporary / RECORD)
+        runs = [kept, *(known for known in self._runs(digest) if has_result(known, digest))]
         relative = dict.fromkeys(os.path.relpath(path, self.folder) for path in runs)
         write_json(self.folder / digest / "runs.json", list(relative))
 
@@ -202,17 +214,11 @@ def has_result(run: Path, digest: str) -> bool:
     return read_json(record).get("training_digest") == digest
 
 
-def copy_outputs(source: Path, adapter: Path, training_log: Path) -> dict[str, Any]:
-    """Copy adapter and log from another run's folder, as hard links where possible.
-
-    Return the other run's record; ``shared_with`` names the run that trained.
-    """
+def copy_outputs(source: Path, adapter: Path, training_log: Path) -> None:
+    """Copy adapter and log from another folder, the adapter's files as hard links where possible."""
     with atomic_path(adapter) as temporary:
         shutil.copytree(
             source / ADAPTER, temporary, copy_function=link_or_copy, ignore=shutil.ignore_patterns(".*")
         )
     with atomic_path(training_log) as temporary:
         shutil.copyfile(source / LOG, temporary)
-    record = read_json(source / RECORD)
-    trained = "{model}/{dataset}/{protocol}/{scenario}/seed-{seed}".format(**record)
-    return {**record, "shared_with": record["shared_with"] or trained}
