@@ -4,13 +4,39 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
+import tarfile
+import tempfile
 import warnings
 from pathlib import Path
 
+import git
 from snakemake.exceptions import WorkflowError
+from snakemake.path_modifier import PathModifier
 
-ROOT = Path(workflow.basedir)
+
+
+def workflow_folder(source):
+    """The folder of the workflow; of one in a git repository (a module by `github(...)`), a copy of its files."""
+    if source.is_local:
+        return Path(source.get_path_or_uri(secret_free=True)).parent
+    repository = source.hosted_repo.repo if hasattr(source, "hosted_repo") else git.Repo(source.repo_path)
+    commit = repository.commit(source.ref).hexsha
+    # The same folder for all commits: a move changes the commands, and would rerun all rules.
+    folder = Path.cwd() / ".snakemake" / "vlmtsc"
+    if not (folder / commit).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with tempfile.TemporaryFile() as archive:
+            repository.archive(archive, commit)
+            archive.seek(0)
+            tarfile.open(fileobj=archive).extractall(folder, filter="data")
+        (folder / commit).touch()
+    return folder
+
+
+ROOT = workflow_folder(workflow.current_basedir)
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vlmtsc.code_digest import code_digest
@@ -42,7 +68,10 @@ def configured(function, *arguments):
 CONFIGURATION = configured(
     load_configuration, config, ROOT, ", ".join(map(os.path.relpath, workflow.configfiles))
 )
-RESULTS = CONFIGURATION.results
+# A module's prefix is that of the results folder alone, and of options of commands too: Snakemake would add it to every
+# input and output, and to nothing else.
+RESULTS = str(workflow.modifier.path_modifier.replace_prefix(CONFIGURATION.results))
+workflow.modifier.path_modifier = PathModifier(None, None, workflow)
 PATHS = Paths(RESULTS)
 # Patterns of folders and of a job's name, with wildcards.
 DATASET, SPLIT, CONVERSATIONS = PATHS.dataset(RUN), PATHS.split(RUN), PATHS.conversations(RUN)
