@@ -25,14 +25,14 @@ def workflow_folder(source):
     commit = repository.commit(source.ref).hexsha
     # The same folder for all commits: a move changes the commands, and would rerun all rules.
     folder = Path.cwd() / ".snakemake" / "vlmtsc"
-    if not (folder / commit).exists():
+    if not (folder / ".commit").exists() or (folder / ".commit").read_text() != commit:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         with tempfile.TemporaryFile() as archive:
             repository.archive(archive, commit)
             archive.seek(0)
             tarfile.open(fileobj=archive).extractall(folder, filter="data")
-        (folder / commit).touch()
+        (folder / ".commit").write_text(commit)
     return folder
 
 

@@ -197,6 +197,21 @@ def test_what_is_asked_of_a_trained_model_trains_nothing(finished: Path, snakema
     assert not {*OF_MODEL, "build_conversations"} & rules
 
 
+def test_rebuilt_conversations_train_nothing(copy: Path, snakemake: SnakemakeRunner) -> None:
+    folder = f"tiny/{DATASET}/pooled/numbers"
+    adapter = copy / f"results/runs/{folder}/seed-0/adapter/adapter_model.safetensors"
+    before = adapter.read_bytes()
+    shutil.rmtree(copy / "results/conversations")
+    # Evaluation needs them, and then Snakemake runs what else they are an input of.
+    changes = ("scenarios=[numbers]", "evaluate={generate: false}")
+    done = snakemake(copy, *RUN, "--config", *changes, "--until", "evaluate_model", timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (copy / f"results/conversations/{folder}/train.json").is_file()
+    log = (copy / f"results/logs/finetune_model/{folder}/seed-0.log").read_text()
+    assert f"reuses the identical training of {folder}/seed-0" in log
+    assert adapter.read_bytes() == before
+
+
 def test_the_summary_and_the_report_show_the_table(finished: Path) -> None:
     table = (finished / "results/tables/accuracy.md").read_text()
     row = next(line for line in table.splitlines() if DATASET in line)

@@ -342,6 +342,47 @@ def test_a_missing_intermediate_hides_nothing_stale_and_retrains_nothing(
     assert ("finetune_model" in rerun(finished, snakemake)) == again
 
 
+def test_removed_conversations_hide_nothing_stale_and_retrain_nothing(
+    finished: Path, snakemake: SnakemakeRunner
+) -> None:
+    shutil.rmtree(finished / "results/conversations")
+    assert rerun(finished, snakemake) == set()
+    assert {"preprocess_dataset", "finetune_model"} <= rerun(
+        finished, snakemake, "preprocess={missing: drop}"
+    )
+
+
+def test_a_results_folder_has_one_identity(finished: Path, snakemake: SnakemakeRunner) -> None:
+    link = finished.parent / "link"
+    link.symlink_to(finished / "results")
+    again = rerun(finished, snakemake, f"results={link}/", "finetune={lora_r: 3}")
+    assert again == {"finetune_model", "evaluate_model"}
+
+
+@pytest.mark.parametrize("how", ["snakefile", "directory", "module"])
+def test_the_workflow_is_used_from_elsewhere(
+    project: Path, tmp_path: Path, snakemake: SnakemakeRunner, how: str
+) -> None:
+    elsewhere, own = tmp_path / "elsewhere", tmp_path / "own.yaml"
+    (elsewhere / "config").mkdir(parents=True)
+    (elsewhere / "config/config.yaml").write_text("of: another workflow\n")
+    own.write_text("datasets: [GunPoint]\nscenarios: [plot]\n")
+    arguments = [*DRY, "--configfile", str(own)]
+    if how == "module":
+        (elsewhere / "Snakefile").write_text(
+            f'module vlmtsc:\n    snakefile: "{project}/Snakefile"\n    config: config\n    prefix: "sub"\n'
+            "use rule * from vlmtsc as x_*\n"
+        )
+        done = snakemake(elsewhere, "x_all", *arguments)
+    elif how == "directory":
+        done = snakemake(project, *arguments, "--directory", str(elsewhere))
+    else:
+        done = snakemake(elsewhere, *arguments, "--snakefile", str(project / "Snakefile"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = {name.removeprefix("x_"): n for name, n in job_counts(done.stdout + done.stderr).items()}
+    assert counts["finetune_model"] == counts["draw_cases"] == counts["all"] == 1
+
+
 def test_a_moved_project_has_nothing_to_do(finished: Path, snakemake: SnakemakeRunner) -> None:
     moved = finished.with_name("elsewhere")
     shutil.move(finished, moved)

@@ -26,7 +26,13 @@ def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
 
 def git_revision(folder: Path) -> str:
-    """Return the commit of the code, with "-dirty" if files differ from it; "unknown" outside a repository."""
+    """Return the commit of the code, with "-dirty" if files differ from it; "unknown" outside a repository.
+
+    A workflow used as a module from a repository is a copy with the file ``.commit``, in another repository maybe.
+    """
+    for copy in (parent / ".commit" for parent in folder.parents):
+        if copy.is_file():
+            return copy.read_text(encoding="utf-8")
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
