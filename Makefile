@@ -28,6 +28,9 @@ PUBLISH := $(SCRIPT)/publish_results.py --section
 # Not of a dry run, after which there is nothing to report.
 REPORT = $(if $(filter -n --dry-run,$(ARGS)),,--report $(RESULTS)/report.html --report-after-run --report-stylesheet rules/report/report.css)
 ONLY := --config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG)
+# These would break Python itself, for commands that are not jobs of Snakemake.
+unexport PYTHONSAFEPATH PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING
+export PYTHONUTF8 := 1
 CODE := workflow_scripts tests benchmarks docs
 
 .DEFAULT_GOAL := help
@@ -102,6 +105,9 @@ test: environment ## run every test, in two processes
 
 test-faults: environment ## the whole grid of injected faults, of which make test runs a sample (about an hour)
 	@$(RUN) python -m pytest tests/faults --faults=all $(ARGS)
+
+test-environment: environment ## each environment variable alone, which make test sets all at once (about an hour)
+	@$(RUN) python -m pytest tests/end_to_end/test_environment_run.py --faults=all $(ARGS)
 
 test-slurm: environment ## start a SLURM of two nodes and run the tiny workflow on it; as root, installs SLURM first
 	@sh tests/slurm/install.sh

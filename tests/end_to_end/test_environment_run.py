@@ -43,7 +43,11 @@ ENVIRONMENT = {
 }
 
 
-@pytest.mark.parametrize("names", [pytest.param([*ENVIRONMENT], id="all"), *([name] for name in ENVIRONMENT)])
+#: Each variable alone, which `make test-environment` tries.
+SINGLES = [pytest.param([name], id=name, marks=pytest.mark.fault_grid(sample=0)) for name in ENVIRONMENT]
+
+
+@pytest.mark.parametrize("names", [pytest.param([*ENVIRONMENT], id="all"), *SINGLES])
 def test_the_environment_changes_no_result(
     names: list[str],
     configured: Path,

@@ -10,7 +10,14 @@ from sklearn.model_selection import train_test_split
 
 from preprocess_dataset import preprocess_dataset
 from split_dataset import split_dataset
-from vlmtsc.data.cleaning import clean_series, fill_missing, index_labels, resample_case, z_normalize
+from vlmtsc.data.cleaning import (
+    clean_series,
+    fill_missing,
+    index_labels,
+    prepare_case,
+    resample_case,
+    z_normalize,
+)
 from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label
 from vlmtsc.data.splits import split_cases
 from vlmtsc.errors import InputError
@@ -268,3 +275,13 @@ def test_an_impossible_split_names_the_file(archive, tmp_path):
     with pytest.raises(InputError, match=r"series\.npz: official split: validation_share"):
         split_dataset(tmp_path / "series.npz", settings, tmp_path / "split")
     assert not (tmp_path / "split").exists()
+
+
+@pytest.mark.parametrize("value", [1e300, -1e61, np.inf])
+def test_a_new_series_is_refused_where_a_training_series_is(value: float) -> None:
+    case = np.array([[0.0, value, 1.0]])
+    with pytest.raises(InputError, match="x, case 1 has") as of_training:
+        LabelledSeries.from_parts(([case], ["a"]), ([case], ["b"]), ("x", "y"))
+    with pytest.raises(InputError) as of_prediction:
+        prepare_case(case, 3, CleaningSettings(), "x, case 1")
+    assert str(of_prediction.value) == str(of_training.value)

@@ -17,6 +17,7 @@ import torch
 from conftest import ROOT
 
 from vlmtsc import script
+from vlmtsc.environment import clean
 
 FULL = Path("/dev/full")
 needs_full_disk = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
@@ -109,3 +110,35 @@ def test_it_says_now_and_then_how_far_it_is(
         work.update(60)  # too early again
         work.update(100)  # nothing left to wait for
     assert caplog.messages == ["scoring: 40 of 100 cases, 1.0 min left"]
+
+
+def test_jobs_inherit_what_tells_where_things_are() -> None:
+    kept = {
+        "PATH",
+        "HOME",
+        "PYTHONPATH",
+        "CUDA_VISIBLE_DEVICES",
+        "HF_HOME",
+        "HF_TOKEN",
+        "HTTPS_PROXY",
+        "TMPDIR",
+    }
+    kept |= {
+        "SLURM_JOB_ID",
+        "WANDB_API_KEY",
+        "VLMTSC_DESCRIBER_KEY",
+        "NUMBA_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+    }
+    removed = {
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "ACCELERATE_MIXED_PRECISION",
+        "FSDP_VERSION",
+        "NUMBA_DISABLE_JIT",
+    }
+    removed |= {"PYTHONWARNINGS", "PYTHONSAFEPATH", "PYTHONIOENCODING", "MPLBACKEND", "MKL_CBWR", "USE_TF"}
+    environment = dict.fromkeys([*kept, *removed], "1")
+    clean(environment)
+    assert {*environment} == kept | {"PYTHONUTF8"}

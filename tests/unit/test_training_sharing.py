@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 from tiny_llava import TinyTask, finetune_into, make_task, recipe
 
 from vlmtsc.files import read_json, write_json
+from vlmtsc.model.checkpoint import compute_device
 from vlmtsc.paths import Run
 from vlmtsc.training import finetune as module
 from vlmtsc.training import sharing
@@ -143,6 +146,20 @@ def test_two_at_once_train_once(
     assert len(trainings) == 1
     shared = [read_json(tmp_path / name / "run/run_record.json")["shared_with"] for name in ("a", "b")]
     assert shared.count(None) == 1
+
+
+def test_launchers_of_other_processes_have_no_say(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"RANK": "1", "WORLD_SIZE": "2", "ACCELERATE_MIXED_PRECISION": "bf16"}
+    for name, value in (variables | {"ACCELERATE_DYNAMO_BACKEND": "inductor"}).items():
+        monkeypatch.setenv(name, value)
+    AcceleratorState._reset_state(True)  # of other tests in this process
+    record = read_json(run(tmp_path, tiny_checkpoint, task, "first") / "run_record.json")
+    used = record["used"]
+    assert (used["processes"], used["distributed"], used["device"]) == (1, "NO", compute_device().type)
+    assert (used["mixed_precision"], used["compiler"], used["weights"]) == ("no", "NO", ["float32"])
+    assert os.environ["WORLD_SIZE"] == "2"
 
 
 def digest(model: Path, task: TinyTask, /, **changes: Any) -> str:
