@@ -16,7 +16,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.path_modifier import PathModifier
 
 
-
 def workflow_folder(source):
     """The folder of the workflow; of one in a git repository (a module by `github(...)`), a copy of its files."""
     if source.is_local:
