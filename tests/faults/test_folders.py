@@ -52,7 +52,7 @@ class SmallDisk:
 @pytest.fixture
 def disk(disturbed: Path) -> Iterator[SmallDisk]:
     """Put the results folder of the project onto a small disk."""
-    disk = SmallDisk(disturbed / "disk")
+    disk = SmallDisk(disturbed.parent / "disk")
     yield disk
     disk.unmount()
 

@@ -290,8 +290,10 @@ def test_a_folder_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert configuration.results == configuration.folder == configuration.describe.cache == "out"
         assert configuration.download.folder == configuration.download.wheels == "out"
         assert FolderSource(path=spelling).path == "out"
-    outside = os.path.relpath(home, here)
-    assert {configured(results=path).results for path in ("~", outside, str(home))} == {str(home)}
+    outside = ("~", os.path.relpath(home, here), str(home))
+    assert {configured(results=path).results for path in outside} == {str(home)}
+    (here / "scratch").symlink_to(home)
+    assert {configured(results=f"{path}/out").results for path in ("scratch", *outside)} == {"scratch/out"}
 
 
 def test_own_tables_are_found_from_the_working_directory_and_the_workflow_s_folder(

@@ -47,6 +47,7 @@ OWN = {
     "samples_per_second",
     "peak_memory_mb",
     "processes",
+    "used",
     "validation_loss",
 }
 
@@ -112,6 +113,9 @@ def assert_same(found: Any, expected: Any) -> None:
         torch.testing.assert_close(tensors[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
     assert_same_logs(pd.DataFrame(rows), pd.DataFrame(expected[1]))
     assert {key for key in expected[2] if record[key] != expected[2][key]} <= OWN
+    changed = {key for key in record["used"] if record["used"][key] != expected[2]["used"][key]}
+    assert changed <= {"processes", "distributed"}
+    assert record["used"]["processes"] == record["processes"]
 
 
 def assert_same_logs(found: pd.DataFrame, expected: pd.DataFrame) -> None:

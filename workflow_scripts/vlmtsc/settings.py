@@ -186,9 +186,17 @@ def _unique(values: Any) -> Any:
 
 
 def _folder(value: str) -> str:
-    """Return the one spelling of a folder: its real path, relative to the working directory if it is inside."""
+    """Return the one spelling of a folder, whose real path decides.
+
+    Relative if it is inside the working directory, or behind a symbolic link in it; otherwise absolute.
+    """
     real, here = Path(value).expanduser().resolve(), Path.cwd().resolve()
-    return (real.relative_to(here) if real.is_relative_to(here) else real).as_posix()
+    if real.is_relative_to(here):
+        return real.relative_to(here).as_posix()
+    for link in sorted(entry for entry in here.iterdir() if entry.is_symlink()):
+        if real.is_relative_to(link.resolve()):
+            return Path(link.name, real.relative_to(link.resolve())).as_posix()
+    return real.as_posix()
 
 
 def _factor(value: Any) -> Any:
