@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vlmtsc.data import readers
-from vlmtsc.data.readers import read_unlabelled
+from vlmtsc.data.readers import read_table, read_unlabelled
 from vlmtsc.data.series import LabelledSeries
 from vlmtsc.errors import InputError
 
@@ -179,6 +179,21 @@ def test_a_file_holds_one_univariate_series_a_row(tmp_path: Path, head: str) -> 
     same(series, [[[1, 2, 3]], [[-4.5, 1000, 0]]])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252"])
+def test_numbers_are_those_of_training_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    numbers = [
+        "0.10000000000000001",
+        "1.7976931348623157e308",
+        "-2.2250738585072014e-308",
+        "123456789.12345678",
+    ]
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"höhe,b,c,d\n{','.join(numbers)}\n".encode(encoding))
+    _, series = read_unlabelled(path, 1)
+    (of_training,), *_ = read_table("\t".join(["1", *numbers]) + "\n", "a.tsv")
+    same(series, [of_training])
+
+
 def test_missing_values_stay_and_shorter_rows_end_earlier(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "1,2,3,4\n5,,6,\n,7,8,9\n")
     _, series = read_unlabelled(path, 1)
@@ -233,5 +248,5 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InputError, match=r"a\.csv: not a readable CSV file"):
+    with pytest.raises(InputError, match=r"a\.csv: text in UTF-16"):
         read_unlabelled(tmp_path / "a.csv", 1)

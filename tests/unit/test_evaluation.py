@@ -19,6 +19,7 @@ from tiny_llava import TinyTask, finetune_into, make_task, recipe
 
 from evaluate_model import evaluate_model
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation import predictor as predictor_module
 from vlmtsc.evaluation.constants import IMAGE_CONTROLS, INTACT, NUMBER_CONTROLS
 from vlmtsc.evaluation.controls import (
     BLANK,
@@ -274,6 +275,15 @@ def generated(predictor: Predictor, task: TinyTask, end_token: int, batch_size: 
     batched = dataclasses.replace(predictor, batch_size=batch_size)
     batched.score_questions(questions, vision, range(len(questions)), go_on)
     return rows
+
+
+def test_scores_that_are_not_finite_are_refused(
+    asked: tuple[Predictor, TinyTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, task = asked
+    monkeypatch.setattr(predictor_module, "score_examples", lambda *_, **__: np.array([[0.0, np.nan]]))
+    with pytest.raises(InputError, match=r"score of row 0 for class '.*' is nan"):
+        predictor.score(task.records["test"][:1], task.plots)
 
 
 def test_batches_equal_one_by_one_and_a_slow_reference(asked: tuple[Predictor, TinyTask]) -> None:

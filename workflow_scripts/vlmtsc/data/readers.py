@@ -523,9 +523,9 @@ def read_unlabelled(path: Path, n_channels: int) -> tuple[list[str], list[np.nda
 def _read_csv(path: Path) -> np.ndarray:
     """Read a CSV file of numbers, shape (rows, columns); a first row without any number is a header."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(row) or len(row) > 1]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = io.StringIO(decode(path.read_bytes(), str(path)), newline="")
+        rows = [row for row in csv.reader(text) if any(row) or len(row) > 1]
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error
     numbers = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
     faults = []

@@ -52,7 +52,7 @@ def prediction_table(
     ``score_<class>`` for each class, with `aligned` its predictions; with generated texts also ``generated``, escaped
     by `printable`, and ``generated_class``, empty where the text is invalid.
     """
-    names, scores = np.asarray(classes), finite_scores(scores, classes)
+    names = np.asarray(classes)
     columns: dict[str, object] = {"id": list(ids)}
     if labels is not None:
         columns["true"] = names[labels]

@@ -18,6 +18,7 @@ from vlmtsc.evaluation.generation import generate_greedily, generation_limit, re
 from vlmtsc.evaluation.metrics import (
     INVALID,
     compute_metrics,
+    finite_scores,
     generation_metrics,
     prediction_table,
     temperature_metrics,
@@ -99,9 +100,12 @@ class Predictor:
         image_indices: Sequence[int],
         then: Callable[[Sequence[int], Prefilled], None] | None = None,
     ) -> np.ndarray:
-        """Score every class for every question: `score_examples` with the settings of this model."""
+        """Score every class for every question: `score_examples` with the settings of this model.
+
+        InputError if a score is not finite.
+        """
         tokenizer = self.processor.tokenizer
-        return score_examples(
+        scores = score_examples(
             self.model,
             questions,
             scored_tokens(tokenizer, self.representation),
@@ -112,6 +116,7 @@ class Predictor:
             precision=self.settings.precision,
             then=then,
         )
+        return finite_scores(scores, self.representation.classes)
 
     def score(
         self,

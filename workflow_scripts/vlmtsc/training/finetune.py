@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import LlavaForConditionalGeneration, set_seed
 from transformers.trainer_callback import PrinterCallback
 
+from vlmtsc.environment import cleaned_environment
 from vlmtsc.errors import InputError
 from vlmtsc.examples import (
     Collator,
@@ -133,8 +134,14 @@ class Finetuned:
     processes: Processes
 
 
+@cleaned_environment()
 def train(job: TrainingJob) -> dict[str, Any]:
-    """Fine-tune, write adapter and log, and return the record; of several processes the main one writes."""
+    """Fine-tune in this process alone, write adapter and log, and return the record."""
+    return _train(job)
+
+
+def _train(job: TrainingJob) -> dict[str, Any]:
+    """Fine-tune, and write adapter and log; of several processes the main one writes."""
     result = finetune(job)
     state = trained_state(result.model)
     if result.processes.is_main:
@@ -144,6 +151,7 @@ def train(job: TrainingJob) -> dict[str, Any]:
     return result.record
 
 
+@cleaned_environment()
 def train_in_processes(job: TrainingJob, launch: LaunchSettings, worker: Path) -> dict[str, Any]:
     """Fine-tune in several processes, and return the record.
 
@@ -180,7 +188,7 @@ def train_as_worker(file: Path, is_main: bool) -> None:
     job = TrainingJob(**read_json(file))
     _, record, failure = _worker_files(job)
     try:
-        content = train(job)
+        content = _train(job)
     except InputError as error:
         write_json(failure, {"message": str(error)})
         raise

@@ -15,7 +15,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vlmtsc.environment import cleaned_environment
 from vlmtsc.files import atomic_path, digest_of_files, exclusive, link_or_copy, read_json, write_json
 from vlmtsc.model.checkpoint import check_kernels, choose_attention, compute_device
 from vlmtsc.model.devices import claim_gpus, list_gpus, name_gpu
@@ -35,7 +34,6 @@ logger = logging.getLogger(__name__)
 ADAPTER, LOG, RECORD = "adapter", "training_log.csv", "run_record.json"
 
 
-@cleaned_environment()
 def train_or_reuse(
     job: TrainingJob,
     parameters: Path,
