@@ -238,6 +238,18 @@ def test_a_fault_ends_the_run_before_it_starts(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_terminal_without_a_sign_is_no_error(
+    project: Path, snakemake: SnakemakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = project / "rules/aggregate.smk"
+    rule.write_text(rule.read_text() + "\nprint('97.3 ± 0.4')\n")
+    for name, value in {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}.items():
+        monkeypatch.setenv(name, value)
+    done = snakemake(project, *DRY, "--config", *ONE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "97.3 ? 0.4" in done.stdout
+
+
 def test_lint_finds_nothing(project: Path, snakemake: SnakemakeRunner) -> None:
     done = snakemake(project, "--lint")
     assert done.returncode == 0, done.stdout + done.stderr
