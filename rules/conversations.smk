@@ -14,6 +14,7 @@ rule build_conversations:
         test=f"{CONVERSATIONS}/test.json",
         representation=f"{CONVERSATIONS}/representation.json",
         budget=f"{CONVERSATIONS}/budget.json",
+        dataset_info=f"{CONVERSATIONS}/dataset_info.json",
     log:
         PATHS.log("build_conversations", SCENARIO),
     benchmark:

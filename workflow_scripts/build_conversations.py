@@ -11,7 +11,12 @@ from vlmtsc.describe.descriptions import read_descriptions
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.representation.conversations import input_digest, make_conversations, token_breakdown
+from vlmtsc.representation.conversations import (
+    dataset_info,
+    input_digest,
+    make_conversations,
+    token_breakdown,
+)
 from vlmtsc.representation.tokens import TextTokens, count_image_tokens
 from vlmtsc.script import run_script
 from vlmtsc.settings import DescriptionKind, LeakedKind, PlotSettings, ScenarioSettings
@@ -44,7 +49,8 @@ def build_conversations(
         How a series is shown to the model.
     output : Path
         Folder for the conversations (train.json, validation.json, test.json), everything fitted, which encodes a new
-        series in the same way (representation.json), and tokens, values kept and a digest of the inputs (budget.json).
+        series in the same way (representation.json), tokens, values kept and a digest of the inputs (budget.json), and
+        entries for LLaMA-Factory (dataset_info.json).
     plot : PlotSettings, optional
         Settings of the scenario's plot, if it has one.
     system_prompt : str, default ""
@@ -78,6 +84,7 @@ def build_conversations(
     for name in SETS:
         write_json(output / f"{name}.json", made.records[name])
     made.representation.save(output / "representation.json")
+    write_json(output / "dataset_info.json", dataset_info(made.representation.has_image))
     digest = input_digest(made.records, made.representation)
     write_json(output / "budget.json", made.budget | {"breakdown": breakdown, "input_digest": digest})
     logger.info(

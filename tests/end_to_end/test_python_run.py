@@ -1,18 +1,23 @@
-"""The classifier and a run of the workflow on the archive's split: the same arrays, the same predictions."""
+"""A finished run from Python, on the command line, in the hub's format and in other programs' formats."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import SnakemakeRunner
+from huggingface_hub import ModelCard
 from tiny_project import DATASET
-from tiny_run import RUN
+from tiny_run import RUN, SCENARIOS
 
 from vlmtsc import VLMClassifier
+from vlmtsc.commands import export
 from vlmtsc.files import read_json
 
 pytestmark = pytest.mark.end_to_end
@@ -40,3 +45,83 @@ def test_equal_to_the_workflow(
     finished = VLMClassifier.from_run(project / run, model=tiny_checkpoint)
     assert finished.predict(X_test).tolist() == expected["predicted"].astype(str).tolist()
     np.testing.assert_allclose(finished.score_series(X_test), scores, atol=1e-4)
+
+
+#: Run where this project cannot be imported: log-likelihoods of the answers to the exported question.
+ALONE = """
+import importlib.util, json, sys
+from pathlib import Path
+import torch
+from peft import PeftModel
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+assert importlib.util.find_spec("vlmtsc") is None
+folder, base, answers = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+processor = AutoProcessor.from_pretrained(folder / "merged")
+prompt, image = (folder / "example/prompt.txt").read_text(), Image.open(folder / "example/plot.png")
+n_prompt = processor(text=prompt, images=image, return_tensors="pt")["input_ids"].shape[1]
+merged = AutoModelForImageTextToText.from_pretrained(folder / "merged")
+adapted = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(base), folder / "adapter")
+scores = []
+for answer in answers:
+    inputs = processor(text=f"{prompt} {answer}", images=image, return_tensors="pt")
+    with torch.no_grad():
+        logits = [model(**inputs).logits[0, n_prompt - 1 : -1] for model in (merged, adapted)]
+    torch.testing.assert_close(*logits, atol=1e-4, rtol=1e-4)
+    targets = inputs["input_ids"][0, n_prompt:, None]
+    scores.append(logits[0].log_softmax(-1).gather(1, targets).sum().item())
+print(json.dumps(scores))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "model"
+    run = tiny_run / f"results/runs/tiny/{DATASET}/pooled/plot_and_numbers/seed-0"
+    export(run, folder, model=tiny_checkpoint)
+    return folder
+
+
+def test_an_export_needs_transformers_and_peft_alone(
+    exported: Path, tiny_run: Path, tiny_checkpoint: Path
+) -> None:
+    answers = read_json(exported / "parameters.json")["representation"]["label_texts"]
+    command = [sys.executable, "-I", "-c", ALONE, str(exported), str(tiny_checkpoint), json.dumps(answers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tiny_run / f"results/runs/tiny/{DATASET}/pooled/plot_and_numbers/seed-0"
+    expected = pd.read_csv(run / "predictions.csv")[["score_1", "score_2"]].iloc[0]
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-3)
+
+
+def test_the_model_card_has_what_the_hub_shows(exported: Path, tiny_run: Path) -> None:
+    card = ModelCard.load(exported / "README.md")
+    metrics = read_json(tiny_run / f"results/runs/tiny/{DATASET}/pooled/plot_and_numbers/seed-0/metrics.json")
+    [result] = card.data.eval_results
+    assert (result.dataset_name, result.metric_value) == (DATASET, metrics["accuracy"])
+    for part in ("image_blank", "Recipe and representation", "VLMClassifier.load", "Apache-2.0", "## Limits"):
+        assert part in card.text
+    loaded = VLMClassifier.load(exported)
+    assert loaded.parameters_["run"]["dataset"] == DATASET
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_other_programs_read_the_conversations(tiny_run: Path, scenario: str, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    folder = tiny_run / f"results/conversations/tiny/{DATASET}/pooled/{scenario}"
+    files = {name: str(folder / f"{name}.json") for name in ("train", "validation", "test")}
+    loaded = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path))
+    info = read_json(folder / "dataset_info.json")
+    assert loaded.num_rows == {"train": 14, "validation": 5, "test": 5}
+    for name, entry in info.items():
+        assert (folder / entry["file_name"]).is_file()
+        # LLaMA-Factory's defaults of the format sharegpt: from, value, human, gpt.
+        for record in loaded[name]:
+            turns = record[entry["columns"]["messages"]]
+            assert [turn["from"] for turn in turns] == ["human", "gpt"]
+            images = turns[0]["value"].count("<image>")
+            assert images == (scenario != "numbers") == ("images" in entry["columns"])
+            if images:
+                image = record[entry["columns"]["images"]]
+                assert (tiny_run / f"results/plots/{DATASET}/line" / image).is_file()

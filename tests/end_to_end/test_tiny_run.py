@@ -56,7 +56,7 @@ def expected_outputs() -> set[str]:
     names |= {f"methods/{name}" for name in ("methods.md", "methods.html", "references.bib", "headline.html")}
     for scenario in SCENARIOS:
         place = f"tiny/{DATASET}/pooled/{scenario}"
-        for name in ("train", "validation", "test", "representation", "budget"):
+        for name in ("train", "validation", "test", "representation", "budget", "dataset_info"):
             names.add(f"conversations/{place}/{name}.json")
         for name in (
             "adapter/adapter_config.json",

@@ -65,7 +65,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "encode_plots": (f"features/tiny/{DATASET}/line.npy",),
     "render_scenario_plots": (f"{CONVERSATIONS}/plots",),
     "build_conversations": tuple(
-        f"{CONVERSATIONS}/{name}.json" for name in ("train", "validation", "test", "representation", "budget")
+        f"{CONVERSATIONS}/{name}.json"
+        for name in ("train", "validation", "test", "representation", "budget", "dataset_info")
     ),
     "write_ledger": tuple(f"tables/ledger.{kind}" for kind in ("csv", "md", "html")),
     "finetune_model": (f"{RUN}/adapter", f"{RUN}/parameters.json", f"{RUN}/training_log.csv"),

@@ -34,6 +34,8 @@ LAYERS = (
     {"classifier"},
     {"baselines"},
     {"reporting"},
+    {"hub"},
+    {"commands"},
 )
 #: By rule, the script of another rule that it runs.
 SHARED_SCRIPTS = {

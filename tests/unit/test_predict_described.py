@@ -45,7 +45,7 @@ def results(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         np.savez(file, train=np.arange(6), validation=np.arange(6, 9), test=np.arange(9, 12))
     texts = folder / "descriptions/Toy/template/rationale.json"
     describe_series(dataset / "series.npz", "Toy", "rationale", texts)
-    names = ("train", "validation", "test", "representation", "budget")
+    names = ("train", "validation", "test", "representation", "budget", "dataset_info")
     made = {name: folder / f"conversations/{name}.json" for name in names}
     build_conversations(
         dataset / "series.npz",

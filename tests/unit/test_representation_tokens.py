@@ -183,7 +183,7 @@ def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
         tmp_path / "out",
         plot=PlotSettings(),
     )
-    names = ("budget", "representation", "test", "train", "validation")
+    names = ("budget", "dataset_info", "representation", "test", "train", "validation")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.json" for name in names]
     representation = Representation.load(tmp_path / "out/representation.json")
     assert representation.eos_token == "</s>"

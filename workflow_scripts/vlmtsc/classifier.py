@@ -277,18 +277,24 @@ class VLMClassifier(BaseClassifier):
 
     @classmethod
     def load(cls, folder: str | Path, checkpoint: str | Path | None = None) -> Self:
-        """Read a classifier that `save` wrote; `checkpoint` is the base model's folder, if it has moved."""
+        """Read a classifier that `save` wrote.
+
+        `checkpoint` is the base model's folder, by default where it was, or else where the model's row finds it.
+        """
         folder = Path(folder)
         content = read_json(folder / CLASSIFIER)
         params, fitted = content["params"], content["fitted"]
         if isinstance(params["scenario"], dict):
             params["scenario"] = ScenarioSettings(**params["scenario"])
+        place = Path(checkpoint or fitted["checkpoint"])
+        if checkpoint is None and not place.is_dir():
+            place = _model(params["model"], load_configuration_files([], PROJECT))[1]
         return cls(**params)._restore(
             classes=np.array(fitted["classes"]),
             parameters=read_json(folder / PARAMETERS),
             cleaning=CleaningSettings(**fitted["cleaning"]),
             adapter=_read_files(folder / "adapter"),
-            checkpoint=Path(checkpoint or fitted["checkpoint"]),
+            checkpoint=place,
             record=fitted["record"],
         )
 
@@ -301,9 +307,11 @@ class VLMClassifier(BaseClassifier):
         """
         finished = FinishedRun.open(Path(run), None if model is None else Path(model))
         representation, settings = finished.representation, dict(finished.parameters["finetune"])
+        name = finished.parameters["run"]["model"]
+        known = load_configuration_files([], PROJECT).model_table.get(name)
         classifier = cls(
             scenario=representation.scenario,
-            model=str(finished.checkpoint),
+            model=name if known and known.source.folder is None else str(finished.checkpoint),
             seed=settings.pop("seed"),
             recipe=settings,
             system_prompt=representation.system_prompt,

@@ -74,7 +74,7 @@ def configure_logging(log: Path | None) -> None:
     logging.getLogger("py.warnings").handlers[:] = handlers[1:] or handlers
 
 
-def run_script(*functions: Callable[..., Any]) -> None:
+def run_script(*functions: Callable[..., Any], positional: bool = False) -> None:
     """Call a function with the arguments of the command line; of several, the first argument names it.
 
     Types, defaults and help come from its signature and docstring; settings are given as JSON. Messages and tracebacks
@@ -84,6 +84,8 @@ def run_script(*functions: Callable[..., Any]) -> None:
     ----------
     *functions : callable
         Functions with typed keyword parameters.
+    positional : bool, default False
+        Whether parameters without a default are arguments in order, not options.
     """
     main, arguments, name = functions[0], sys.argv[1:], Path(sys.argv[0]).name
     if len(functions) > 1:
@@ -93,7 +95,7 @@ def run_script(*functions: Callable[..., Any]) -> None:
         command, *arguments = arguments or ["--help"]
         main, name = by_name[chooser.parse_args([command]).command], f"{name} {command}"
     parser = ArgumentParser(prog=name, description=(main.__doc__ or "").split("\n\n")[0])
-    parser.add_function_arguments(main, as_group=False)
+    parser.add_function_arguments(main, as_group=False, as_positional=positional)
     parser.add_argument("--log", type=Path, help="File for messages and tracebacks.")
     parsed = parser.parse_args(arguments)
     try:

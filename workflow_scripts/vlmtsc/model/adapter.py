@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, fault_of_sums, write_sums
@@ -185,3 +185,10 @@ def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftMode
         raise InputError(f"{weights}: tensors do not fit the model: {wrong}")
     set_peft_model_state_dict(adapted, state)
     return adapted.eval()
+
+
+def merge_adapter(checkpoint: Path, adapter: Path, output: Path) -> None:
+    """Write a checkpoint folder in whose weights an adapter is merged, in the types of the base model's."""
+    base = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="auto", local_files_only=True)
+    merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    merged.save_pretrained(output)

@@ -308,6 +308,14 @@ def _spans(
     return [*spans, (answer, len(text), "label")]
 
 
+def dataset_info(has_image: bool) -> dict[str, Any]:
+    """Return the entries of a folder of conversations in LLaMA-Factory's ``dataset_info.json``, by set."""
+    columns = {"messages": "conversations"} | ({"images": "image"} if has_image else {})
+    return {
+        name: {"file_name": f"{name}.json", "formatting": "sharegpt", "columns": columns} for name in SETS
+    }
+
+
 def input_digest(
     by_set: Mapping[str, Sequence[Mapping[str, Any]]], representation: Representation, plots: str = ""
 ) -> str:

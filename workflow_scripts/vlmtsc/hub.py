@@ -1,0 +1,257 @@
+"""A finished run for use elsewhere: adapter, merged checkpoint and model card, and their upload to the hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
+from huggingface_hub.errors import HfHubHTTPError
+from jinja2 import Environment, StrictUndefined
+
+import vlmtsc.model.vision_tower
+from vlmtsc.classifier import PROJECT, VLMClassifier
+from vlmtsc.configuration import load_configuration_files
+from vlmtsc.errors import InputError
+from vlmtsc.evaluation.unlabelled import FinishedRun
+from vlmtsc.files import atomic_path, read_json
+from vlmtsc.model.adapter import merge_adapter
+from vlmtsc.model.files import load_checked_processor
+from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.tables import format_cell, percent, with_interval
+from vlmtsc.representation.plot_files import plots_in
+
+#: File of the embedded model's tower, which transformers does not know.
+TOWER = "vision_tower.py"
+CARD = """\
+# {{ run.scenario }}: {{ run.dataset }}
+
+A LoRA adapter of the vision-language model `{{ run.model }}`, which answers with the class of a time series of the
+dataset {{ run.dataset }}{{ ", shown as " ~ shown }}. Trained and evaluated by
+[vlmtsc](https://arxiv.org/abs/2412.17304), a re-implementation of VLM-TSC.
+
+## Results
+
+Test accuracy **{{ accuracy }}** (95% interval), {{ metrics.n_cases }} cases, protocol `{{ run.protocol }}`
+({{ protocol }}), seed {{ run.seed }}. Classes: {{ classes | join(", ") }}.
+{% if baselines %}
+
+| baseline on the same split | accuracy |
+| --- | ---: |
+{% for name, value in baselines %}
+| {{ name }} | {{ value }} |
+{% endfor %}
+{% endif %}
+{% if controls %}
+
+| control: one input corrupted | accuracy | predictions changed | finding |
+| --- | ---: | ---: | --- |
+{% for row in controls %}
+| {{ row | join(" | ") }} |
+{% endfor %}
+{% endif %}
+
+## Training
+
+{{ record.train_samples }} cases and {{ record.train_tokens }} tokens in {{ record.steps }} steps,
+{{ record.wall_seconds }} s on {{ record.hardware.gpus | join(", ") or record.hardware.processor }};
+{{ record.trainable_parameters }} of {{ record.total_parameters }} parameters trained. Recipe and representation:
+`parameters.json`.
+
+## Use
+
+Of a new series, with vlmtsc (preprocessing, plot and prompt as in training):
+
+```python
+from vlmtsc import VLMClassifier
+
+classifier = VLMClassifier.load("."{{ ", checkpoint=BASE_MODEL" if not assembled }})
+classifier.predict_proba(X)  # X: (n_cases, {{ n_channels }}, {{ n_timepoints }})
+```
+{% if merged %}
+
+Without vlmtsc, for a question and a plot made by it, such as those in `example/`:
+
+```python
+{% if tower %}
+import sys
+
+sys.path.append("merged")
+import vision_tower  # the tower's class; needs the package efficientnet-lite-pytorch
+{% endif %}
+from pathlib import Path
+
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = AutoModelForImageTextToText.from_pretrained("merged")
+processor = AutoProcessor.from_pretrained("merged")
+{% if plot %}
+image = Image.open("example/plot.png")
+{% else %}
+image = None
+{% endif %}
+inputs = processor(text=Path("example/prompt.txt").read_text(), images=image, return_tensors="pt")
+output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+print(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+```
+{% endif %}
+
+`adapter/` is loaded with peft onto the base model.
+
+## Limits
+
+- It knows the classes above and no other, and answers with one of them for any input, noise included.
+- It was tested on {{ metrics.n_cases }} cases of one dataset. Nothing is known about series of other sources, lengths
+  or sampling rates.
+- Class probabilities are not calibrated unless `metrics.json` of the run says so. Not for medical or safety decisions.
+
+## Licences
+
+The adapter: Apache-2.0. The base model and the dataset have terms of their own
+{{- ": " ~ citation if citation else "" }}.
+"""
+
+
+def export_run(run: Path, output: Path, model: Path | None = None, *, merge: bool = True) -> None:
+    """Write a finished run as a folder for the hub, which `VLMClassifier.load` reads.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run in its results folder.
+    output : Path
+        New folder: ``adapter/``, ``parameters.json``, ``classifier.json``, ``README.md`` (the model card) and
+        ``example/`` (question and plot of the first test case); with `merge` also ``merged/``, a checkpoint that
+        transformers loads alone, with the class's file where it does not know the vision tower.
+    model : Path, optional
+        Checkpoint folder of the base model, by default in the results folder.
+
+    Raises
+    ------
+    InputError
+        If the run has not been evaluated, or `output` exists.
+    """
+    if output.exists():
+        raise InputError(f"{output}: exists; allowed: a new folder")
+    finished = FinishedRun.open(run, model)
+    if not (finished.folder / "metrics.json").is_file():
+        raise InputError(f"{run}: no metrics.json; allowed: a run that has been evaluated")
+    with atomic_path(output) as folder:
+        VLMClassifier.from_run(run, model).save(folder)
+        plot = _write_example(finished, folder / "example")
+        tower = False
+        if merge:
+            merge_adapter(finished.checkpoint, finished.folder / "adapter", folder / "merged")
+            load_checked_processor(finished.checkpoint).save_pretrained(folder / "merged")
+            vision = read_json(finished.checkpoint / "config.json").get("vision_config", {})
+            tower = vision.get("model_type") == "efficientnet_lite"
+            if tower:
+                shutil.copy(vlmtsc.model.vision_tower.__file__, folder / "merged" / TOWER)
+        (folder / "README.md").write_text(model_card(finished, merged=merge, tower=tower, plot=plot), "utf-8")
+
+
+def _write_example(finished: FinishedRun, folder: Path) -> bool:
+    """Write the question of the first test case, and its plot if there is one and its folder is left."""
+    paths, run = Paths(str(finished.results)), Run(**finished.parameters["run"])
+    test = Path(paths.conversations(run)) / "test.json"
+    folder.mkdir()
+    if not test.is_file():
+        return False
+    record, representation = read_json(test)[0], finished.representation
+    text = representation.record_text(record, with_answer=False)
+    (folder / "prompt.txt").write_text(text, encoding="utf-8")
+    if not representation.has_image:
+        return False
+    for plots in (paths.scenario_plots(run), paths.plots(run, representation.scenario.plot)):
+        plot = plots_in(Path(plots)) / record["image"]
+        if plot.is_file():
+            (folder / "plot.png").write_bytes(plot.read_bytes())
+            return True
+    return False
+
+
+def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) -> str:
+    """Return the model card of a finished run in the hub's format."""
+    run, paths = Run(**finished.parameters["run"]), Paths(str(finished.results))
+    metrics = read_json(finished.folder / "metrics.json")
+    low, high = metrics["accuracy_interval_95"]
+    configuration = load_configuration_files([], PROJECT)
+    row = configuration.model_table.get(run.model)
+    dataset = configuration.dataset_table.get(run.dataset)
+    scenario, representation = finished.representation.scenario, finished.representation
+    baselines = [
+        (path.parent.name, percent(read_json(path)["accuracy"]) + " %")
+        for pattern in (f"baselines/{run.dataset}", f"probes/{run.model}/{run.dataset}")
+        for path in sorted(Path(paths.results, pattern, run.protocol).glob("*/metrics.json"))
+    ]
+    content: dict[str, Any] = {
+        "run": run,
+        "metrics": metrics,
+        "record": read_json(finished.folder / "run_record.json"),
+        "accuracy": with_interval(metrics["accuracy"], low, high) + " %",
+        "protocol": {"pooled": "TRAIN and TEST pooled, 60/20/20", "official": "the archive's own"}[
+            run.protocol
+        ],
+        "shown": {"plot": "a plot", "numbers": "numbers", "both": "a plot and numbers"}[scenario.modality],
+        "classes": representation.classes,
+        "n_channels": representation.n_channels,
+        "n_timepoints": representation.n_timepoints,
+        "baselines": baselines,
+        "controls": _controls(finished.folder / "controls.csv"),
+        "assembled": row is not None and row.source.folder is None,
+        "merged": merged,
+        "tower": tower,
+        "plot": plot,
+        "citation": dataset and dataset.citation,
+    }
+    text = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined).from_string(CARD)
+    hub = None if row is None or row.source.hub is None else row.source.hub.repository
+    data = ModelCardData(
+        model_name=f"vlmtsc {run.model} {run.dataset} {run.scenario}",
+        base_model=hub,
+        library_name="peft",
+        license="apache-2.0",
+        tags=["time-series-classification", "vision-language-model", "lora"],
+        eval_results=[
+            EvalResult(
+                task_type="time-series-classification",
+                dataset_type=run.dataset,
+                dataset_name=run.dataset,
+                dataset_split=f"test ({run.protocol})",
+                metric_type="accuracy",
+                metric_value=metrics["accuracy"],
+            )
+        ],
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text.render(content)}"))
+
+
+def _controls(path: Path) -> list[list[str]]:
+    """Return the rows of a run's table of controls, as text."""
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    return [
+        [row.control, f"{percent(row.accuracy)} %", f"{percent(row.changed)} %", format_cell(row.finding)]
+        for row in table[table["control"] != "intact"].itertuples()
+    ]
+
+
+def upload_folder(folder: Path, repository: str) -> str:
+    """Upload a folder to a repository of the hub, with the token of ``HF_TOKEN``; return the address of the commit.
+
+    A new repository is private.
+    """
+    token = os.environ.get("HF_TOKEN")
+    if not token:
+        raise InputError("upload: HF_TOKEN is not set; allowed: a token of the hub that may write")
+    api = HfApi(token=token)
+    try:
+        api.create_repo(repository, private=True, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=folder))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise InputError(f"{repository}: could not be uploaded ({error})") from error
