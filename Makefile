@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 ARGS ?=
 CORES ?= all
 RESULTS ?= results
+# make demo: a finished run, or a folder of runs.
+RUNS ?= $(RESULTS)/runs
 # make paper-embedded, paper: the part of the matrix to run (empty: all), and further configuration, also of evidence, in place
 # of a second --config: CONFIG="'finetune={token_budget: 600000}'".
 SCENARIOS ?= plot, numbers, BASELINE_2048
@@ -44,6 +46,14 @@ environment: ## make or update .venv from envs/requirements.lock
 
 results: environment ## run the workflow; prints the table and where everything is, writes the report
 	@$(SNAKEMAKE) $(REPORT) $(ARGS)
+
+demo: demo-packages ## a page to try finished runs on, at http://127.0.0.1:7860 (RUNS=results/runs ARGS="--port 7861")
+	@$(RUN) PYTHONPATH=workflow_scripts:$(VENV)/demo python -m vlmtsc.commands demo $(RUNS) $(ARGS)
+
+demo-packages: environment
+	@[ $(VENV)/demo -nt envs/demo.txt ] || { \
+		$(VENV)/bin/python -m pip install -qq --no-deps --upgrade --target $(VENV)/demo --requirement envs/demo.txt \
+		&& touch $(VENV)/demo; }
 
 ledger: environment ## token usage of each scenario; trains nothing
 	@$(SNAKEMAKE) ledger $(ARGS)
@@ -100,7 +110,7 @@ bench: environment ## measure speed against the obvious implementations, into do
 		results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
 	@$(RUN) python benchmarks/measuring.py $(BENCH)
 
-test: environment ## run every test, in two processes
+test: demo-packages ## run every test, in two processes
 	@$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: environment ## the whole grid of injected faults, of which make test runs a sample (about an hour)

@@ -158,10 +158,11 @@ rule draw_cases:
         runtime=20,
     params:
         options=RESULTS_OPTION,
+        explanations=as_argument(bool(EXPLANATIONS_FILE)),
         scenarios=case_argument,
         folder=folder_of_output,
         script=path_of("draw_cases"),
         code=code_of("draw_cases"),
     shell:
         "python {params.script} {params.options} --dataset {wildcards.dataset:q} --protocol {wildcards.protocol:q} "
-        "--scenarios {params.scenarios:q} --output {params.folder:q} --log {log:q}"
+        "--scenarios {params.scenarios:q} --explanations {params.explanations} --output {params.folder:q} --log {log:q}"

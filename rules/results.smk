@@ -16,6 +16,7 @@ COMPARED_KEYS = CONFIGURATION.baseline_keys(CONFIGURATION.baselines)
 # The linter objects to a parameter that is a prefix of files, but not to an option.
 RESULTS_OPTION = option("results", RESULTS)
 CONTROLS_FILE = ["controls.csv"] if CONFIGURATION.evaluate.controls else []
+EXPLANATIONS_FILE = ["explanations.json"] if CONFIGURATION.evaluate.occlusion.cases else []
 # Tables of each model, dataset and protocol; and of all, without pages.
 SUMMARY = ["runs", "training", "confusion", "reliability", "methods", "comparisons"]
 TABLE_FILES = ["runs.csv", "accuracy.csv", "accuracy.md", "accuracy.tex", "costs.md"]
@@ -53,6 +54,8 @@ if any(CONFIGURATION.shown_plot(run.scenario) for run in RUNS):
 if any(CONFIGURATION.downsamples(run.scenario) for run in RUNS):
     CASES["downsampling.png"] = ("Downsampling of a series", "figure")
 CASES["wrong_cases.html"] = ("Cases most confidently wrong", "page")
+if EXPLANATIONS_FILE:
+    CASES["explanations.html"] = ("Explanations", "page")
 # With more datasets, the report omits their cases: it embeds every file.
 REPORTED_DATASETS = 10
 RUNS_ON = {}
@@ -151,7 +154,7 @@ def case_files():
 def case_inputs(wildcards):
     """Predictions, conversations and plots of the runs on a dataset."""
     runs = RUNS_ON.get((wildcards.dataset, wildcards.protocol), [])
-    files = [f"{PATHS.run(run)}/predictions.csv" for run in runs]
+    files = [f"{PATHS.run(run)}/{name}" for run in runs for name in ("predictions.csv", *EXPLANATIONS_FILE)]
     for run in runs:
         files += [f"{PATHS.conversations(run)}/{name}.json" for name in ("test", "representation")]
     return list(dict.fromkeys([*files, *filter(None, map(plots_of_scenario, runs))]))

@@ -15,12 +15,17 @@ logger = logging.getLogger("vlmtsc.draw_cases")
 
 
 def draw_cases(
-    results: Path, dataset: str, protocol: str, scenarios: list[CaseScenario], output: Path
+    results: Path,
+    dataset: str,
+    protocol: str,
+    scenarios: list[CaseScenario],
+    output: Path,
+    explanations: bool = False,
 ) -> None:
     """Draw the figures and write the page of a dataset's cases.
 
     The figures are ``prototypes``, ``gallery`` (if a scenario shows a plot) and ``downsampling`` (if one downsamples
-    series), as PNG and PDF; the page is ``wrong_cases.html``.
+    series), as PNG and PDF; the pages are ``wrong_cases.html`` and, if the runs have them, ``explanations.html``.
 
     Parameters
     ----------
@@ -32,8 +37,11 @@ def draw_cases(
         The scenarios that were run on it.
     output : Path
         Folder to write to; other files in it are left alone.
+    explanations : bool, default False
+        Whether the runs have explanations.
     """
     with heavy_imports():
+        from vlmtsc.reporting.explanations import explanations_page
         from vlmtsc.reporting.gallery import draw_downsampling, draw_gallery, draw_prototypes
         from vlmtsc.reporting.style import save_png_and_pdf
         from vlmtsc.reporting.wrong_cases import wrong_cases, wrong_cases_page
@@ -57,6 +65,9 @@ def draw_cases(
     sections = wrong_cases(paths, dataset, protocol, scenarios)
     with atomic_path(output / "wrong_cases.html") as page:
         page.write_text(wrong_cases_page(dataset, protocol, sections), encoding="utf-8")
+    if explanations:
+        with atomic_path(output / "explanations.html") as page:
+            page.write_text(explanations_page(paths, dataset, protocol, series, scenarios), encoding="utf-8")
     wrong = sum(len(section.wrong) for section in sections)
     logger.info("%s: %d scenarios, %d wrong cases", dataset, len(scenarios), wrong)
 

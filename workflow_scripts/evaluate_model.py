@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.files import read_json, write_csv, write_json
 from vlmtsc.model.devices import claim_gpus
 from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.settings import OcclusionOptions
 
 
 def evaluate_model(
@@ -21,6 +23,10 @@ def evaluate_model(
     validation: Path | None = None,
     generate: bool = False,
     controls: Path | None = None,
+    explanations: Path | None = None,
+    occlusion: OcclusionOptions = OcclusionOptions(),  # noqa: B008 (frozen)
+    series: Path | None = None,
+    split: Path | None = None,
     threads: int = 1,
     gpus: int = 0,
     batch_size: int = 16,
@@ -54,6 +60,14 @@ def evaluate_model(
         Whether the model also generates answers.
     controls : Path, optional
         One row a control (.csv) to write: the test set scored again with one input corrupted at a time.
+    explanations : Path, optional
+        Explanations of some cases (.json) to write; needs `series` and `split`.
+    occlusion : OcclusionOptions
+        Number of cases to explain, and forward passes of each.
+    series : Path, optional
+        Clean series of `preprocess_dataset` (.npz).
+    split : Path, optional
+        Case indices of `split_dataset` (.npz).
     threads : int, default 1
         Threads of each tensor operation.
     gpus : int, default 0
@@ -63,6 +77,8 @@ def evaluate_model(
     """
     with heavy_imports():
         from vlmtsc.evaluation.controls import evaluate_controls
+        from vlmtsc.evaluation.metrics import read_predictions
+        from vlmtsc.evaluation.occlusion import explain_test_set
         from vlmtsc.evaluation.predictor import Predictor, evaluate_test_set
 
     cases = read_json(test)
@@ -74,6 +90,12 @@ def evaluate_model(
         write_json(metrics, result)
         if controls is not None:
             write_csv(controls, evaluate_controls(predictor, cases, predictions, plots))
+        if explanations is not None and series is not None and split is not None:
+            clean, sets = CleanSeries.load(series), load_arrays(split, ["train", "test"])
+            _, _, scores = read_predictions(predictions)
+            mean = clean.values[sets["train"]].mean(axis=0)
+            values = clean.values[sets["test"]]
+            write_json(explanations, explain_test_set(predictor, cases, values, scores, mean, occlusion))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SnakemakeRunner
+from conftest import ROOT, SnakemakeRunner
 from huggingface_hub import ModelCard
 from tiny_project import DATASET
 from tiny_run import RUN, SCENARIOS
 
-from vlmtsc import VLMClassifier
+from vlmtsc import VLMClassifier, classifier
 from vlmtsc.commands import export
 from vlmtsc.files import read_json
 
@@ -38,9 +39,9 @@ def test_equal_to_the_workflow(
     scores = expected[["score_1", "score_2"]].to_numpy()
 
     recipe = read_json(project / run / "parameters.json")["finetune"]
-    classifier = VLMClassifier(model=str(tiny_checkpoint), recipe=recipe, system_prompt="").fit(X, y)
-    assert classifier.predict(X_test).tolist() == expected["predicted"].tolist()
-    np.testing.assert_allclose(classifier.score_series(X_test), scores, atol=1e-4)
+    fitted = VLMClassifier(model=str(tiny_checkpoint), recipe=recipe, system_prompt="").fit(X, y)
+    assert fitted.predict(X_test).tolist() == expected["predicted"].tolist()
+    np.testing.assert_allclose(fitted.score_series(X_test), scores, atol=1e-4)
 
     finished = VLMClassifier.from_run(project / run, model=tiny_checkpoint)
     assert finished.predict(X_test).tolist() == expected["predicted"].astype(str).tolist()
@@ -125,3 +126,14 @@ def test_other_programs_read_the_conversations(tiny_run: Path, scenario: str, tm
             if images:
                 image = record[entry["columns"]["images"]]
                 assert (tiny_run / f"results/plots/{DATASET}/line" / image).is_file()
+
+
+def test_the_example_runs(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    # The recipe of the default model, and the tiny one in its place.
+    monkeypatch.setattr(
+        classifier, "_model", lambda name, configuration: (configuration.model_table[name], tiny_checkpoint)
+    )
+    found = runpy.run_path(str(ROOT / "docs/examples/plot_gunpoint.py"))
+    assert len(found["explanations"]) == 2
+    assert found["figure"].axes

@@ -68,6 +68,7 @@ def expected_outputs() -> set[str]:
             "predictions.csv",
             "metrics.json",
             "controls.csv",
+            "explanations.json",
         ):
             names.add(f"runs/{place}/seed-0/{name}")
     names |= {f"tables/{name}" for name in ("runs.csv", "runs.html", "costs.md", "costs.html")}
@@ -95,7 +96,7 @@ def expected_outputs() -> set[str]:
         for figure in ("prototypes", "gallery", "downsampling")
         for kind in ("png", "pdf")
     }
-    names.add(f"{cases}/wrong_cases.html")
+    names |= {f"{cases}/wrong_cases.html", f"{cases}/explanations.html"}
     return names | {"report.html"}
 
 

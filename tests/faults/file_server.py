@@ -61,11 +61,17 @@ class FileServer:
     answers : dict
     asked : list of str
         Paths, in the order of the requests.
+    received : dict of str to bytes
+        What was posted, by path.
+    sender : str
+        What the last post gave as its authorisation.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
+        self.received: dict[str, bytes] = {}
+        self.sender = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,6 +82,11 @@ class FileServer:
                     answer(self)
 
             do_HEAD = do_GET
+
+            def do_POST(self) -> None:
+                outer.received[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.sender = self.headers["Authorization"]
+                self.do_GET()
 
             def log_message(self, *args: Any) -> None:
                 """Say nothing."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -142,3 +144,49 @@ def test_what_the_hub_does_wrong_is_one_line(
     done = download(server, tmp_path)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "models/tiny") == contents(tiny_checkpoint)
+
+
+UPLOAD = """
+import sys
+from pathlib import Path
+from vlmtsc.hub import upload_folder
+
+upload_folder(Path(sys.argv[1]), sys.argv[2])
+"""
+
+
+def test_an_upload_sends_the_files_with_the_token_of_the_environment(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    server = FileServer()
+    uploads = {"files": [{"path": "adapter_config.json", "uploadMode": "regular", "shouldIgnore": False}]}
+    committed = {
+        "success": True,
+        "commitOid": "b" * 40,
+        "commitUrl": f"{server.url}{REPOSITORY}/commit/{'b' * 40}",
+    }
+    place = f"/api/models/{REPOSITORY}"
+    for path, content in {
+        "/api/repos/create": {"url": f"{server.url}{REPOSITORY}", "name": REPOSITORY},
+        f"{place}/preupload/main": uploads,
+        f"{place}/commit/main": committed,
+    }.items():
+        server.answers[path] = sends(json.dumps(content).encode(), kind="application/json")
+    environment = {**os.environ, "HF_ENDPOINT": server.url.rstrip("/"), "HF_TOKEN": "hf_secret"}
+    environment |= {"PYTHONPATH": str(ROOT / "workflow_scripts"), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-c", UPLOAD, str(folder), REPOSITORY]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + str(server.asked)
+        assert json.loads(server.received["/api/repos/create"])["visibility"] == "private"
+        [_, file] = map(json.loads, server.received[f"{place}/commit/main"].splitlines())
+        assert base64.b64decode(file["value"]["content"]) == b"{}"
+        assert server.sender == "Bearer hf_secret"
+        del environment["HF_TOKEN"]
+        server.asked.clear()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert "HF_TOKEN is not set" in done.stderr
+        assert server.asked == []
+    finally:
+        server.close()

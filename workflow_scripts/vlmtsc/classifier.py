@@ -16,17 +16,18 @@ from scipy.special import softmax
 
 from vlmtsc.configuration import Configuration, load_configuration_files
 from vlmtsc.data.cleaning import clean_series, prepare_case
-from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label
+from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label, load_arrays
 from vlmtsc.data.splits import split_training_cases
 from vlmtsc.describe.descriptions import describe_dataset
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.occlusion import Explanation, explain_cases
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.evaluation.unlabelled import FinishedRun, score_cases, template_paragraphs
 from vlmtsc.files import atomic_path, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.paths import Run
+from vlmtsc.paths import Paths, Run
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.plots import draw_dataset
 from vlmtsc.representation.representation import Representation
@@ -145,6 +146,7 @@ class VLMClassifier(BaseClassifier):
         system_prompt = row.system_prompt if self.system_prompt is None else self.system_prompt
         made = self._conversations(series, sets, scenario, configuration, system_prompt)
         self._class_positions = _positions(made.representation.classes, self.classes_)
+        self._mean = series.values[train_cases].mean(axis=0)
         with tempfile.TemporaryDirectory() as name:
             self._train(Path(name), series, made, settings, row.resources.part(MemorySettings))
         self._predictor = self._load()
@@ -221,14 +223,31 @@ class VLMClassifier(BaseClassifier):
     def _predict_proba(self, X: np.ndarray | list[np.ndarray]) -> np.ndarray:
         return softmax(self.score_series(X), axis=1)
 
-    def score_series(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
-        """Return the log-likelihood of each class's answer, float64 of shape (n_cases, n_classes), as in `classes_`."""
+    def score_series(self, X: np.ndarray | Sequence[np.ndarray], *, blank: bool = False) -> np.ndarray:
+        """Return the log-likelihood of each class's answer, float64 of shape (n_cases, n_classes), as in `classes_`.
+
+        With `blank` plots are white.
+        """
         self._check_is_fitted()
         cases, paragraphs = self.prepare(X)
         names = [str(number) for number in range(len(cases))]
         scenario = self.predictor.representation.scenario
-        scores = score_cases(self.predictor, names, cases, paragraphs, slack=scenario.context_length)
+        scores = score_cases(
+            self.predictor, names, cases, paragraphs, slack=scenario.context_length, blank=blank
+        )
         return scores[:, self._class_positions]
+
+    def explain(self, X: np.ndarray | Sequence[np.ndarray], passes: int = 24) -> list[Explanation]:
+        """Attribute each predicted answer to windows of time, by occlusion with `passes` forward passes a case.
+
+        ``predicted`` is a position in ``parameters_["representation"]["classes"]``.
+        """
+        self._check_is_fitted()
+        if self._mean is None:
+            raise InputError("explain: the training series of the run are not in its results folder")
+        cases, _ = self.prepare(X)
+        names = [str(number) for number in range(len(cases))]
+        return explain_cases(self.predictor, names, cases, self._mean, passes=passes)[0]
 
     def prepare(self, X: np.ndarray | Sequence[np.ndarray]) -> tuple[np.ndarray, Sequence[str | None]]:
         """Return series cleaned as those of ``fit``, (n_cases, n_channels, n_timepoints), and their descriptions."""
@@ -269,6 +288,7 @@ class VLMClassifier(BaseClassifier):
             "cleaning": self._cleaning.model_dump(),
             "checkpoint": str(Path(self._checkpoint).resolve()),
             "record": self.record_,
+            "mean": None if self._mean is None else self._mean.tolist(),
         }
         with atomic_path(Path(folder)) as temporary:
             _write_files(temporary / "adapter", self._adapter)
@@ -296,6 +316,7 @@ class VLMClassifier(BaseClassifier):
             adapter=_read_files(folder / "adapter"),
             checkpoint=place,
             record=fitted["record"],
+            mean=None if fitted["mean"] is None else np.array(fitted["mean"]),
         )
 
     @classmethod
@@ -325,6 +346,7 @@ class VLMClassifier(BaseClassifier):
             adapter=_read_files(finished.folder / "adapter"),
             checkpoint=finished.checkpoint,
             record={},
+            mean=_training_mean(finished),
         )
 
     def _restore(
@@ -336,6 +358,7 @@ class VLMClassifier(BaseClassifier):
         adapter: dict[str, bytes],
         checkpoint: Path,
         record: dict[str, Any],
+        mean: np.ndarray | None,
     ) -> Self:
         """Set what `fit` sets."""
         representation = Representation.from_json(parameters["representation"])
@@ -344,6 +367,7 @@ class VLMClassifier(BaseClassifier):
         self.metadata_ = {"n_channels": representation.n_channels}
         self.parameters_, self.record_ = dict(parameters), record
         self._cleaning, self._adapter, self._checkpoint = cleaning, adapter, checkpoint
+        self._mean = mean
         self._class_positions = _positions(representation.classes, classes)
         self.is_fitted = True
         return self
@@ -367,6 +391,16 @@ def _positions(names: Sequence[str], classes: np.ndarray) -> list[int]:
             f"labels {canonical} in y, and classes {list(names)} of the model; allowed: the same, all different"
         )
     return [names.index(label) for label in canonical]
+
+
+def _training_mean(finished: FinishedRun) -> np.ndarray | None:
+    """Return the mean training series of a run, if its results folder has them."""
+    paths, run = Paths(str(finished.results)), Run(**finished.parameters["run"])
+    series, split = Path(paths.dataset(run)) / "series.npz", Path(paths.split(run)) / "split.npz"
+    if not (series.is_file() and split.is_file()):
+        return None
+    mean: np.ndarray = CleanSeries.load(series).values[load_arrays(split, ["train"])["train"]].mean(axis=0)
+    return mean
 
 
 def _model(name: str, configuration: Configuration) -> tuple[ModelSettings, Path]:

@@ -57,6 +57,59 @@ def predict(
     logger.info("%s: %d series classified with %s", output, len(table), run)
 
 
+def explain(
+    run: Path,
+    series: Path,
+    output: Path,
+    model: Path | None = None,
+    passes: int = 24,
+    threads: int = 1,
+) -> None:
+    """Explain the answers of a finished run for unlabelled series, by occlusion over time.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a finished run: results/runs/MODEL/DATASET/PROTOCOL/SCENARIO/seed-SEED.
+    series : Path
+        Series as for `predict`.
+    output : Path
+        Figure (.png) to write: the series coloured by attribution. Beside it a table (.csv): id, predicted class,
+        probability, attribution of each timepoint in nats.
+    model : Path, optional
+        Checkpoint folder of the base model. Default: in the run's results folder.
+    passes : int, default 24
+        Forward passes of each series.
+    threads : int, default 1
+        Threads of each tensor operation.
+    """
+    with heavy_imports():
+        import numpy as np
+        import pandas as pd
+
+        from vlmtsc.classifier import VLMClassifier
+        from vlmtsc.data.readers import read_unlabelled
+        from vlmtsc.reporting.explanations import draw_explanations
+        from vlmtsc.reporting.style import save_figure
+
+    classifier = VLMClassifier.from_run(run, model, threads)
+    representation = classifier.predictor.representation
+    ids, raw = read_unlabelled(series, representation.n_channels)
+    explanations = classifier.explain(raw, passes)
+    attributions = np.stack([explanation.by_timepoint() for explanation in explanations])
+    answers = [representation.classes[explanation.predicted] for explanation in explanations]
+    probabilities = [explanation.probability for explanation in explanations]
+    titles = [
+        f"{identity}: {answer} ({100 * probability:.1f}%)"
+        for identity, answer, probability in zip(ids, answers, probabilities, strict=True)
+    ]
+    save_figure(draw_explanations(list(classifier.prepare(raw)[0]), list(attributions), titles), output)
+    table = pd.DataFrame({"id": ids, "predicted": answers, "probability": probabilities})
+    columns = [f"attribution_{number + 1}" for number in range(attributions.shape[1])]
+    write_csv(output.with_suffix(".csv"), table.join(pd.DataFrame(attributions, columns=columns)))
+    logger.info("%s: %d series explained", output, len(table))
+
+
 def export(
     run: Path, output: Path, merge: bool = True, model: Path | None = None, upload: str | None = None
 ) -> None:
@@ -84,6 +137,34 @@ def export(
         logger.info("uploaded to %s", upload_folder(output, upload))
 
 
+def demo(
+    runs: Path, model: Path | None = None, host: str = "127.0.0.1", port: int = 7860, threads: int = 1
+) -> None:
+    """Serve a local page on which finished runs classify and explain series.
+
+    Parameters
+    ----------
+    runs : Path
+        Folder of a finished run, or of several, such as results/runs.
+    model : Path, optional
+        Checkpoint folder of the base model. Default: in the runs' results folder.
+    host : str, default 127.0.0.1
+        Address to serve; the default is this machine alone.
+    port : int, default 7860
+        Port to serve.
+    threads : int, default 1
+        Threads of each tensor operation.
+    """
+    with heavy_imports():
+        from vlmtsc.demo import show_page
+
+    show_page(runs, model, host, port, threads)
+
+
 def main() -> None:
     """Run the command that the first argument names."""
-    run_script(predict, export, positional=True)
+    run_script(predict, explain, export, demo, positional=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -880,6 +880,16 @@ class PlotOptions(Settings):
     small files are slow or limited. Existing plots stay as they are."""
 
 
+class OcclusionOptions(Settings):
+    """Explanations by occlusion over time, and their cost."""
+
+    cases: Natural = 5
+    """Test cases that each run explains: typical ones of each class, and up to a third errors; 0: none."""
+    passes: Annotated[int, Field(ge=12), BeforeValidator(_no_boolean)] = 18
+    """Forward passes of one case: two for each window of time that is occluded; the last third compares the
+    explanation with random ones."""
+
+
 class EvaluateOptions(Settings):
     """Evaluation beyond the log-likelihood of every class on the test set. Nothing here trains again."""
 
@@ -891,6 +901,7 @@ class EvaluateOptions(Settings):
     controls: Flag = True
     """Whether `all` scores the test set again with one input corrupted at a time: blank and swapped plots, numbers
     shuffled and removed (`tables/controls.md`; always made by the target `controls`)."""
+    occlusion: OcclusionOptions = OcclusionOptions()
 
 
 class Correction(Settings):

@@ -125,6 +125,7 @@ def score_cases(
     paragraphs: Sequence[str | None] | None = None,
     *,
     slack: int = 0,
+    blank: bool = False,
 ) -> np.ndarray:
     """Draw and write prepared series as a run's own, and score every class.
 
@@ -138,6 +139,8 @@ def score_cases(
         Descriptions in the questions, if the scenario has them.
     slack : int
         Tokens by which a question may exceed the scenario's context.
+    blank : bool
+        Whether plots are white.
 
     Returns
     -------
@@ -150,17 +153,23 @@ def score_cases(
         for case, paragraph in zip(cases, paragraphs or [None] * len(cases), strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        if representation.plot is not None:
-            drawn = representation.values_to_draw(cases)
-            plotter = make_plotter(representation.plot, drawn.shape[1], representation.plot_limits)
-            for index, case in enumerate(drawn):
-                write_png(plotter.render(case), Path(folder) / f"{index}.png")
+        for index, pixels in enumerate(render_cases(representation, cases)):
+            write_png(np.full_like(pixels, 255) if blank else pixels, Path(folder) / f"{index}.png")
         records = [
             representation.record(identity, prompt, None, f"{index}.png")
             for index, (identity, prompt) in enumerate(zip(ids, prompts, strict=True))
         ]
         plots = Path(folder) if representation.has_image else None
         return predictor.score(records, plots, slack=slack)
+
+
+def render_cases(representation: Representation, cases: np.ndarray) -> list[np.ndarray]:
+    """Return the plots of prepared series, uint8 of shape (height, width, 3); none if the scenario has no plot."""
+    if representation.plot is None:
+        return []
+    drawn = representation.values_to_draw(cases)
+    plotter = make_plotter(representation.plot, drawn.shape[1], representation.plot_limits)
+    return [plotter.render(case) for case in drawn]
 
 
 def template_paragraphs(

@@ -199,11 +199,13 @@ def panel_grid(
     return Panels(figure, rows, n_columns)
 
 
-def add_colour_bar(figure: Figure, scale: Normalize, label: str, height: float) -> None:
+def add_colour_bar(
+    figure: Figure, scale: Normalize, label: str, height: float, colours: str = SEQUENTIAL
+) -> None:
     """Add a colour bar of so many inches to the right of the figure's upper edge."""
     width, total = figure.get_size_inches()
     axes = figure.add_axes((1 + 0.17 / width, 1 - height / total, 0.12 / width, height / total))
-    bar = figure.colorbar(ScalarMappable(scale, SEQUENTIAL), cax=axes)
+    bar = figure.colorbar(ScalarMappable(scale, colours), cax=axes)
     bar.outline.set_visible(False)
     bar.set_label(label)
 
