@@ -18,6 +18,8 @@ from conftest import ROOT
 from file_server import Answer, FileServer, says_nothing, sends
 from hub_server import REPOSITORY, REVISION, TREE, hub_answers, hub_headers, place_of, start_hub
 
+from vlmtsc.errors import InputError
+
 WEIGHTS, CONFIGURATION = place_of("model.safetensors"), place_of("config.json")
 HTML = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n"
 
@@ -155,7 +157,11 @@ upload_folder(Path(sys.argv[1]), sys.argv[2])
 """
 
 
-def test_an_upload_sends_the_files_with_the_token_of_the_environment(tmp_path: Path) -> None:
+def test_an_upload_sends_the_files_with_the_token_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vlmtsc.hub import upload_folder  # seconds of imports
+
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "adapter_config.json").write_text("{}")
@@ -183,10 +189,10 @@ def test_an_upload_sends_the_files_with_the_token_of_the_environment(tmp_path: P
         [_, file] = map(json.loads, server.received[f"{place}/commit/main"].splitlines())
         assert base64.b64decode(file["value"]["content"]) == b"{}"
         assert server.sender == "Bearer hf_secret"
-        del environment["HF_TOKEN"]
         server.asked.clear()
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert "HF_TOKEN is not set" in done.stderr
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        with pytest.raises(InputError, match="HF_TOKEN is not set"):
+            upload_folder(folder, REPOSITORY)
         assert server.asked == []
     finally:
         server.close()

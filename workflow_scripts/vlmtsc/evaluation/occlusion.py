@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import logsumexp, softmax
 from scipy.stats import t
 
 from vlmtsc.errors import InputError
@@ -39,8 +39,8 @@ class Explanation:
     edges : list of int
         First timepoint of each window, and the number of timepoints.
     attribution : list of float
-        By window, the drop in nats of the answer's log-probability among all answers, without the window: the mean of
-        both replacements.
+        By window, the drop without it, in nats, of the answer's log-odds (log-likelihood against those of all other
+        answers; probabilities close to 1 hardly move): the mean of both replacements.
     deletion_gain, insertion_gain : float
         In nats, the mean further drop where the windows of the highest attribution are replaced rather than random
         ones; and the mean lead where only they are shown. Positive: better than random occlusion.
@@ -120,17 +120,17 @@ def explain_cases(
     scores = score(list(cases))
     predicted = scores.argmax(axis=1)
 
-    def log_probability(variants: list[np.ndarray]) -> np.ndarray:
-        """Return the log-probability of each case's answer; each case has equally many of the variants."""
-        answers = np.repeat(predicted, len(variants) // len(cases))
-        of_variants: np.ndarray = log_softmax(score(variants), axis=1)[np.arange(len(variants)), answers]
-        return of_variants.reshape(len(cases), -1)
+    def log_odds(scores: np.ndarray) -> np.ndarray:
+        """Return the log-odds of each case's answer; each case has equally many of the rows of scores."""
+        answers = np.repeat(predicted, len(scores) // len(cases))
+        own = np.eye(scores.shape[1], dtype=bool)[answers]
+        others: np.ndarray = logsumexp(np.where(own, -np.inf, scores), axis=1)
+        return (scores[own] - others).reshape(len(cases), -1)
 
-    whole = log_softmax(scores, axis=1)[np.arange(len(cases)), predicted]
     masks = [window_of == window for window in range(n_windows)]
     rated = [occlude(case, mask, fill) for case in cases for fill in (None, mean) for mask in masks]
-    rest = log_probability(rated).reshape(len(cases), 2, n_windows).mean(axis=1)
-    attributions = whole[:, None] - rest
+    rest = log_odds(score(rated)).reshape(len(cases), 2, n_windows).mean(axis=1)
+    attributions = log_odds(scores) - rest
     random = np.random.default_rng(seed)
     curves = []
     for case, attribution in zip(cases, attributions, strict=True):
@@ -140,7 +140,7 @@ def explain_cases(
                 chosen = np.isin(window_of, windows)
                 curves += [occlude(case, chosen, mean), occlude(case, ~chosen, mean)]
     # By case, step, best or random windows, deleted or inserted.
-    measured = log_probability(curves).reshape(len(cases), steps, 2, 2).mean(axis=1)
+    measured = log_odds(score(curves)).reshape(len(cases), steps, 2, 2).mean(axis=1)
     gains = measured[:, 0] - measured[:, 1]
     probabilities = softmax(scores, axis=1)
     explanations = [

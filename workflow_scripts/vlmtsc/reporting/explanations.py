@@ -46,10 +46,10 @@ img { max-width: 100%; }
 NOTE = """\
 Occlusion over time of test cases: each window is replaced in all channels, by a straight line and by the mean of all
 training series, and the series drawn and written again; the attribution is the mean drop, in nats, of the answer's
-log-probability among all answers. Red: less likely without this part; blue: more likely. Faithfulness: by how much the
-answer's log-probability falls further when the windows of the highest attribution are replaced instead of random ones
-(deletion), and by how much it is higher when only these are shown (insertion); means over the cases with a 95% interval
-(Student's t). An interval that reaches 0 is no better than chance."""
+log-odds: its log-likelihood against those of all other answers. Red: less likely without this part; blue: more likely.
+Faithfulness: by how much the log-odds fall further when the windows of the highest attribution are replaced instead of
+random ones (deletion), and by how much higher they are when only these are shown (insertion); means over the cases with
+a 95% interval (Student's t). An interval that reaches 0 is no better than chance."""
 
 
 def draw_explanations(
