@@ -18,7 +18,7 @@ from tiny_project import DATASET
 from tiny_run import RUN, SCENARIOS
 
 from vlmtsc import VLMClassifier, classifier
-from vlmtsc.commands import export
+from vlmtsc.commands import explain, export
 from vlmtsc.files import read_json
 
 pytestmark = pytest.mark.end_to_end
@@ -126,6 +126,18 @@ def test_other_programs_read_the_conversations(tiny_run: Path, scenario: str, tm
             if images:
                 image = record[entry["columns"]["images"]]
                 assert (tiny_run / f"results/plots/{DATASET}/line" / image).is_file()
+
+
+def test_unlabelled_series_are_explained(tiny_run: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    rows = (tiny_run / f"own/{DATASET}/{DATASET}_TEST.tsv").read_text().splitlines()[:2]
+    (tmp_path / "new.csv").write_text("".join(",".join(row.split("\t")[1:]) + "\n" for row in rows))
+    run = tiny_run / f"results/runs/tiny/{DATASET}/pooled/plot_and_numbers/seed-0"
+    explain(run, tmp_path / "new.csv", tmp_path / "why.png", model=tiny_checkpoint, passes=12)
+    table = pd.read_csv(tmp_path / "why.csv")
+    attributions = table.filter(like="attribution_").to_numpy()
+    assert attributions.shape == (2, 150)
+    assert len(np.unique(attributions[0])) == 4  # windows, each occluded in two ways, of 12 passes
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_example_runs(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

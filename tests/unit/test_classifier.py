@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aeon.benchmarking.resampling import stratified_resample_data
 from aeon.testing.estimator_checking import check_estimator
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -55,12 +56,14 @@ def test_it_passes_the_checks_of_aeon(tiny: Callable[..., VLMClassifier]) -> Non
     )
 
 
-def test_scikit_learn_can_use_it(tiny: Callable[..., VLMClassifier]) -> None:
+def test_scikit_learn_and_benchmarks_can_use_it(tiny: Callable[..., VLMClassifier]) -> None:
     X, y = waves()
     scaled = make_pipeline(FunctionTransformer(lambda values: 2 * values), tiny())
     fold = cross_val_score(scaled, X, y, cv=2)
     first = tiny().fit(2 * X[8:], y[8:]).score(2 * X[:8], y[:8])
     assert fold[0] == first
+    train, y_train, test, y_test = stratified_resample_data(X[:8], y[:8], X[8:], y[8:], random_state=1)
+    assert 0 <= tiny().fit(train, y_train).score(test, y_test, metric="balanced_accuracy") <= 1
 
 
 def test_labels_are_those_of_y_in_their_order(tiny: Callable[..., VLMClassifier]) -> None:
