@@ -200,7 +200,7 @@ def panel_grid(
 
 
 def add_colour_bar(
-    figure: Figure, scale: Normalize, label: str, height: float, colours: str = SEQUENTIAL
+    figure: Figure, scale: Normalize, label: str, height: float, colours: Colormap | str = SEQUENTIAL
 ) -> None:
     """Add a colour bar of so many inches to the right of the figure's upper edge."""
     width, total = figure.get_size_inches()
