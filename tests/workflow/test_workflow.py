@@ -159,7 +159,8 @@ def test_figures_of_cases_are_those_that_the_scenarios_have(
     assert done.returncode == 0, done.stderr
     output = done.stdout + done.stderr
     assert job_counts(output)["draw_cases"] == 2
-    names = {"prototypes.png", "gallery.png", "downsampling.png", "wrong_cases.html"} - {f"{missing}.png"}
+    names = {"prototypes.png", "gallery.png", "downsampling.png", "wrong_cases.html", "explanations.html"}
+    names -= {f"{missing}.png"}
     found = re.findall(r"figures/by_dataset/Coffee/pooled/(\w+\.(?:png|html))", output)
     assert {*found} == names
 

@@ -20,9 +20,10 @@ from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label, loa
 from vlmtsc.data.splits import split_training_cases
 from vlmtsc.describe.descriptions import describe_dataset
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.occlusion import Explanation, explain_cases
 from vlmtsc.evaluation.predictor import Predictor
-from vlmtsc.evaluation.unlabelled import FinishedRun, score_cases, template_paragraphs
+from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import atomic_path, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts

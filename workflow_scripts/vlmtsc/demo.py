@@ -17,7 +17,8 @@ from vlmtsc.classifier import VLMClassifier
 from vlmtsc.data.readers import read_unlabelled
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.unlabelled import FinishedRun, render_cases
+from vlmtsc.evaluation.new_series import render_cases
+from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.explanations import as_png, draw_explanations

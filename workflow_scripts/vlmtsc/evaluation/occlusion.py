@@ -14,8 +14,8 @@ from scipy.stats import t
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.constants import ALPHA
+from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.predictor import Predictor
-from vlmtsc.evaluation.unlabelled import score_cases, template_paragraphs
 from vlmtsc.settings import OcclusionOptions
 
 logger = logging.getLogger(__name__)
