@@ -70,6 +70,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     ),
     "write_ledger": tuple(f"tables/ledger.{kind}" for kind in ("csv", "md", "html")),
     "finetune_model": (f"{RUN}/adapter", f"{RUN}/parameters.json", f"{RUN}/training_log.csv"),
+    # Not explanations.json, nor its page, which hold times.
     "evaluate_model": tuple(f"{RUN}/{name}" for name in ("predictions.csv", "metrics.json", "controls.csv")),
     # Not runs.csv and methods.csv, which hold times.
     "summarise_dataset": tuple(
