@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from transformers import (
 )
 
 from vlmtsc.examples import Example, ExampleSet
-from vlmtsc.model.checkpoint import autocast, compute_device, convert_weights, project_in_forward
+from vlmtsc.model.architecture import find_architecture
+from vlmtsc.model.checkpoint import attach, autocast, compute_device, convert_weights
 from vlmtsc.model.vision import encode_pixels
 from vlmtsc.reporting.costs import peak_rate, training_flops
 from vlmtsc.settings import FinetuneSettings
@@ -108,6 +110,7 @@ def build(config: LlavaConfig, device: torch.device) -> LlavaForConditionalGener
             model = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa")
     finally:
         torch.set_default_dtype(before)
+    attach(model, find_architecture(model))
     return model.requires_grad_(False)
 
 
@@ -123,19 +126,18 @@ class RandomTask(Task):
     def load(self, precision: str) -> Any:
         base = build(self.config, self.device)
         convert_weights(base, precision, self.device)
-        project_in_forward(base)
         return base
 
     def load_plain(self) -> Any:
         return build(self.config, self.device)
 
-    def vision(self, model: Any, precision: str) -> Callable[[Sequence[int]], torch.Tensor]:
+    def vision(self, model: Any, precision: str) -> Any:
         @torch.no_grad()
-        def features(positions: Sequence[int]) -> torch.Tensor:
+        def inputs(positions: Sequence[int]) -> dict[str, torch.Tensor]:
             with autocast(precision, self.device):
-                return encode_pixels(model, self.images[list(positions)])
+                return {"vision_features": encode_pixels(model, self.images[list(positions)])}
 
-        return features
+        return SimpleNamespace(inputs=inputs)
 
     def pixels(self, positions: list[int]) -> torch.Tensor:
         return self.images[positions]

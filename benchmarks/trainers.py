@@ -17,6 +17,7 @@ from transformers.trainer_utils import IntervalStrategy
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.examples import Collator, ExampleSet
 from vlmtsc.model.adapter import add_adapter, lora_config, parameter_groups
+from vlmtsc.model.architecture import find_architecture
 from vlmtsc.settings import FinetuneSettings
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
@@ -110,8 +111,9 @@ def plain_side(
     Optimizer, rates and batches are those of the recipe; `changes` are further arguments of the Trainer.
     """
     base = task.load_plain().requires_grad_(False)
+    base.architecture = find_architecture(base)
     set_seed(settings.seed)
-    model = get_peft_model(base, lora_config(settings))
+    model = get_peft_model(base, lora_config(settings, base))
     collator = Collator(task.pad_token_id)
 
     def collate(features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -42,6 +42,7 @@ from vlmtsc.code_digest import code_digest
 from vlmtsc.configuration import load_configuration
 from vlmtsc.environment import clean
 from vlmtsc.errors import InputError
+from vlmtsc.model.files import check_model
 from vlmtsc.paths import BASELINE, PROBE, RUN, Paths, Run
 
 # Of the environment, jobs inherit what changes no result.
@@ -77,6 +78,10 @@ DATASET, SPLIT, CONVERSATIONS = PATHS.dataset(RUN), PATHS.split(RUN), PATHS.conv
 RUN_FOLDER = PATHS.run(RUN)
 SCENARIO = "{model}/{dataset}/{protocol}/{scenario}"
 RUNS = CONFIGURATION.runs()
+# Before the first job: a checkpoint folder that cannot be used.
+for name in {*CONFIGURATION.models} & {*CONFIGURATION.models_from("folder")}:
+    row = CONFIGURATION.model_table[name].changed(recipe=CONFIGURATION.recipe(name))
+    configured(check_model, Path(row.source.folder.path), row)
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 
@@ -143,6 +148,14 @@ def checkpoint_of_model():
         for model in CONFIGURATION.models_from("folder")
     }
     return lambda wildcards: own.get(wildcards.model) or PATHS.model(wildcards.model)
+
+
+def chat_options(wildcards):
+    """Options of a model's chat template and image processor; none that are the defaults."""
+    model = CONFIGURATION.model_table[wildcards.model]
+    template = option("template", model.template) if model.template != "llava_v1" else ""
+    images = option("image_options", as_argument(model.image_options)) if model.image_options else ""
+    return f"{template} {images}".strip()
 
 
 def own_files(wildcards):
@@ -217,7 +230,7 @@ def run_argument(wildcards):
 
 def settings_of_run(wildcards):
     """How it is fine-tuned."""
-    return as_argument(CONFIGURATION.finetune_settings(wildcards.model, wildcards.seed))
+    return as_argument(CONFIGURATION.finetune_settings(wildcards.model, wildcards.seed, wildcards.scenario))
 
 
 def launch_option(wildcards):

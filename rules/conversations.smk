@@ -29,6 +29,7 @@ rule build_conversations:
         scenario=scenario_argument,
         plot=plot_argument,
         system_prompt=lambda wildcards: CONFIGURATION.model_table[wildcards.model].system_prompt,
+        chat=chat_options,
         descriptions=option_of("descriptions"),
         rationales=option_of("rationales"),
         folder=folder_of_output,
@@ -38,4 +39,4 @@ rule build_conversations:
     shell:
         "python {params.script} --series {input.series:q} --split {input.split:q} --model {input.model:q} "
         "--scenario {params.scenario:q} --plot {params.plot:q} --system_prompt={params.system_prompt:q} "
-        "{params.descriptions} {params.rationales} --output {params.folder:q} --log {log:q}"
+        "{params.chat} {params.descriptions} {params.rationales} --output {params.folder:q} --log {log:q}"

@@ -51,7 +51,12 @@ def sentencepiece_style_tokenizer() -> Tokenizer:
         show_progress=False,
     )
     core.train_from_iterator(CORPUS, trainer)
-    core.pre_tokenizer = None
+    return llama_tokenizer(core.model)
+
+
+def llama_tokenizer(model: models.BPE) -> Tokenizer:
+    """Return the tokenizer of LLaVA 1.5 for a vocabulary."""
+    core = Tokenizer(model)
     core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     core.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]

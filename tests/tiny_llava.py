@@ -25,9 +25,9 @@ from vlmtsc.files import write_json
 from vlmtsc.paths import Run, plot_file_name
 from vlmtsc.representation.conversations import make_conversations
 from vlmtsc.representation.plots import LinePlotter, write_png
+from vlmtsc.representation.processor import load_processor, model_options
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import TextTokens, count_image_tokens, load_processor
-from vlmtsc.settings import FinetuneSettings, PlotSettings, ScenarioSettings, Switch
+from vlmtsc.settings import FinetuneSettings, PlotSettings, ScenarioSettings, Switch, Template
 
 if TYPE_CHECKING:
     from vlmtsc.training.finetune import TrainingJob
@@ -213,6 +213,7 @@ def make_task(
     system_prompt: str = "",
     rationale_target: bool = False,
     compat: Sequence[Switch] = (),
+    template: Template = "llava_v1",
 ) -> TinyTask:
     """Make noisy waves, a frequency a class, and their conversations and plots."""
     generator = np.random.default_rng(0)
@@ -251,15 +252,13 @@ def make_task(
     }
     plot = None if modality == "numbers" else PlotSettings(inches=1.0, dpi=40)
     processor = load_processor(checkpoint)
+    shown = plot if scenario.has_image else None
     made = make_conversations(
         series,
         split,
         scenario,
         plot,
-        count_tokens=TextTokens(processor.tokenizer).count,
-        image_tokens=count_image_tokens(processor),
-        system_prompt=system_prompt,
-        eos_token=processor.tokenizer.eos_token,
+        **model_options(processor, shown, system_prompt, template),
         rationales=rationales if rationale_target else None,
     )
     if plot is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.data.splits import SETS
@@ -17,9 +18,9 @@ from vlmtsc.representation.conversations import (
     make_conversations,
     token_breakdown,
 )
-from vlmtsc.representation.tokens import TextTokens, count_image_tokens
+from vlmtsc.representation.tokens import TextTokens
 from vlmtsc.script import run_script
-from vlmtsc.settings import DescriptionKind, LeakedKind, PlotSettings, ScenarioSettings
+from vlmtsc.settings import DescriptionKind, LeakedKind, PlotSettings, ScenarioSettings, Template
 
 logger = logging.getLogger("vlmtsc.build_conversations")
 
@@ -32,6 +33,8 @@ def build_conversations(
     output: Path,
     plot: PlotSettings | None = None,
     system_prompt: str = "",
+    template: Template = "llava_v1",
+    image_options: dict[str, Any] | None = None,
     descriptions: Path | None = None,
     rationales: Path | None = None,
 ) -> None:
@@ -55,25 +58,30 @@ def build_conversations(
         Settings of the scenario's plot, if it has one.
     system_prompt : str, default ""
         Text before every conversation.
+    template : {"llava_v1", "model"}, default "llava_v1"
+        Text around question and answer.
+    image_options : dict, optional
+        Arguments of the image processor.
     descriptions : Path, optional
         Paragraphs for the questions, where the scenario shows them (JSON).
     rationales : Path, optional
         Paragraphs after the answers, where the scenario trains them (JSON).
     """
+    from vlmtsc.representation.processor import model_options  # imports PyTorch
+
     sets = load_arrays(split, SETS)
     processor = load_checked_processor(model)
     trained: DescriptionKind | None = "rationale" if scenario.has_rationale_target else None
     try:
-        tokens = TextTokens(processor.tokenizer)
+        shown = plot if scenario.has_image else None
+        options = model_options(processor, shown, system_prompt, template, image_options)
+        tokens = TextTokens(processor.tokenizer)  # what it has counted, it locates without tokenising again
         made = make_conversations(
             CleanSeries.load(series),
             sets,
             scenario,
             plot,
-            count_tokens=tokens.count,
-            image_tokens=count_image_tokens(processor),
-            system_prompt=system_prompt,
-            eos_token=processor.tokenizer.eos_token,
+            **(options | {"count_tokens": tokens.count}),
             descriptions=_texts(descriptions, scenario.described_context, scenario.describer, "descriptions"),
             rationales=_texts(rationales, trained, scenario.describer, "rationales"),
         )

@@ -14,7 +14,7 @@ from vlmtsc.configuration import load_configuration_files
 from vlmtsc.files import write_json
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.paths import plot_file_name
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -33,7 +33,8 @@ def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from vlmtsc.data.splits import SETS
     from vlmtsc.representation.conversations import make_conversations
     from vlmtsc.representation.plots import make_plotter, write_png
-    from vlmtsc.representation.tokens import TextTokens, count_image_tokens
+    from vlmtsc.representation.processor import image_layout
+    from vlmtsc.representation.tokens import TextTokens
 
     folder = tmp_path_factory.mktemp("material")
     processor = load_processor(tiny_checkpoint)
@@ -52,7 +53,7 @@ def material(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ScenarioSettings(name="both", modality="both", numbers="scaled", context_length=256),
         PlotSettings(),
         count_tokens=TextTokens(processor.tokenizer).count,
-        image_tokens=count_image_tokens(processor),
+        image_tokens=image_layout(processor, (310, 308), {}).count,
         system_prompt="",
         eos_token=processor.tokenizer.eos_token,
     )

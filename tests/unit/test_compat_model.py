@@ -29,8 +29,8 @@ from vlmtsc.files import read_json, write_json
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision import VisionFeatures, load_pixels, pad_to_square
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import score_examples
 from vlmtsc.settings import PlotSettings
 from vlmtsc.training.trainer import answer_loss

@@ -162,7 +162,7 @@ FAULTS = [
     ),
     ({"results": False}, "results: found false; allowed: text; put it in quotes"),
     ({"describe": {"model": 4}}, "describe.model: found 4; allowed: text; put it in quotes"),
-    ({"protocol": True}, "allowed: official, pooled); put it in quotes"),
+    ({"protocol": True}, "allowed: official, pooled, pooled_2, pooled_3); put it in quotes"),
     ({"split": {"validation_share": 1}}, "split.validation_share: found 1; allowed: less than 1"),
     ({"datasets": ["../up"]}, "datasets.0: found "),
     ({"tables": {"datasets": "absent.tsv"}}, "absent.tsv: cannot be read (No such file or directory)"),
@@ -363,3 +363,22 @@ def test_settings_of_memory_are_no_part_of_a_recipe() -> None:
     for name in MemorySettings.model_fields:
         with pytest.raises(InputError, match=f"unknown key '{name}'"):
             configured(finetune={name: 1})
+
+
+def test_scenarios_without_fine_tuning() -> None:
+    both = configured(scenarios=["plot", "plot__untuned"])
+    tuned, untuned = (both.finetune_settings("embedded", 0, name) for name in both.scenarios)
+    assert (tuned.method, untuned.method) == ("lora", "none")
+    assert untuned.precision == tuned.precision
+    assert (untuned.align_steps, untuned.lora_r) == (0, 1)
+    row = both.scenario_table["plot__untuned"]
+    assert row == both.scenario_table["plot"].changed(name="plot__untuned", tuned=False)
+    everything = configured(scenarios="[plot, numbers]", finetune="none")
+    assert everything.scenarios == ("plot__untuned", "numbers__untuned")
+    assert everything.finetune.model_dump(exclude_unset=True) == {}
+    with pytest.raises(InputError, match="unknown scenario 'nothing__untuned'"):
+        configured(scenarios=["nothing__untuned"])
+    few = configured(scenarios=["numbers__3_shot"]).scenario_table["numbers__3_shot"]
+    assert (few.tuned, few.shots) == (False, 3)
+    with pytest.raises(InputError, match=r"plot__3_shot: shots=3; allowed here: 0; shots are numbers"):
+        configured(scenarios=["plot__3_shot"])

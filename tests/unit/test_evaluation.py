@@ -48,8 +48,8 @@ from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.vision import load_pixels, write_features
 from vlmtsc.paths import Run
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import load_processor
 from vlmtsc.scoring import prefill
 
 
@@ -322,16 +322,16 @@ def test_a_batch_stops_when_all_have_ended(asked: tuple[Predictor, TinyTask]) ->
     question = predictor.questions(task.records["train"][:1])[0]
     calls: list[int] = []
     with torch.inference_mode():
-        features = predictor.vision([task.plots / question.image])([0, 0])
+        images = predictor.vision([task.plots / question.image]).inputs([0, 0])
         prompts = [question.prompt, question.prompt]
-        prefilled = prefill(predictor.model.eval(), prompts, [], features, 0, keep_cache=True)
+        prefilled = prefill(predictor.model.eval(), prompts, [], images, 0, keep_cache=True)
         first = int(prefilled.log_likelihoods[0, 0].argmax())
         handle = predictor.model.register_forward_hook(lambda *_: calls.append(1))
         found = generate_greedily(predictor.model, prefilled, first, 9)
         handle.remove()
         assert found == [[first], [first]]
         assert calls == []
-        without = prefill(predictor.model, prompts, [], features, 0, keep_cache=False)
+        without = prefill(predictor.model, prompts, [], images, 0, keep_cache=False)
         with pytest.raises(ValueError, match="keep_cache=True"):
             generate_greedily(predictor.model, without, first, 9)
 

@@ -21,7 +21,7 @@ from vlmtsc.examples import (
     make_examples,
     make_questions,
 )
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 
 
 @pytest.fixture(scope="module", params=["tiny_checkpoint", "llama_checkpoint"])
@@ -144,7 +144,7 @@ def test_conversations_of_another_tokenizer_are_refused(
 
 def test_conversations_of_another_image_size_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     task = make_task(tiny_checkpoint, tmp_path / "plots", modality="plot")
-    larger = dataclasses.replace(task.representation, image_tokens=9)
+    larger = dataclasses.replace(task.representation, image_layout=(("<image>", 9),))
     with pytest.raises(InputError, match="another model's"):
         make_examples(task.records["train"], larger, load_processor(tiny_checkpoint).tokenizer)
 
@@ -162,23 +162,21 @@ def test_answers_that_share_their_tokens_are_refused(llama_checkpoint: Path, tmp
         answer_tokens(load_processor(llama_checkpoint).tokenizer, unknown)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "image_tokens", "found"), [([5, 6], 4, 0), ([5, 9, 9], 4, 2), ([5, 9], 0, 1)]
-)
-def test_a_wrong_number_of_placeholders(tokens: list[int], image_tokens: int, found: int) -> None:
-    with pytest.raises(
-        InputError, match=f"with {found} image placeholders; allowed: {int(image_tokens > 0)}"
-    ):
-        expand_placeholder(tokens, 9, image_tokens)
+@pytest.mark.parametrize(("tokens", "found"), [([5, 6], 0), ([5, 9, 9], 2)])
+def test_a_wrong_number_of_placeholders(tokens: list[int], found: int) -> None:
+    with pytest.raises(InputError, match=f"with {found} image placeholders; allowed: 1"):
+        expand_placeholder(tokens, [9, 7])
 
 
 @given(
-    before=st.lists(st.integers(0, 8)), after=st.lists(st.integers(0, 8)), image_tokens=st.integers(1, 600)
+    before=st.lists(st.integers(0, 8)), after=st.lists(st.integers(0, 8)), image=st.lists(st.integers(10, 12))
 )
-def test_the_placeholder_is_repeated_in_place(before: list[int], after: list[int], image_tokens: int) -> None:
-    expanded = expand_placeholder([*before, 9, *after], 9, image_tokens)
-    assert expanded == before + [9] * image_tokens + after
-    assert expand_placeholder(before, 9, 0) == before
+def test_the_image_takes_the_place_of_its_placeholder(
+    before: list[int], after: list[int], image: list[int]
+) -> None:
+    expanded = expand_placeholder([*before, 9, *after], [9, *image])
+    assert expanded == [*before, 9, *image, *after]
+    assert expand_placeholder(before, []) == before
 
 
 def test_images_without_a_folder_of_plots(task: TinyTask, tokenizer) -> None:

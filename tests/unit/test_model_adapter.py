@@ -21,7 +21,7 @@ from vlmtsc.examples import make_examples
 from vlmtsc.model.adapter import MaskedDropout, add_adapter, load_adapter, parameter_groups, save_adapter
 from vlmtsc.model.checkpoint import count_parameters, inner_model, load_checkpoint
 from vlmtsc.model.vision import load_pixels
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.training.finetune import finetune
 
 LINEARS = [f"self_attn.{name}_proj" for name in "qkvo"] + [

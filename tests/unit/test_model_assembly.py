@@ -21,8 +21,8 @@ from vlmtsc.model.assembly import (
     random_plots,
 )
 from vlmtsc.model.checkpoint import load_checkpoint
-from vlmtsc.representation.prompts import chat_text
-from vlmtsc.representation.tokens import count_image_tokens, load_processor
+from vlmtsc.representation.processor import image_layout, load_processor
+from vlmtsc.representation.prompts import llava_format
 from vlmtsc.settings import AssemblySettings
 from vlmtsc.training.finetune import finetune
 
@@ -69,12 +69,12 @@ def assembled(tmp_path_factory: pytest.TempPathFactory, tower_weights: Path) -> 
 def test_the_folder_is_an_ordinary_checkpoint(assembled: Path, tmp_path: Path) -> None:
     model = load_checkpoint(assembled, precision="fp32", attention="eager", context_length=256)
     processor = load_processor(assembled)
-    assert count_image_tokens(processor) == 49
+    assert image_layout(processor, (310, 308), {}).count == 49
     assert model.config.image_token_id == processor.tokenizer.convert_tokens_to_ids("<image>")
     assert processor.tokenizer.pad_token_id != processor.tokenizer.eos_token_id
     assert model.lm_head.weight is model.get_input_embeddings().weight
     [plot] = random_plots(1, seed=5)
-    text = chat_text("<image>\nClass: ")
+    text = llava_format(image="<image>").text("Class: ")
     inputs = processor(text=text, images=plot, return_tensors="pt")
     with torch.no_grad():
         first = model(**inputs).logits[0, -1]
@@ -111,8 +111,8 @@ def test_the_chat_template_writes_the_projects_own_text(assembled: Path) -> None
     processor = load_processor(assembled)
     user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Class: "}]}
     answer = {"role": "assistant", "content": [{"type": "text", "text": "2"}]}
-    assert processor.apply_chat_template([user]) == chat_text("<image>\nClass: ")
-    assert processor.apply_chat_template([user, answer]) == chat_text("<image>\nClass: ", "2")
+    assert processor.apply_chat_template([user]) == llava_format(image="<image>").text("Class: ")
+    assert processor.apply_chat_template([user, answer]) == llava_format(image="<image>").text("Class: ", "2")
 
 
 def test_it_is_fine_tuned_like_any_other(assembled: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_each_failure_is_one_line(
 def fake_snapshot(folder: Path, names: list[str], asked: dict[str, object]) -> Callable[..., str]:
     def snapshot_download(repository: str, **options: object) -> str:
         asked.update(options | {"repository": repository})
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name in names:
             (folder / name).write_text('{"model_type": "llava"}')
         return str(folder)
@@ -82,6 +82,42 @@ def test_only_what_cannot_run_code_is_asked_for(tmp_path: Path, monkeypatch: pyt
         "ignore_patterns": ["*/*"],
     }
     assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in PATTERNS)
+
+
+def test_the_commit_of_a_branch_is_recorded_and_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json"]
+    settings = HubSettings(repository="someone/llava", revision="main")
+    for commit in ("b" * 40, "b" * 40, "c" * 40):
+        snapshot = fake_snapshot(tmp_path / commit, names, {})
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+        if commit.startswith("c"):
+            with pytest.raises(
+                InputError, match=f"is now the commit {commit}, and was {'b' * 40} at first use"
+            ):
+                download_model(tmp_path / "tiny", settings)
+        else:
+            download_model(tmp_path / "tiny", settings)
+    # A commit needs no record.
+    pinned = fake_snapshot(tmp_path / SETTINGS.revision, names, {})
+    monkeypatch.setattr("huggingface_hub.snapshot_download", pinned)
+    download_model(tmp_path / "pinned", SETTINGS)
+    assert not (tmp_path / "pinned.commit.json").exists()
+
+
+def test_another_kind_is_refused_before_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def snapshot_download(_: str, **options: object) -> str:
+        asked.append(options["allow_patterns"])
+        (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(InputError, match="model_type 'llama'; allowed: a kind of image-text-to-text model"):
+        download_model(tmp_path / "tiny", SETTINGS)
+    assert asked == [["config.json"]]
 
 
 @pytest.mark.parametrize(

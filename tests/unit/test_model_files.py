@@ -20,7 +20,7 @@ from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.model.adapter import save_adapter
 from vlmtsc.model.checkpoint import convert_weights, load_checkpoint
 from vlmtsc.model.files import check_files, load_checked_processor
-from vlmtsc.representation.tokens import count_image_tokens
+from vlmtsc.representation.processor import image_layout
 from vlmtsc.settings import ScenarioSettings
 from vlmtsc.training.finetune import finetune
 
@@ -62,7 +62,7 @@ def test_names_and_types_are_those_of_the_hub(hub: Path) -> None:
 
 
 def test_an_image_takes_576_tokens(hub: Path, task: TinyTask) -> None:
-    assert count_image_tokens(load_checked_processor(hub)) == IMAGE_TOKENS
+    assert image_layout(load_checked_processor(hub), (310, 308), {}).count == IMAGE_TOKENS
     assert task.representation.image_tokens == IMAGE_TOKENS
 
 

@@ -21,7 +21,7 @@ from vlmtsc.model.vision import (
     write_features,
 )
 from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 
 FEATURES = IMAGE_TOKENS * 16 * 4  # bytes of one image's features in float32
 

@@ -333,3 +333,26 @@ def test_the_script_draws_what_the_representation_says(tmp_path) -> None:
     made("numbers").representation.save(tmp_path / "numbers.json")
     with pytest.raises(InputError, match=r"numbers\.json: scenario numbers has no plot"):
         render_plots(tmp_path / "series.npz", tmp_path / "none", representation=tmp_path / "numbers.json")
+
+
+@pytest.mark.parametrize("scenario", ["numbers", "both"])
+def test_solved_training_cases_precede_each_question(scenario: str) -> None:
+    plain = made(scenario, 1)
+    few = made(scenario, 1, shots=2, context_length=9000, factor=plain.representation.factor)
+    data, begin = series(1), few.representation.chat.begin
+    solved = begin.removeprefix(plain.representation.chat.begin).split("\n\n")[:-1]
+    questions = {
+        f"{few.representation.prompt(data.values[case])}{data.label_index[case] + 1}": case
+        for case in SPLIT["train"].tolist()
+    }
+    shown = [questions[text] for text in solved]
+    assert np.bincount(data.label_index[shown]).tolist() == [2] * len(CLASSES)
+    assert len(set(shown)) == len(shown)
+    # The budget counts them, and what controls change is the question's own numbers.
+    text = few.representation.record_text(few.records["test"][0], with_answer=True)
+    assert few.records["test"][0]["tokens"] == count([text])[0] + (
+        IMAGE_TOKENS - 1 if scenario == "both" else 0
+    )
+    assert few.records["test"][0]["conversations"] == plain.records["test"][0]["conversations"]
+    again = made(scenario, 1, shots=2, context_length=9000, factor=plain.representation.factor)
+    assert again.representation == few.representation

@@ -33,7 +33,7 @@ from vlmtsc.representation.images import (
 )
 from vlmtsc.representation.plot_files import ARCHIVE, fit_limits, plots_in
 from vlmtsc.representation.plots import VIEWS, LinePlotter, encode_png, make_plotter
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.settings import PlotSettings
 from vlmtsc.training.sharing import training_digest
 

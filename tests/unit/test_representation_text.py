@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from vlmtsc.errors import InputError
 from vlmtsc.representation.prompts import (
     build_prompt,
-    chat_text,
     describe_scale,
     fit_scale,
     format_decimals,
     format_levels,
     label_texts,
+    llava_format,
     to_levels,
 )
 from vlmtsc.representation.representation import Representation
@@ -176,8 +176,8 @@ def test_prompts_are_the_papers_to_the_character(
 def test_chat_text_is_llava_v1(system: str, has_image: bool) -> None:
     opening = "A chat. " if system else ""
     image = "<image>\n" if has_image else ""
-    asked = chat_text(f"{image}Class: ", system=system)
-    answered = chat_text(f"{image}Class: ", "12", system=system, eos="<|im_end|>")
+    chat = llava_format(system=system, image="<image>" if has_image else "", end="<|im_end|>")
+    asked, answered = chat.text("Class: "), chat.text("Class: ", "12")
     assert asked == f"{opening}USER: {image}Class:  ASSISTANT:"
     assert answered == f"{asked} 12<|im_end|>"
 
@@ -234,7 +234,9 @@ def representation(**changes: object) -> Representation:
         "n_timepoints": 4,
         "image_tokens": 49,
         "system_prompt": "",
-        "eos_token": "</s>",
+        "chat": llava_format(image="<image>"),
+        "image_layout": (("<image>", 49),),
+        "image_options": {},
     }
     return Representation(**fields | changes)  # type: ignore[arg-type]
 

@@ -20,14 +20,13 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.representation import tokens as module
 from vlmtsc.representation.conversations import SEGMENTS, input_digest, token_breakdown
+from vlmtsc.representation.processor import ImageLayout, image_layout, load_processor
 from vlmtsc.representation.prompts import build_prompt, format_decimals, format_levels, number_spans
 from vlmtsc.representation.representation import Representation
 from vlmtsc.representation.tokens import (
     TextTokens,
     count_all,
-    count_image_tokens,
     find_smallest_factor,
-    load_processor,
     original_factor,
 )
 from vlmtsc.settings import PlotSettings, ScenarioSettings
@@ -140,19 +139,13 @@ def save_model(folder: Path) -> None:
 )
 def test_counts_equal_the_processors(arguments: tuple, expected: int) -> None:
     made = processor(*arguments)
-    assert count_image_tokens(made) == expected
+    layout = image_layout(made, (310, 308), {})
+    assert layout == ImageLayout("", (("<image>", expected),), "")
     text = "USER: <image>\nWhich? ASSISTANT: 12</s>"
     encoded = made(text=[text], images=[Image.new("RGB", (310, 308))])
-    counted = TextTokens(made.tokenizer).count([text])[0] + count_image_tokens(made) - 1
+    counted = TextTokens(made.tokenizer).count([text])[0] + layout.count - 1
     assert counted == len(encoded["input_ids"][0])
     assert encoded["input_ids"][0][0] == made.tokenizer.bos_token_id
-
-
-def test_image_size_that_depends_on_the_picture_is_refused() -> None:
-    made = processor(crop=True)
-    made.image_processor.do_center_crop = False
-    with pytest.raises(InputError, match="a fixed height and width"):
-        count_image_tokens(made)
 
 
 def test_tokenizer_without_the_placeholder_is_refused() -> None:
@@ -161,7 +154,7 @@ def test_tokenizer_without_the_placeholder_is_refused() -> None:
     tokenizer = Tokenizer(models.WordLevel({"?": 0, "</s>": 1}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Punctuation()
     with pytest.raises(InputError, match="<image> takes 3 tokens"):
-        TextTokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"))
+        TextTokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"), "<image>")
     with pytest.raises(InputError, match="without an end token"):
         TextTokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
 
@@ -186,7 +179,7 @@ def test_script_writes_what_the_processor_will_make(tmp_path: Path) -> None:
     names = ("budget", "dataset_info", "representation", "test", "train", "validation")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.json" for name in names]
     representation = Representation.load(tmp_path / "out/representation.json")
-    assert representation.eos_token == "</s>"
+    assert representation.chat.end == "</s>"
     loaded = load_processor(tmp_path / "model")
     for name in ("train", "validation", "test"):
         for record in json.loads((tmp_path / f"out/{name}.json").read_text()):

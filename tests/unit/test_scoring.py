@@ -18,9 +18,9 @@ from torch.utils._pytree import tree_leaves
 from vlmtsc import scoring
 from vlmtsc.examples import answer_tokens, distinguishing_tokens, make_examples
 from vlmtsc.model.adapter import add_adapter
-from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.checkpoint import load_checkpoint, position_ids
 from vlmtsc.model.vision import VisionFeatures, load_pixels
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.scoring import AnswerTree, left_padded, make_trees, score_examples, shared_prefix
 
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-5}
@@ -125,8 +125,8 @@ def test_a_model_with_a_window_reads_one_answer_at_a_time(
     asked = []
     monkeypatch.setattr(scoring, "make_trees", lambda *given: asked.append(given[1]) or make_trees(*given))
     twelve.scores(8)
-    config = twelve.model.get_base_model().config.get_text_config()
-    monkeypatch.setattr(config, "sliding_window", 4096, raising=False)
+    base = twelve.model.get_base_model()
+    monkeypatch.setattr(base, "architecture", dataclasses.replace(base.architecture, sliding=True))
     np.testing.assert_allclose(twelve.scores(8), whole, **TOLERANCE)
     assert asked[0] > 11
     assert asked[-1] == 1
@@ -316,8 +316,8 @@ def test_trees_hold_each_longer_answer_once(rests: list[list[int]], most_nodes: 
             assert sorted(leading) == [paths[node][:length] for length in range(1, len(paths[node]) + 1)]
 
 
-def test_left_padding_counts_positions_from_each_start() -> None:
+def test_left_padding_counts_positions_from_each_start(twelve: Case) -> None:
     batch = left_padded([[4, 5, 6], [7]], pad_token_id=0)
     assert batch["input_ids"].tolist() == [[4, 5, 6], [0, 0, 7]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert position_ids(twelve.model, batch, {}).tolist() == [[0, 1, 2], [0, 0, 0]]

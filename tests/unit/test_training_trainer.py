@@ -17,7 +17,7 @@ from vlmtsc.examples import IGNORED, Collator, make_examples
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.vision import VisionFeatures, load_pixels
-from vlmtsc.representation.tokens import load_processor
+from vlmtsc.representation.processor import load_processor
 from vlmtsc.training.trainer import (
     AVERAGE,
     WeightAverage,

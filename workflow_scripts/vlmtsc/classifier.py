@@ -27,12 +27,12 @@ from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import atomic_path, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
-from vlmtsc.model.files import load_checked_processor
+from vlmtsc.model.files import SEPARATE_TOWER, check_kind, load_checked_processor
 from vlmtsc.paths import Paths, Run
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.plots import draw_dataset
+from vlmtsc.representation.processor import model_options
 from vlmtsc.representation.representation import Representation
-from vlmtsc.representation.tokens import TextTokens, count_image_tokens
 from vlmtsc.settings import (
     CleaningSettings,
     FinetuneSettings,
@@ -145,7 +145,10 @@ class VLMClassifier(BaseClassifier):
         train_cases, validation_cases = split_training_cases(series.label_index, share)
         sets = {"train": train_cases, "validation": validation_cases, "test": validation_cases}
         system_prompt = row.system_prompt if self.system_prompt is None else self.system_prompt
-        made = self._conversations(series, sets, scenario, configuration, system_prompt)
+        settings = settings if scenario.tuned else settings.untuned()
+        made = self._conversations(
+            series, sets, scenario, configuration, row.changed(system_prompt=system_prompt)
+        )
         self._class_positions = _positions(made.representation.classes, self.classes_)
         self._mean = series.values[train_cases].mean(axis=0)
         with tempfile.TemporaryDirectory() as name:
@@ -159,7 +162,7 @@ class VLMClassifier(BaseClassifier):
         sets: Mapping[str, np.ndarray],
         scenario: ScenarioSettings,
         configuration: Configuration,
-        system_prompt: str,
+        model: ModelSettings,
     ) -> Conversations:
         template_paragraphs([], scenario, f"scenario {scenario.name}")  # before it is trained
         texts = {
@@ -167,15 +170,13 @@ class VLMClassifier(BaseClassifier):
             for kind in dict.fromkeys(scenario.descriptions)
         }
         processor = load_checked_processor(self._checkpoint)
+        plot = configuration.plot_table[scenario.plot] if scenario.has_image else None
         return make_conversations(
             series,
             sets,
             scenario,
-            configuration.plot_table[scenario.plot] if scenario.has_image else None,
-            count_tokens=TextTokens(processor.tokenizer).count,
-            image_tokens=count_image_tokens(processor),
-            system_prompt=system_prompt,
-            eos_token=processor.tokenizer.eos_token,
+            plot,
+            **model_options(processor, plot, model.system_prompt, model.template, model.image_options),
             descriptions=texts.get(scenario.described_context) if scenario.described_context else None,
             rationales=texts.get("rationale") if scenario.has_rationale_target else None,
         )
@@ -410,7 +411,9 @@ def _model(name: str, configuration: Configuration) -> tuple[ModelSettings, Path
     if name not in table:
         if not Path(name).is_dir():
             raise InputError(f"{unknown('model', name, table)}, or a checkpoint folder")
-        return table[FOLDER_ROW], Path(name)
+        own = {"system_prompt": "", "template": "model"}  # of another model than LLaVA
+        row = table[FOLDER_ROW]
+        return row if check_kind(Path(name)) in SEPARATE_TOWER else row.changed(**own), Path(name)
     row = table[name]
     source = row.source
     if source.folder is not None:

@@ -19,6 +19,8 @@ from vlmtsc.settings import (
     BASELINES,
     NAME,
     PROBES,
+    UNTUNED,
+    UNTUNED_NAME,
     DatasetRow,
     DownloadSettings,
     EndpointSettings,
@@ -34,6 +36,7 @@ from vlmtsc.settings import (
     RequestLimits,
     ScenarioSettings,
     SplitSettings,
+    as_list,
     check_switches_of_plot,
     checked,
     unknown,
@@ -179,9 +182,11 @@ class Configuration(Options):
         """Return the model's recipe, with single keys replaced by `finetune`."""
         return self.model_table[model].recipe.changed(**self.finetune.model_dump(exclude_unset=True))
 
-    def finetune_settings(self, model: str, seed: int) -> FinetuneSettings:
-        """Return the recipe and the seed of a run."""
-        return FinetuneSettings(seed=seed, **dict(self.recipe(model)))
+    def finetune_settings(self, model: str, seed: int, scenario: str | None = None) -> FinetuneSettings:
+        """Return the recipe and the seed of a run; without a scenario, of one that is fine-tuned."""
+        recipe = self.recipe(model)
+        tuned = scenario is None or self.scenario_table[scenario].tuned
+        return FinetuneSettings(seed=seed, **dict(recipe if tuned else recipe.untuned()))
 
     def asked_baselines(self) -> tuple[str, ...]:
         """Return the baselines of the target `baselines`: the configured ones, or all if none are."""
@@ -227,6 +232,12 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     origin = origin or str(DEFAULT)
     merged = load_yaml(root / DEFAULT)
     _merge(merged, options)
+    if merged.get("finetune") == "none":
+        merged["finetune"] = {}
+        merged["scenarios"] = [
+            name if UNTUNED_NAME.fullmatch(name) else f"{name}{UNTUNED}"
+            for name in as_list(merged["scenarios"])
+        ]
     given = checked(Options, merged, origin)
     own = options.get("tables") or {}
     paths = {name: _table(name in own, path, root) for name, path in given.tables.model_dump().items()}
@@ -234,6 +245,11 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     scenarios = read_table(paths["scenarios"], ScenarioSettings)
     plots = {name: row.part(PlotSettings) for name, row in read_table(paths["plots"], PlotRow).items()}
     models = _read_models(paths["models"])
+    for name in given.scenarios:
+        found = UNTUNED_NAME.fullmatch(name)
+        if found and (tuned := scenarios.get(found["base"])):
+            derived = _with_origin(origin, tuned.untuned, name, int(found["shots"] or 0))
+            scenarios.setdefault(name, derived)
     for number, correction in enumerate(given.corrections):
         place = f"{origin}: corrections.{number}"
         known = {*datasets, *given.datasets}

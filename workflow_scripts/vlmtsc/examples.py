@@ -12,7 +12,6 @@ from transformers import PreTrainedTokenizerBase
 
 from vlmtsc.errors import InputError
 from vlmtsc.representation.plot_files import PlotPath, plots_in
-from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.representation.representation import Representation
 
 #: Target of a position without loss (PyTorch's cross-entropy).
@@ -28,7 +27,7 @@ class Example:
     Attributes
     ----------
     prompt : list of int
-        Up to and including ``ASSISTANT:``, with one placeholder token for each image token.
+        Up to where the model continues, with all tokens of the image.
     answer : list of int
         The supervised tokens: answer, rationale if the scenario has one, and end token.
     label_index : int
@@ -92,8 +91,8 @@ def index_images(sets: Sequence[Sequence[Example]]) -> list[ExampleSet]:
 def answer_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[list[int]]:
     """Return the tokens of each class's answer after a prompt, including the token that ends it.
 
-    That is the end token, or the full stop between answer and rationale. An answer is tokenised after
-    ``ASSISTANT:`` and cut out, since tokenisation depends on the preceding text.
+    That is the end token, or the full stop between answer and rationale. An answer is tokenised behind a prompt and cut
+    out, since tokenisation depends on the preceding text.
 
     Raises
     ------
@@ -165,8 +164,8 @@ def make_examples(
         If the answer's tokens are not where they belong, a sequence has another length than was budgeted, or the
         image placeholder is missing.
     """
-    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     answers = answer_tokens(tokenizer, representation)
+    image = image_tokens(tokenizer, representation)
     sequences = _tokenise(records, representation, tokenizer, with_answer=True)
     # The supervised part is the answer alone, or everything after the prompt.
     prompts: Sequence[Sequence[int] | None] = [None] * len(records)
@@ -176,7 +175,7 @@ def make_examples(
     for record, tokens, prompt in zip(records, sequences, prompts, strict=True):
         answer = answers[record["label_index"]]
         start = len(tokens) - len(answer) if prompt is None else len(prompt)
-        kept = truncate(tokens, placeholder, record["id"], representation)
+        kept = truncate(tokens, image, record["id"], representation)
         if tokens[start : start + len(answer)] != answer or len(kept) != record["tokens"]:
             raise InputError(
                 f"conversation {record['id']}: {len(kept)} tokens; allowed: the {record['tokens']} that "
@@ -203,13 +202,13 @@ def make_questions(
         If a question leaves no room for the longest answer in the scenario's context and `slack` more tokens, or the
         image placeholder is missing.
     """
-    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    image = image_tokens(tokenizer, representation)
     longest = max(map(len, answer_tokens(tokenizer, representation)))
     context = representation.scenario.context_length + slack
     questions = []
     sequences = _tokenise(records, representation, tokenizer, with_answer=False)
     for record, tokens in zip(records, sequences, strict=True):
-        prompt = truncate(tokens, placeholder, record["id"], representation)
+        prompt = truncate(tokens, image, record["id"], representation)
         if len(prompt) + longest > context and not representation.scenario.restores("first_case_factor"):
             raise InputError(
                 f"series {record['id']}: {len(prompt)} tokens and up to {longest} of an answer; allowed: {context}"
@@ -229,24 +228,36 @@ def _tokenise(
     if not records:
         return []
     texts = [representation.record_text(record, with_answer=with_answer) for record in records]
-    placeholder = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-    count = representation.image_tokens
-    return [expand_placeholder(tokens, placeholder, count) for tokens in tokenizer(texts)["input_ids"]]
+    image = image_tokens(tokenizer, representation)
+    return [expand_placeholder(tokens, image) for tokens in tokenizer(texts)["input_ids"]]
 
 
-def expand_placeholder(tokens: Sequence[int], placeholder: int, image_tokens: int) -> list[int]:
-    """Repeat the image placeholder for each image token; InputError unless there is one, or none without an image."""
+def image_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[int]:
+    """Return the tokens that take the place of the image; none without an image."""
+    return [
+        token
+        for name, count in representation.image_layout
+        for token in [tokenizer.convert_tokens_to_ids(name)] * count
+    ]
+
+
+def expand_placeholder(tokens: Sequence[int], image: Sequence[int]) -> list[int]:
+    """Replace the placeholder, the first token of an image, by all of them.
+
+    InputError unless there is one placeholder; without an image the tokens stay as they are.
+    """
     tokens = list(tokens)
-    found = tokens.count(placeholder)
-    if found != (1 if image_tokens else 0):
-        raise InputError(f"prompt with {found} image placeholders; allowed: {1 if image_tokens else 0}")
-    if not image_tokens:
+    if not image:
         return tokens
-    position = tokens.index(placeholder)
-    return [*tokens[:position], *[placeholder] * image_tokens, *tokens[position + 1 :]]
+    if (found := tokens.count(image[0])) != 1:
+        raise InputError(f"prompt with {found} image placeholders; allowed: 1")
+    position = tokens.index(image[0])
+    return [*tokens[:position], *image, *tokens[position + 1 :]]
 
 
-def truncate(tokens: list[int], placeholder: int, identity: str, representation: Representation) -> list[int]:
+def truncate(
+    tokens: list[int], image: Sequence[int], identity: str, representation: Representation
+) -> list[int]:
     """Cut a case to the context with the switch `first_case_factor`, perhaps without answer and question.
 
     Otherwise return it whole. A cut within the image is an InputError.
@@ -254,13 +265,11 @@ def truncate(tokens: list[int], placeholder: int, identity: str, representation:
     context = representation.scenario.context_length
     if not representation.scenario.restores("first_case_factor") or len(tokens) <= context:
         return tokens
-    kept = tokens[:context]
-    if kept.count(placeholder) < representation.image_tokens:
+    if image and (end := tokens.index(image[0]) + len(image)) > context:
         raise InputError(
-            f"conversation {identity}: context_length={context} ends within the image; allowed: at least "
-            f"{len(tokens) - tokens[::-1].index(placeholder)}"
+            f"conversation {identity}: context_length={context} ends within the image; allowed: at least {end}"
         )
-    return kept
+    return tokens[:context]
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,9 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         budget = budget_of(run.model, run.dataset, run.protocol, run.scenario)
         epochs, seconds = 0.0, None
         if budget is not None:
-            recipe = configuration.finetune_settings(run.model, run.seed)
+            recipe = configuration.finetune_settings(run.model, run.seed, run.scenario)
             epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.token_budget)
+            epochs = 0.0 if recipe.method == "none" else epochs
             row = configuration.dataset_table.get(run.dataset)
             if configuration.shown_plot(run.scenario) is not None and row is not None and row.classes:
                 most = recipe.most_cases(row.classes)

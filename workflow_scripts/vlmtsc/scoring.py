@@ -8,18 +8,18 @@ model serving with tree-based speculative inference and verification, ASPLOS 202
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import log_softmax
-from transformers import Cache
+from transformers import Cache, DynamicCache
 
 from vlmtsc.examples import Example
-from vlmtsc.model.checkpoint import autocast, inner_model, last_positions, only_rows
-from vlmtsc.model.vision import VisionFeatures
+from vlmtsc.model.checkpoint import autocast, inner_model, last_positions, only_rows, position_ids
+from vlmtsc.model.vision import Images
 from vlmtsc.script import Progress
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Prefilled:
     attention_mask : torch.Tensor
         int64, shape (batch, length), of prompts and prefix.
     last_position : torch.Tensor
-        int64, shape (batch, 1): position of the last token.
+        int64: position of the last token, a column of `vlmtsc.model.checkpoint.position_ids`.
     cache : Cache or None
         Keys and values of prompts and prefix, if requested.
     """
@@ -55,9 +55,9 @@ class Prefilled:
 
 
 def left_padded(sequences: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad sequences on the left so that all end in the same column; positions count from each sequence's start.
+    """Pad sequences on the left so that all end in the same column.
 
-    Returned are int64 input_ids, attention_mask, position_ids, each of shape (batch, length).
+    Returned are int64 input_ids and attention_mask, each of shape (batch, length).
     """
     length = max(map(len, sequences))
     tokens = torch.full((len(sequences), length), pad_token_id)
@@ -65,37 +65,46 @@ def left_padded(sequences: Sequence[Sequence[int]], pad_token_id: int) -> dict[s
     for row, sequence in enumerate(sequences):
         tokens[row, length - len(sequence) :] = torch.tensor(sequence)
         mask[row, length - len(sequence) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    return {"input_ids": tokens, "attention_mask": mask, "position_ids": positions}
+    return {"input_ids": tokens, "attention_mask": mask}
 
 
 def prefill(
     model: Any,
     prompts: Sequence[Sequence[int]],
     prefix: Sequence[int],
-    features: torch.Tensor | None,
+    images: Mapping[str, torch.Tensor],
     pad_token_id: int,
     *,
     keep_cache: bool,
 ) -> Prefilled:
-    """Run a batch of prompts, each followed by `prefix`, through a LLaVA model or PeftModel.
+    """Run a batch of prompts, each followed by `prefix`, through a model or PeftModel.
 
-    Image placeholders are expanded; `features` of plots have the shape (batch, image_tokens, vision_hidden_size).
-    `keep_cache`: whether to return keys and values for further passes.
+    `images` are the arguments of the forward pass that show their images, if any. `keep_cache`: whether to return keys
+    and values for further passes.
     """
     inner = inner_model(model)
     batch = left_padded([[*prompt, *prefix] for prompt in prompts], pad_token_id)
     batch = {name: tensor.to(inner.device) for name, tensor in batch.items()}
-    images = {} if features is None else {"vision_features": features}
+    positions = position_ids(model, batch, images)
     keep = len(prefix) + 1
     length = batch["input_ids"].shape[1]
+    # One that drops what is outside a window could not be cropped again.
+    cache = DynamicCache() if keep_cache and inner.architecture.sliding else None
     with only_rows(model, last_positions(len(prompts), length, keep, inner.device)):
-        output = model(**batch, **images, logits_to_keep=keep, use_cache=keep_cache)
+        output = model(
+            **batch,
+            **images,
+            position_ids=positions,
+            answer_mask=last_positions(len(prompts), length, len(prefix), inner.device),
+            past_key_values=cache,
+            logits_to_keep=keep,
+            use_cache=keep_cache,
+        )
     return Prefilled(
         prefix=list(prefix),
         log_likelihoods=log_softmax(output.logits.double(), dim=-1),
         attention_mask=batch["attention_mask"],
-        last_position=batch["position_ids"][:, -1:],
+        last_position=positions[..., -1:],
         cache=output.past_key_values if keep_cache else None,
     )
 
@@ -192,10 +201,10 @@ def score_prefilled(model: Any, prefilled: Prefilled, rests: Sequence[Sequence[i
     scores = torch.stack([shared + likelihoods[:, -1, rest[0]] for rest in rests], dim=1)
     if all(len(rest) == 1 for rest in rests):
         return scores
-    text = inner_model(model).config.get_text_config()
-    attention = text._attn_implementation
-    # A sliding-window cache cannot be cropped by more than its window.
-    trees = attention in WITH_MASKS and getattr(text, "sliding_window", None) is None
+    inner = inner_model(model)
+    attention = inner.config.get_text_config()._attn_implementation
+    # A tree's own mask would not be limited to a window.
+    trees = attention in WITH_MASKS and not inner.architecture.sliding
     max_nodes = LOGIT_BYTES // (likelihoods.shape[-1] * likelihoods.itemsize * n_cases) if trees else 1
     for tree in make_trees(rests, max_nodes):
         scores[:, tree.answers] += score_tree(model, prefilled, tree, attention)
@@ -241,7 +250,7 @@ def score_examples(
     examples: Sequence[Example],
     answers: Sequence[Sequence[int]],
     *,
-    features: VisionFeatures | None,
+    features: Images | None,
     image_indices: Sequence[int],
     pad_token_id: int,
     batch_size: int,
@@ -273,7 +282,7 @@ def score_examples(
     with torch.inference_mode(), autocast(precision, inner_model(model).device):
         for start in range(0, len(order), batch_size):
             chunk = order[start : start + batch_size]
-            images = None if features is None else features([image_indices[index] for index in chunk])
+            images = {} if features is None else features.inputs([image_indices[index] for index in chunk])
             prompts = [examples[index].prompt for index in chunk]
             prefilled = prefill(model, prompts, prefix, images, pad_token_id, keep_cache=keep_cache)
             scores[chunk] = score_prefilled(model, prefilled, rests).cpu().numpy()

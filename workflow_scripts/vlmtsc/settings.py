@@ -172,7 +172,7 @@ def _null(value: Any) -> Any:
     return None if value in ("null", "None", "") else value
 
 
-def _list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """Split text such as ``[a, b]`` or ``a, b``; a single value is a list of one."""
     if isinstance(value, str):
         return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
@@ -235,10 +235,12 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 #: A file inside a wheel: ``NAME==VERSION:MEMBER``.
 WheelMember = Annotated[str, AfterValidator(_wheel_member)]
-Unique = Annotated[tuple[Value, ...], BeforeValidator(_list), AfterValidator(_unique)]
+Unique = Annotated[tuple[Value, ...], BeforeValidator(as_list), AfterValidator(_unique)]
 Selection = Annotated[Unique[Value], Field(min_length=1)]
 
 Protocol = Literal["official", "pooled", "pooled_2", "pooled_3"]
+#: Text around question and answer.
+Template = Literal["llava_v1", "model"]
 #: Baselines on the series alone.
 SeriesBaseline = Literal["majority", "euclidean_1nn", "dtw_1nn", "minirocket", "multirocket_hydra", "fcn"]
 #: Classifiers on features of the untuned model: of its vision tower, of its language model.
@@ -393,7 +395,13 @@ class ScenarioSettings(Settings):
     target: Literal["answer", "answer_then_rationale"] = "answer"
     """Training target: the answer, or the answer and a rationale. Either way classes are scored by the answer
     alone."""
-    compat: Annotated[tuple[Switch, ...], BeforeValidator(_list), AfterValidator(_switches)] = ()
+    tuned: Flag = True
+    """Whether the model is fine-tuned; otherwise the checkpoint is evaluated as it comes. The scenario
+    `NAME__untuned` is the scenario NAME without fine-tuning, and needs no row."""
+    shots: Natural = Field(0, le=100)
+    """Training cases of each class that precede each question, with their numbers and answers. The scenario
+    `NAME__K_shot` is the scenario NAME with K of them and without fine-tuning, and needs no row."""
+    compat: Annotated[tuple[Switch, ...], BeforeValidator(as_list), AfterValidator(_switches)] = ()
     """Faults of the original to restore, separated by commas (docs/method.md). `no_image_token`: no placeholder in the
     prompt, so no pixels; `merged_labels`: labels 0 and -1 are renamed 2; `single_token_score`: scored by one token in
     the place of the blank; `first_case_factor`: the factor suits the first training case, longer ones are cut;
@@ -417,6 +425,8 @@ class ScenarioSettings(Settings):
             refuse("context_text", f"none, {because}")
         if self.target == "answer_then_rationale" and self.context_text == "rationale":
             refuse("target", "answer, since context_text='rationale' shows the rationale in the question")
+        if self.shots and not (self.has_numbers and self.context_text == "none"):
+            refuse("shots", "0; shots are numbers, without a context text")
         if (self.describer == "none") == bool(self.descriptions):
             allowed, have = ("template or endpoint", "") if self.descriptions else ("none", "no ")
             parts = f"context_text={self.context_text!r}, target={self.target!r}"
@@ -456,6 +466,10 @@ class ScenarioSettings(Settings):
         question = (self.described_context,) if self.described_context else ()
         return question + (("rationale",) if self.has_rationale_target else ())
 
+    def untuned(self, name: str, shots: int = 0) -> ScenarioSettings:
+        """Return this scenario without fine-tuning, under another name."""
+        return self.changed(name=name, tuned=False, shots=shots)
+
     def with_fault(self, switch: Fault) -> ScenarioSettings:
         """Return this scenario with one fault of the original, under a name of its own.
 
@@ -464,6 +478,11 @@ class ScenarioSettings(Settings):
         if self.compat:
             raise InputError(f"scenario {self.name}: compat={', '.join(self.compat)}; allowed here: none")
         return self.changed(name=f"{self.name}__{switch}", compat=(switch,))
+
+
+#: End of the name of a scenario without fine-tuning, and of one with K solved cases in each question.
+UNTUNED = "__untuned"
+UNTUNED_NAME = re.compile(r"(?P<base>.+)__(?:untuned|(?P<shots>\d+)_shot)")
 
 
 def leaked_kind(*, merged_labels: bool) -> LeakedKind:
@@ -516,8 +535,9 @@ class HubSettings(Settings):
 
     repository: str
     """Repository, `owner/name`."""
-    revision: str = Field(pattern="^[0-9a-f]{40}$")
-    """Commit of the repository; branches and tags are refused, since they can move."""
+    revision: Text
+    """Commit of the repository, of 40 digits. The commit of a branch or tag, which can move, is recorded beside the
+    downloaded model at first use, and required from then on."""
 
 
 class FolderSource(Settings):
@@ -622,6 +642,8 @@ class Seed(Settings):
 class Recipe(Settings):
     """Fine-tuning of the model; `finetune` of the configuration replaces single keys."""
 
+    method: Literal["lora", "none"] = "lora"
+    """`none`: nothing is trained. Set by scenarios without fine-tuning; `finetune: none` selects them."""
     lora_r: Positive
     """Rank of the LoRA matrices on the layers of `lora_targets`; memory and time grow with it."""
     lora_alpha: Positive
@@ -670,6 +692,13 @@ class Recipe(Settings):
     lora_targets: Literal["all", "attention", "mlp", "query_value"] = "all"
     """Linear layers of the language model with LoRA matrices. `all`: the seven of each layer, as in the paper;
     `attention` (four), `mlp` (three) or `query_value` (two)."""
+    vision_tuning: Literal["frozen", "lora", "last_blocks"] = "frozen"
+    """Vision tower: frozen, as in the paper; with LoRA matrices on its linear layers; or its last `vision_blocks`
+    blocks trained in full. Unless it is frozen, images are computed in each forward pass."""
+    vision_learning_rate: Number = Field(2e-5, gt=0)
+    """Peak learning rate of the vision tower, unless it is frozen."""
+    vision_blocks: Positive = 2
+    """Blocks that `vision_tuning: last_blocks` trains."""
     use_rslora: Flag = False
     """Rank-stabilised LoRA: the update is multiplied by lora_alpha / sqrt(lora_r); lower lora_alpha or the learning
     rate with it."""
@@ -714,6 +743,12 @@ class Recipe(Settings):
     """Probability with which a case of the second stage takes a random share of its image tokens from another case of
     its batch. Needs `soft_answers`."""
 
+    def untuned(self) -> Self:
+        """Return the recipe that trains nothing; of the others, what evaluation depends on remains."""
+        stages = {"align_steps": 0, "soft_answers": False, "mixed_share": 0, "image_token_share": 1}
+        smallest = {"lora_r": 1, "lora_alpha": 1, "use_dora": False, "ema_decay": 0, "torch_compile": False}
+        return self.changed(method="none", epochs=1, early_stopping_patience=0, **stages, **smallest)
+
     def most_cases(self, n_classes: int) -> int:
         """Return the maximum training cases of a scenario with an image; 0: no limit."""
         return self.aligned_cases * n_classes if self.align_steps else 0
@@ -724,6 +759,8 @@ class Recipe(Settings):
             raise _refused("soft_answers=false without a first stage (align_steps=0)")
         if self.mixed_share and not self.soft_answers:
             raise _refused("mixed_share=0 without soft_answers")
+        if self.vision_tuning != "frozen" and (self.align_steps or self.image_token_share < 1):
+            raise _refused("align_steps=0 and image_token_share=1, unless vision_tuning=frozen")
         return self
 
 
@@ -759,7 +796,15 @@ class ModelSettings(Settings):
 
     source: ModelSource
     system_prompt: str
-    """Text before the first `USER:`; may be empty."""
+    """Text before the conversation; may be empty. With `template: model` the template's own then remains."""
+    template: Template = "llava_v1"
+    """Text around question and answer. `llava_v1`: that of LLaVA 1.5, as in the paper, whatever the model; `model`: the
+    checkpoint's own chat template, with its roles, special tokens and place of the image. A template that reasons
+    before it answers is given an empty reasoning."""
+    image_options: dict[str, Any] = {}
+    """Arguments of the checkpoint's image processor that replace its own, to bound the tokens of an image, for example
+    `{max_pixels: 100352}` of Qwen, `{do_image_splitting: false}` of SmolVLM, or `{max_patches: 1}` of InternVL. The
+    ledger counts the tokens."""
     resources: ModelResources
     launch: LaunchOptions | None = None
     store_features: Flag = False
@@ -777,8 +822,12 @@ class ModelSettings(Settings):
         return LaunchSettings(**dict(self.launch) | {"processes": processes, "gpus": gpus})
 
     def check_launch(self, recipe: Recipe) -> None:
-        """Raise InputError if the GPUs, processes and batches of a model do not fit together."""
+        """Raise InputError if the GPUs, processes, batches and features of a model do not fit together."""
         gpus, launch = self.resources.gpu, self.launched()
+        if self.store_features and recipe.vision_tuning != "frozen":
+            raise InputError(
+                f"store_features with vision_tuning={recipe.vision_tuning}; allowed: store_features=false"
+            )
         if launch is None and gpus > 1:
             raise InputError(
                 f"resources.gpu={gpus} without launch; allowed: 1, or a launch, such as {{strategy: ddp}}"
@@ -971,7 +1020,8 @@ class Options(Settings):
     plots: PlotOptions = PlotOptions()
     describe: DescribeOptions = DescribeOptions()
     finetune: RecipeChanges = RecipeChanges()
-    """Keys of the recipe that replace those of every model in `config/models.yaml`, for example `{epochs: 1}`."""
+    """Keys of the recipe that replace those of every model in `config/models.yaml`, for example `{epochs: 1}`; or
+    `none`: no model is fine-tuned, and each selected scenario NAME is `NAME__untuned`."""
     evaluate: EvaluateOptions = EvaluateOptions()
     baselines: Unique[Baseline] = ()
     """Baselines on the same split (docs/method.md) in `all` and `tables/comparisons.md`. The target `baselines` makes

@@ -21,7 +21,7 @@ from vlmtsc.examples import make_questions
 from vlmtsc.files import read_json
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision import VisionFeatures, feature_tensor, read_features
+from vlmtsc.model.vision import PlotTensors, VisionFeatures, feature_tensor, read_features
 from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_files import plots_in
 from vlmtsc.representation.representation import Representation
@@ -48,7 +48,8 @@ def tower_features(
 ) -> np.ndarray:
     """Encode the plot of every case with the frozen tower of an untuned model: float32 (n_cases, n_features).
 
-    Features are all image tokens, flattened: their mean would lose where in the plot a line runs. Principal
+    Features are all image tokens, flattened: their mean would lose where in the plot a line runs. Of models that do not
+    separate tower and projector, they are projected (with the image processor's own options). Principal
     components are fitted on the cases `train`. With the file `stored`, features are read instead of computed.
     """
     if stored is not None:
@@ -63,9 +64,14 @@ def tower_features(
     store = plots_in(plots)
     paths = [store / plot_file_name(case) for case in range(n_cases)]
     features = VisionFeatures(model, processor, paths, precision=precision, cache_mb=0, batch_size=BATCH)
+    tensors = PlotTensors(model, processor, paths, cache_mb=0, options={})
 
     def encode(cases: Sequence[int]) -> np.ndarray:
-        return features(cases).float().flatten(1).cpu().numpy()
+        if model.architecture.separate:
+            return features(cases).float().flatten(1).cpu().numpy()
+        with torch.no_grad(), autocast(precision, model.device):
+            projected = model.get_image_features(**tensors.inputs(cases), return_dict=True).pooler_output
+        return torch.stack([image.flatten() for image in projected]).float().cpu().numpy()
 
     return reduced_features(encode, train, n_cases)
 
@@ -139,7 +145,7 @@ def language_features(
     tokenizer = load_checked_processor(checkpoint).tokenizer
     prompts = [example.prompt for example in make_questions(records, representation, tokenizer)]
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    states = np.empty((len(case_ids), model.config.text_config.hidden_size), dtype=np.float32)
+    states = np.empty((len(case_ids), model.config.get_text_config().hidden_size), dtype=np.float32)
     progress = Progress(logger, "language model", len(prompts), "prompts")
     with torch.inference_mode(), autocast(precision, model.device):
         for start in range(0, len(order), BATCH):
@@ -152,7 +158,7 @@ def language_features(
             )
             # The last token does not attend to the padding on its right.
             mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
-            output = model.model.language_model(
+            output = model.get_decoder()(
                 input_ids=tokens.to(model.device), attention_mask=mask.to(model.device), use_cache=False
             )
             last = output.last_hidden_state[torch.arange(len(chunk)), lengths - 1]

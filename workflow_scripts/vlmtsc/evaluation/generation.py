@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from vlmtsc.evaluation.metrics import INVALID
 from vlmtsc.examples import answer_tokens
+from vlmtsc.representation.processor import THOUGHT
 from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled
 
@@ -22,7 +23,12 @@ def generation_limit(tokenizer: PreTrainedTokenizerBase, representation: Represe
     return max(map(len, answer_tokens(tokenizer, representation))) + BEYOND_LONGEST
 
 
-def generate_greedily(model: Any, prefilled: Prefilled, end_token: int, max_tokens: int) -> list[list[int]]:
+def end_token(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> int:
+    """Return the token that ends an answer."""
+    return int(tokenizer.convert_tokens_to_ids(representation.chat.end))
+
+
+def generate_greedily(model: Any, prefilled: Prefilled, end: int, max_tokens: int) -> list[list[int]]:
     """Append the most likely token to each prompt of a batch until all have ended; return the new tokens of each case.
 
     At most `max_tokens` are generated, including the end token. The cache of `prefilled` is consumed, and its prefix
@@ -38,7 +44,7 @@ def generate_greedily(model: Any, prefilled: Prefilled, end_token: int, max_toke
         mask = mask[:, :-removed]
     token = prefilled.log_likelihoods[:, 0].argmax(dim=-1)
     generated = [token]
-    ended = token == end_token
+    ended = token == end
     while len(generated) < max_tokens and not ended.all():
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         position = position + 1
@@ -52,9 +58,9 @@ def generate_greedily(model: Any, prefilled: Prefilled, end_token: int, max_toke
         # Tokens after an end token are computed with the rest of the batch, and cut off below.
         token = output.logits[:, -1].argmax(dim=-1)
         generated.append(token)
-        ended |= token == end_token
+        ended |= token == end
     rows = torch.stack(generated, dim=1).tolist()
-    return [row[: row.index(end_token) + 1] if end_token in row else row for row in rows]
+    return [row[: row.index(end) + 1] if end in row else row for row in rows]
 
 
 def read_answer(
@@ -62,11 +68,11 @@ def read_answer(
 ) -> tuple[str, int]:
     """Return generated tokens as text, and the index of the class that it names, or `INVALID`.
 
-    The text is stripped, without the end token; other special tokens remain.
+    The text is stripped, without the end token and without reasoning before it; other special tokens remain.
     """
-    ended = bool(tokens) and tokens[-1] == tokenizer.eos_token_id
+    ended = bool(tokens) and tokens[-1] == end_token(tokenizer, representation)
     kept = list(tokens[:-1] if ended else tokens)
-    text = tokenizer.decode(kept, skip_special_tokens=False).strip()
+    text = tokenizer.decode(kept, skip_special_tokens=False).rpartition(THOUGHT)[2].strip()
     rationale = representation.scenario.has_rationale_target
     return text, class_of_text(text, representation.label_texts, ended=ended, rationale=rationale)
 

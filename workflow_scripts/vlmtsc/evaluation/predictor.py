@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 
 from vlmtsc.evaluation.constants import ALIGNED
-from vlmtsc.evaluation.generation import generate_greedily, generation_limit, read_answer
+from vlmtsc.evaluation.generation import end_token, generate_greedily, generation_limit, read_answer
 from vlmtsc.evaluation.metrics import (
     INVALID,
     compute_metrics,
@@ -27,7 +27,7 @@ from vlmtsc.examples import Example, image_paths, index_images, make_questions, 
 from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision import VisionFeatures
+from vlmtsc.model.vision import Images, VisionFeatures, plot_images
 from vlmtsc.representation.plot_files import PlotPath
 from vlmtsc.representation.representation import Representation
 from vlmtsc.scoring import Prefilled, score_examples
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model with its adapter (processor: LlavaProcessor), and the representation and settings of its training.
+    """A model with its adapter (processor: ProcessorMixin), and the representation and settings of its training.
 
     `batch_size` counts the cases in one forward pass. `features` is a file of the features of plots; others are
     computed.
@@ -80,23 +80,25 @@ class Predictor:
         """Tokenise conversations up to the question, see `make_questions`."""
         return make_questions(records, self.representation, self.processor.tokenizer, slack=slack)
 
-    def vision(self, paths: Sequence[PlotPath], *, cache_mb: int = 0) -> VisionFeatures | None:
-        """Return the features of plots, cached in up to `cache_mb` MiB; None if there are no plots."""
+    def vision(self, paths: Sequence[PlotPath], *, cache_mb: int = 0) -> Images | None:
+        """Return plots as the model takes them, cached in up to `cache_mb` MiB; None if there are no plots."""
         if not paths:
             return None
-        return VisionFeatures(
+        return plot_images(
             inner_model(self.model),
             self.processor,
             paths,
+            self.representation,
             precision=self.settings.precision,
             cache_mb=cache_mb,
             stored=self.features,
+            frozen=self.settings.vision_tuning == "frozen",
         )
 
     def score_questions(
         self,
         questions: Sequence[Example],
-        vision: VisionFeatures | None,
+        vision: Images | None,
         image_indices: Sequence[int],
         then: Callable[[Sequence[int], Prefilled], None] | None = None,
     ) -> np.ndarray:
@@ -147,7 +149,7 @@ class Predictor:
         questions = self.questions(records)
         [examples] = index_images([questions])
         vision = self.vision(image_paths([questions], plots))
-        if vision is None:
+        if not isinstance(vision, VisionFeatures):
             return None
         base = inner_model(self.model)
         answers = scored_tokens(self.processor.tokenizer, self.representation)
@@ -167,10 +169,11 @@ class Predictor:
         """
         tokenizer = self.processor.tokenizer
         max_tokens = generation_limit(tokenizer, self.representation)
+        end = end_token(tokenizer, self.representation)
         texts, indices = [""] * len(records), np.full(len(records), INVALID)
 
         def generate(cases: Sequence[int], prefilled: Prefilled) -> None:
-            generated = generate_greedily(self.model, prefilled, tokenizer.eos_token_id, max_tokens)
+            generated = generate_greedily(self.model, prefilled, end, max_tokens)
             for case, tokens in zip(cases, generated, strict=True):
                 texts[case], indices[case] = read_answer(tokens, tokenizer, self.representation)
 

@@ -1,10 +1,11 @@
-"""LoRA on the language model and a trainable projector: adding, saving and loading an adapter."""
+"""LoRA on the language model, a trainable projector and vision tower: adding, saving and loading an adapter."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -14,20 +15,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
-from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, fault_of_sums, write_sums
+from vlmtsc.model.architecture import Architecture
 from vlmtsc.settings import FinetuneSettings
 
-#: The linear layers of a decoder layer by `lora_targets`.
+#: The linear layers of a decoder layer by `lora_targets`, among all.
 LINEARS = {
-    "all": r"self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj",
-    "attention": r"self_attn\.(q|k|v|o)_proj",
-    "mlp": r"mlp\.(gate|up|down)_proj",
-    "query_value": r"self_attn\.(q|v)_proj",
+    "all": r".*",
+    "attention": r".*attn.*",
+    "mlp": r"(?!.*attn).*",
+    "query_value": r".*attn.*\.(q|v)_proj",
 }
-PROJECTOR = "multi_modal_projector"
 #: Integer types for masks, by bytes of the masked floats.
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -82,32 +83,98 @@ class MaskedDropout(nn.Module):
         return _MaskedDropoutFunction.apply(values.contiguous(), dropped)
 
 
-def lora_config(settings: FinetuneSettings) -> LoraConfig:
-    """Return peft's configuration of a recipe: adapted layers, and the projector as a trained module."""
+def lora_config(settings: FinetuneSettings, model: PreTrainedModel) -> LoraConfig:
+    """Return peft's configuration of a recipe: adapted layers, and modules that are trained in full."""
+    targets, whole = linear_layers(model, settings.lora_targets), [*model.architecture.projector]
+    if settings.vision_tuning == "lora":
+        targets = f"{targets}|{vision_layers(model)}"
+    elif settings.vision_tuning == "last_blocks":
+        whole += vision_blocks(model)[-settings.vision_blocks :]
     return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
-        # The full path: a list of suffixes would match the vision tower too.
-        target_modules=rf"model\.language_model\.layers\.\d+\.({LINEARS[settings.lora_targets]})",
-        modules_to_save=[PROJECTOR],
+        target_modules=targets,
+        modules_to_save=whole,
     )
 
 
-def add_adapter(model: LlavaForConditionalGeneration, settings: FinetuneSettings) -> PeftModel:
+def linear_layers(model: PreTrainedModel, targets: str) -> str:
+    """Return the pattern of the names of linear layers in the language model's layers.
+
+    With the full path: a list of suffixes would match the vision tower too. InputError if there are none.
+    """
+    layers = f"{model.architecture.decoder}.layers"
+    inside = dict.fromkeys(
+        name.partition(".")[2]
+        for name, module in model.get_submodule(layers).named_modules()
+        if isinstance(module, nn.Linear)
+    )
+    chosen = [re.escape(name) for name in inside if re.fullmatch(LINEARS[targets], name)]
+    if not chosen:
+        raise InputError(
+            f"lora_targets={targets}: no such layer among {', '.join(inside)}; allowed: another of "
+            f"{', '.join(LINEARS)}"
+        )
+    return rf"{re.escape(layers)}\.\d+\.({'|'.join(chosen)})"
+
+
+def vision_layers(model: PreTrainedModel) -> str:
+    """Return the pattern of the names of the vision tower's linear layers; InputError if there are none."""
+    architecture = model.architecture
+    tower = model.get_submodule(architecture.tower)
+    found = [
+        name
+        for name, module in tower.named_modules()
+        if isinstance(module, nn.Linear) and part_of(f"{architecture.tower}.{name}", architecture) == "vision"
+    ]
+    if not found:
+        raise InputError(
+            f"vision_tuning=lora: {architecture.tower} has no linear layers; allowed: frozen or last_blocks"
+        )
+    return rf"{re.escape(architecture.tower)}\.({'|'.join(map(re.escape, found))})"
+
+
+def vision_blocks(model: PreTrainedModel) -> list[str]:
+    """Return the names of the vision tower's blocks, those of its longest list of modules."""
+    tower = model.architecture.tower
+    lists = [
+        (len(module), name)
+        for name, module in model.get_submodule(tower).named_modules()
+        if isinstance(module, nn.ModuleList)
+    ]
+    if not lists:
+        raise InputError(f"vision_tuning=last_blocks: {tower} has no list of blocks; allowed: frozen or lora")
+    length, longest = max(lists, key=lambda entry: entry[0])
+    return [f"{tower}.{longest}.{block}" for block in range(length)]
+
+
+def add_adapter(model: PreTrainedModel, settings: FinetuneSettings) -> PeftModel:
     """Wrap a frozen model with LoRA on the language model and a copy of its projector.
 
     The copy is trained if it has a learning rate, and saved in either case. Without images it has no gradient and does
     not change.
     """
-    adapted = _speed_up(get_peft_model(model, lora_config(settings)))
-    if not settings.projector_learning_rate:
-        for name, parameter in adapted.named_parameters():
-            if PROJECTOR in name:
-                parameter.requires_grad_(False)
+    adapted = _speed_up(get_peft_model(model, lora_config(settings, model)))
+    for name, parameter in adapted.named_parameters():
+        if not settings.projector_learning_rate and part_of(name, model.architecture) == "projector":
+            parameter.requires_grad_(False)
     return adapted
+
+
+def part_of(name: str, architecture: Architecture) -> Literal["projector", "vision", "language"]:
+    """Return the part of a model, adapted or not, to which a module or parameter belongs."""
+    path = f"{name.removeprefix('base_model.model.')}."
+    if any(path.startswith(f"{module}.") for module in architecture.projector):
+        return "projector"
+    return "vision" if path.startswith(f"{architecture.tower}.") else "language"
+
+
+def is_saved_whole(name: str) -> bool:
+    """Whether a parameter of an adapted model belongs to a module that is saved in full, trained or not."""
+    return ".modules_to_save." in name
 
 
 def _speed_up(model: PeftModel) -> PeftModel:
@@ -122,20 +189,25 @@ def _speed_up(model: PeftModel) -> PeftModel:
 
 
 def parameter_groups(
-    model: PeftModel, settings: FinetuneSettings, with_projector: bool = True
+    model: PeftModel, settings: FinetuneSettings, with_images: bool = True
 ) -> list[dict[str, object]]:
-    """Return optimizer groups of the trainable parameters, with or without the projector's.
+    """Return optimizer groups of the trainable parameters, with or without those that only images use.
 
-    LoRA matrices and projector have separate learning rates; vectors (biases, DoRA's magnitudes) have no weight
-    decay.
+    Language model, projector and vision tower have separate learning rates; vectors (biases, DoRA's magnitudes) have no
+    weight decay.
     """
+    rates = {
+        "language": settings.learning_rate,
+        "projector": settings.projector_learning_rate,
+        "vision": settings.vision_learning_rate,
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or (PROJECTOR in name and not with_projector):
+        part = part_of(name, model.get_base_model().architecture)
+        if not parameter.requires_grad or (part != "language" and not with_images):
             continue
-        rate = settings.projector_learning_rate if PROJECTOR in name else settings.learning_rate
         decay = 0.0 if parameter.ndim == 1 else settings.weight_decay
-        groups.setdefault((rate, decay), []).append(parameter)
+        groups.setdefault((rates[part], decay), []).append(parameter)
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
@@ -158,7 +230,7 @@ def save_adapter(
         write_sums(temporary)
 
 
-def load_adapter(model: LlavaForConditionalGeneration, folder: Path) -> PeftModel:
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Add a saved adapter to a model, for inference.
 
     InputError if a file is damaged, or the tensors are not exactly those that the model expects.

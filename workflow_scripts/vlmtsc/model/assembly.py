@@ -35,7 +35,7 @@ from vlmtsc.representation.plots import LinePlotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.settings import AssemblySettings, PlotSettings
 
-#: LLaVA v1's conversation as a Jinja template; `vlmtsc.representation.prompts.chat_text` writes the same text.
+#: LLaVA v1's conversation as a Jinja template; `vlmtsc.representation.prompts.llava_format` writes the same text.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ message['content'] }} {% endif %}"

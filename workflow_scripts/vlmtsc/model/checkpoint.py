@@ -1,8 +1,9 @@
-"""Loading a frozen LLaVA model, and its forward pass: precision, kernels, quantisation, projector, skipped rows."""
+"""Loading a frozen model, and its forward pass: precision, kernels, quantisation, projector, skipped rows."""
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,14 @@ from peft import prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
+from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging as transformers_logging
 
 import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded model's tower
 from vlmtsc.errors import InputError
-from vlmtsc.model.files import check_files
+from vlmtsc.model.architecture import Architecture, find_architecture, type_argument
+from vlmtsc.model.files import check_files, load_checked_processor
 
 #: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
 EAGER_CONTEXT = 512
@@ -28,8 +30,6 @@ KERNEL_PACKAGES = {
     "nf4": ("quantization", "bitsandbytes", "pip install 'bitsandbytes>=0.46.1'"),
     "flash_attention_2": ("attention", "flash_attn", "pip install flash-attn --no-build-isolation"),
 }
-#: Modules that keep their precision: all but the language model's layers.
-UNQUANTISED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
 
 def check_kernels(*, attention: str, quantization: str, precision: str, has_gpu: bool) -> None:
@@ -59,10 +59,11 @@ def choose_attention(attention: str, device: torch.device, context_length: int) 
     return "eager" if device.type == "cpu" and context_length <= EAGER_CONTEXT else "sdpa"
 
 
-def quantization_config(quantization: str) -> BitsAndBytesConfig | None:
+def quantization_config(quantization: str, architecture: Architecture) -> BitsAndBytesConfig | None:
     """Return transformers' configuration of 4-bit weights: NF4 with double quantisation; None for "none".
 
-    T. Dettmers et al., QLoRA: Efficient Finetuning of Quantized LLMs, NeurIPS 2023.
+    All but the language model's layers keep their precision (`unquantised`). T. Dettmers et al., QLoRA: Efficient
+    Finetuning of Quantized LLMs, NeurIPS 2023.
     """
     if quantization == "none":
         return None
@@ -71,18 +72,23 @@ def quantization_config(quantization: str) -> BitsAndBytesConfig | None:
         bnb_4bit_quant_type=quantization,
         bnb_4bit_compute_dtype=torch.bfloat16,
         bnb_4bit_use_double_quant=True,
-        llm_int8_skip_modules=list(UNQUANTISED),  # applies to 4 bits too, despite its name
+        llm_int8_skip_modules=unquantised(architecture),  # applies to 4 bits too, despite its name
     )
+
+
+def unquantised(architecture: Architecture) -> list[str]:
+    """Return the modules that keep their precision: all but the language model's layers."""
+    return [architecture.tower, *architecture.projector, "lm_head"]
 
 
 def load_checkpoint(
     folder: Path, *, precision: str, attention: str, context_length: int, quantization: str = "none"
-) -> LlavaForConditionalGeneration:
-    """Load a LLaVA model from a folder, frozen, on the device that computes.
+) -> PreTrainedModel:
+    """Load a model of `AutoModelForImageTextToText` from a folder, frozen, on the device that computes.
 
-    Its forward pass also accepts vision features: `project_in_forward`. `context_length` is the longest input in
-    tokens. InputError if the folder is no LLaVA checkpoint with safetensors weights, weights are missing or
-    unexpected, or the machine does not support the kernels.
+    Its attribute `architecture` tells where its parts are. Its forward pass takes more arguments: `complete_inputs`.
+    `context_length` is the longest input in tokens. InputError if the folder is no checkpoint with safetensors weights,
+    its kind is unsupported, weights are missing or unexpected, or the machine does not support the kernels.
     """
     transformers_logging.disable_progress_bar()
     device = compute_device()
@@ -90,12 +96,20 @@ def load_checkpoint(
     check_kernels(attention=attention, quantization=quantization, precision=precision, has_gpu=has_gpu)
     check_files(folder)
     allow_tf32(precision, device)
-    quantised = quantization_config(quantization)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with torch.device("meta"):
+        skeleton = AutoModelForImageTextToText.from_config(config)
+    processor = load_checked_processor(folder) if type_argument(skeleton) else None
+    architecture = find_architecture(skeleton, processor)
+    text = next(
+        (key for key, value in vars(config).items() if value is config.get_text_config()), "text_config"
+    )
+    quantised = quantization_config(quantization, architecture)
     try:
-        model, info = LlavaForConditionalGeneration.from_pretrained(
+        model, info = AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype="auto",  # as stored: 14 GB for 7 billion parameters, not 28
-            attn_implementation={"text_config": choose_attention(attention, device, context_length)},
+            attn_implementation={text: choose_attention(attention, device, context_length)},
             quantization_config=quantised,
             device_map=None if quantised is None else {"": device},
             use_safetensors=True,
@@ -109,6 +123,7 @@ def load_checkpoint(
     problems = {key: sorted(info[key])[:3] for key in kinds if info[key]}
     if problems:
         raise InputError(f"{folder}: weights do not fit the model: {problems}")
+    attach(model, architecture)
     if quantised is not None:
         # Freezes the model, and converts what is not quantised to float32 for stable training.
         prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -116,9 +131,15 @@ def load_checkpoint(
         convert_weights(model, precision, device)
         model.requires_grad_(False)
         model.to(device)
-    model.model.vision_tower.to(memory_format=torch.channels_last)
-    project_in_forward(model)
+    if architecture.separate:
+        model.get_submodule(architecture.tower).to(memory_format=torch.channels_last)
     return model.eval()
+
+
+def attach(model: PreTrainedModel, architecture: Architecture) -> None:
+    """Give a model its architecture as an attribute, and the arguments of `complete_inputs`."""
+    model.architecture = architecture
+    model.register_forward_pre_hook(complete_inputs, with_kwargs=True)
 
 
 def allow_tf32(precision: str, device: torch.device) -> None:
@@ -128,29 +149,38 @@ def allow_tf32(precision: str, device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
 
 
-def convert_weights(model: LlavaForConditionalGeneration, precision: str, device: torch.device) -> None:
+def convert_weights(model: PreTrainedModel, precision: str, device: torch.device) -> None:
     """Convert a model's weights, in place, to the types in which they are stored.
 
-    Tower and projector are float32 always. With bf16, the language model is bfloat16 on a GPU. On a CPU only its
-    matrices are, which saves a tenth of a step in casts; the output layer's are then no longer tied to the embeddings.
-    Embeddings and norms stay float32, and the outputs of norms are cast once for all matrices that use them.
+    Tower and projector are float32 always. With bf16, the language model is bfloat16 on a GPU. On a CPU only the
+    matrices of its layers and of the output layer are, which saves a tenth of a step in casts; the output layer's are
+    then no longer tied to the embeddings. Embeddings and norms stay float32, and the outputs of norms are cast once for
+    all matrices that use them.
+
+    Each tensor is converted by itself, so that a model in half precision is never in memory as float32.
     """
-    language_model = model.model.language_model
+    architecture, decoder = model.architecture, model.get_decoder()
+    half: set[int] = set()
     if precision == "bf16" and device.type == "cuda":
-        language_model.to(torch.bfloat16)
-        model.lm_head.to(torch.bfloat16)
-        model.model.vision_tower.float()
-        model.model.multi_modal_projector.float()
-        return
-    model.float()
-    if precision == "bf16":
-        for module in language_model.modules():
-            if isinstance(module, nn.Linear):
-                module.to(torch.bfloat16)
-        model.lm_head.weight = nn.Parameter(model.lm_head.weight.to(torch.bfloat16))
-        for layer in language_model.layers:
-            for norm in (layer.input_layernorm, layer.post_attention_layernorm):
-                norm.register_forward_hook(lambda _, __, output: output.to(torch.bfloat16))
+        half = {
+            id(parameter)
+            for part in (decoder, model.get_output_embeddings())
+            for parameter in part.parameters()
+        }
+    elif precision == "bf16":
+        output = model.get_output_embeddings()
+        output.weight = nn.Parameter(output.weight.to(torch.bfloat16), requires_grad=False)
+        linears = (module for module in decoder.layers.modules() if isinstance(module, nn.Linear))
+        half = {id(parameter) for part in (output, *linears) for parameter in part.parameters()}
+        if architecture.plain_layers:
+            for layer in decoder.layers:
+                for norm in (layer.input_layernorm, layer.post_attention_layernorm):
+                    norm.register_forward_hook(lambda _, __, output: output.to(torch.bfloat16))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16 if id(parameter) in half else torch.float32)
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.data = buffer.data.float()
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
@@ -158,19 +188,19 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def inner_model(model: Any) -> LlavaForConditionalGeneration:
-    """Return the LLaVA model inside the wrappers of DDP and PEFT, or the model itself."""
+def inner_model(model: Any) -> PreTrainedModel:
+    """Return the model inside the wrappers of DDP and PEFT, or the model itself."""
     model = model.module if isinstance(model, DistributedDataParallel) else model
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def count_parameters(model: Any) -> dict[str, int]:
-    """Count ``total`` and ``trainable`` parameters of a LLaVA model or PeftModel.
+    """Count ``total`` and ``trainable`` parameters of a model or PeftModel.
 
     A tied output layer counts once, even where it is a copy in another type (`convert_weights`).
     """
     inner = inner_model(model)
-    tied = inner.lm_head.weight if inner.config.tie_word_embeddings else None
+    tied = inner.get_output_embeddings().weight if inner.config.tie_word_embeddings else None
     embeddings = inner.get_input_embeddings().weight
     counted = [p for p in model.parameters() if p is not tied or tied is embeddings]
     return {
@@ -179,28 +209,48 @@ def count_parameters(model: Any) -> dict[str, int]:
     }
 
 
-def project(model: LlavaForConditionalGeneration, features: torch.Tensor) -> dict[str, Any]:
-    """Return projected vision features in the form that LLaVA's forward pass accepts."""
+def complete_inputs(
+    model: PreTrainedModel, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Replace the arguments that a forward pass takes here by those of the model; a hook.
+
+    `vision_features`, of shape (n_images, image_tokens, vision_hidden_size), are projected: the trained projector must
+    run inside the forward pass, since DDP and FSDP gather parameters before it, and exchange gradients after it.
+    `answer_mask`, a mask of the answers' tokens, becomes the argument that tells tokens apart, in passes over whole
+    prompts.
+    """
+    others = dict(keywords)
+    features, answer = others.pop("vision_features", None), others.pop("answer_mask", None)
+    if features is not None:
+        others["mm_encoder_outputs"] = project(model, features)
+    if answer is not None:
+        others |= model.architecture.type_ids(others["input_ids"], answer)
+    return arguments, others
+
+
+def project(model: PreTrainedModel, features: torch.Tensor) -> dict[str, Any]:
+    """Return projected vision features in the form that the forward pass accepts."""
     projected = model.model.multi_modal_projector(features)
     return {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}
 
 
-def project_in_forward(model: LlavaForConditionalGeneration) -> None:
-    """Let a model's forward pass accept vision features, as a keyword argument `vision_features`.
+def position_ids(
+    model: Any, batch: Mapping[str, torch.Tensor], images: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """Return the positions of prompts' tokens, int64, counted from the start of each.
 
-    Their shape is (n_images, image_tokens, vision_hidden_size). The trained projector must run inside the forward pass:
-    DDP and FSDP gather parameters before it, and exchange gradients after it.
+    The shape is (batch, length); (3, batch, length) where an image's tokens have three coordinates.
     """
-    model.register_forward_pre_hook(_project, with_kwargs=True)
-
-
-def _project(
-    model: LlavaForConditionalGeneration, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    others = {name: value for name, value in keywords.items() if name != "vision_features"}
-    features = keywords.get("vision_features")
-    images = {} if features is None else {"mm_encoder_outputs": project(model, features)}
-    return arguments, others | images
+    inner = inner_model(model)
+    if not hasattr(inner.base_model, "get_rope_index"):
+        return (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    accepted = inspect.signature(inner.base_model.get_rope_index).parameters
+    types = inner.architecture.type_ids(batch["input_ids"])
+    others = {name: value for name, value in {**images, **types}.items() if name in accepted}
+    positions, _ = inner.base_model.get_rope_index(
+        batch["input_ids"], attention_mask=batch["attention_mask"], **others
+    )
+    return positions
 
 
 @contextmanager
@@ -209,10 +259,12 @@ def only_rows(model: Any, kept: torch.Tensor) -> Iterator[None]:
 
     No layer follows, and the output layer is applied to these positions only, so logits and gradients stay the
     same. This saves a seventh of a step with six layers. It has no effect where the layer's activations are recomputed
-    (`gradient_checkpointing`), which would happen after this context. `kept` is a mask of shape (batch, length).
+    (`gradient_checkpointing`), which would happen after this context, or the layer is unlike those of Llama. `kept` is
+    a mask of shape (batch, length).
     """
-    layer = inner_model(model).model.language_model.layers[-1]
-    if layer.gradient_checkpointing:
+    inner = inner_model(model)
+    layer = inner.get_decoder().layers[-1]
+    if layer.gradient_checkpointing or not inner.architecture.plain_layers:
         yield
         return
     hooks = []

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from vlmtsc.data.wheels import fetch_wheel, read_member
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, link_or_copy, sha256
-from vlmtsc.model.files import check_files, check_processor_files
+from vlmtsc.files import atomic_path, link_or_copy, read_json, sha256, write_json
+from vlmtsc.model.files import check_files, check_kind, check_processor_files
 from vlmtsc.settings import HubSettings, PartsSettings
 
 logger = logging.getLogger(__name__)
@@ -36,12 +36,26 @@ def fetch_parts(settings: PartsSettings, wheels: Path, cache: Path, output: Path
 def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
     """Copy a checkpoint of the hub into a folder, downloading what the user's cache (``HF_HOME``) lacks.
 
+    The commit that a branch or tag stands for is recorded in a file beside the folder, and required from then on.
+
     Weights are hard links into the cache where possible. Everything else is copied, since a configuration may be
     edited. With ``HF_HUB_OFFLINE=1`` only the cache is used. InputError if the download fails, a file is damaged, or
-    the repository is no complete LLaVA checkpoint.
+    the repository is no complete checkpoint of a vision-language model.
     """
     name = f"{settings.repository} at {settings.revision}"
-    snapshot = _download_snapshot(settings, name)
+    snapshot = _download_snapshot(settings, name, ["config.json"])
+    try:
+        check_kind(snapshot)  # before the weights are downloaded
+    except InputError as error:
+        raise InputError(f"{name} is not a complete checkpoint: {error}") from error
+    snapshot = _download_snapshot(settings, name, list(PATTERNS))
+    record = output.with_name(f"{output.name}.commit.json")
+    known = read_json(record)["commit"] if record.is_file() else snapshot.name
+    if known != snapshot.name:
+        raise InputError(
+            f"{name}: is now the commit {snapshot.name}, and was {known} at first use ({record}); allowed: "
+            f"revision: {known}, or remove that file to use the new one"
+        )
     files = sorted(path for pattern in PATTERNS for path in snapshot.glob(pattern))
     for path in files:
         if fault := fault_of_download(path):
@@ -58,11 +72,13 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
                 link_or_copy(path.resolve(), folder / path.name)
             else:
                 shutil.copyfile(path, folder / path.name)
-    logger.info("%s: %s", output, name)
+    if settings.revision != snapshot.name:
+        write_json(record, {"revision": settings.revision, "commit": snapshot.name})
+    logger.info("%s: %s, commit %s", output, name, snapshot.name)
 
 
-def _download_snapshot(settings: HubSettings, name: str) -> Path:
-    """Download what the cache lacks of a checkpoint, and return its folder in the cache."""
+def _download_snapshot(settings: HubSettings, name: str, patterns: list[str]) -> Path:
+    """Download what the cache lacks of some of a checkpoint's files, and return its folder in the cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError
     from huggingface_hub.utils import httpx
@@ -72,8 +88,8 @@ def _download_snapshot(settings: HubSettings, name: str) -> Path:
             snapshot_download(
                 settings.repository,
                 revision=settings.revision,
-                allow_patterns=list(PATTERNS),
-                ignore_patterns=["*/*"],  # the patterns above also match files in subfolders
+                allow_patterns=patterns,
+                ignore_patterns=["*/*"],  # the patterns also match files in subfolders
             )
         )
     except GatedRepoError as error:

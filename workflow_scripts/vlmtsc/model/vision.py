@@ -1,9 +1,10 @@
-"""Features of plots from the frozen vision tower, each computed once."""
+"""Plots as arguments of a model's forward pass: features of the frozen vision tower, or the processor's tensors."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,13 +12,15 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from PIL import Image
-from transformers import LlavaForConditionalGeneration
+from transformers import PreTrainedModel
 
 from vlmtsc.errors import InputError
 from vlmtsc.model.checkpoint import autocast, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_files import PlotPath, plots_in
+from vlmtsc.representation.processor import image_layout, process_image
+from vlmtsc.representation.representation import Representation
 from vlmtsc.script import Progress
 
 logger = logging.getLogger(__name__)
@@ -26,21 +29,26 @@ logger = logging.getLogger(__name__)
 STORED_TYPES = {torch.bfloat16: np.int16, torch.float32: np.float32}
 
 
-def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
-    """Read plots as the model's input: float32, shape (n_images, 3, height, width).
+def load_image(path: PlotPath, square: Sequence[float] | None = None) -> Image.Image:
+    """Read a plot, padded to a square of the mean colour `square` if that is given.
 
-    Plots at the positions `padded` are padded to squares first. A missing or damaged plot is an InputError.
+    A missing or damaged plot is an InputError.
     """
-    images = []
-    for position, path in enumerate(paths):
-        try:
-            with path.open("rb") as content, Image.open(content) as file:
-                image = file.convert("RGB")
-        except (OSError, BadZipFile) as error:
-            raise InputError(f"{path}: not a readable image ({error})") from error
-        if position in padded:
-            image = pad_to_square(image, processor.image_processor.image_mean)
-        images.append(image)
+    try:
+        with path.open("rb") as content, Image.open(content) as file:
+            image = file.convert("RGB")
+    except (OSError, BadZipFile) as error:
+        raise InputError(f"{path}: not a readable image ({error})") from error
+    return image if square is None else pad_to_square(image, square)
+
+
+def load_pixels(paths: Sequence[PlotPath], processor: Any, padded: Container[int] = ()) -> torch.Tensor:
+    """Read plots as the input of a vision tower: float32, shape (n_images, 3, height, width).
+
+    Plots at the positions `padded` are padded to squares first.
+    """
+    mean = processor.image_processor.image_mean
+    images = [load_image(path, mean if place in padded else None) for place, path in enumerate(paths)]
     return processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
 
@@ -53,7 +61,7 @@ def pad_to_square(image: Image.Image, mean: Sequence[float]) -> Image.Image:
     return square
 
 
-def encode_pixels(model: LlavaForConditionalGeneration, pixels: torch.Tensor) -> torch.Tensor:
+def encode_pixels(model: PreTrainedModel, pixels: torch.Tensor) -> torch.Tensor:
     """Return the tower's features as the projector expects them.
 
     The same selection as in `LlavaModel.get_image_features`, which includes the projector. The shape is (n_images,
@@ -72,7 +80,7 @@ class VisionFeatures:
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration
+    model : PreTrainedModel
         Its tower is frozen, so features of an image never change.
     processor : LlavaProcessor
     precision : {"bf16", "fp32"}
@@ -86,7 +94,7 @@ class VisionFeatures:
 
     def __init__(
         self,
-        model: LlavaForConditionalGeneration,
+        model: PreTrainedModel,
         processor: Any,
         paths: Sequence[PlotPath],
         *,
@@ -114,6 +122,10 @@ class VisionFeatures:
                 if path.name in rows and index not in padded
             }
 
+    def inputs(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Return the features as arguments of the forward pass."""
+        return {"vision_features": self(indices)}
+
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the features of the plots at `indices`, in bfloat16 or float32, without gradient.
 
@@ -138,6 +150,108 @@ class VisionFeatures:
                 self._room -= size
                 self._cache[index] = features.clone()
         return torch.stack([self._cache[i] if i in self._cache else computed[i] for i in indices])
+
+
+class PlotTensors:
+    """A processor's tensors of a list of plots, for models that compute images within the forward pass.
+
+    Cached within a limit of memory, in MiB; parameters as for `VisionFeatures`. `options` are arguments of the image
+    processor, and `layout` the tokens that take the place of each image (`vlmtsc.representation.processor`).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        paths: Sequence[PlotPath],
+        *,
+        cache_mb: int,
+        padded: Container[int] = (),
+        options: Mapping[str, Any],
+        layout: Sequence[tuple[str, int]] | None = None,
+    ) -> None:
+        accepted = {*inspect.signature(type(model).forward).parameters}
+        self._accepted = accepted - {
+            "input_ids",
+            "attention_mask",
+            "labels",
+            "token_type_ids",
+            "mm_token_type_ids",
+        }
+        self._model = model
+        self._processor = processor
+        self._paths = list(paths)
+        self._room = cache_mb * 2**20
+        self._padded = padded
+        self._options = options
+        self._layout = layout
+        self._checked: set[tuple[int, int]] = set()  # sizes of images
+        self._cache: dict[int, dict[str, torch.Tensor]] = {}
+
+    def inputs(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Return the arguments of the forward pass that show the plots at `indices`.
+
+        InputError if a plot does not take the tokens of the layout.
+        """
+        images = [self._cache[index] if index in self._cache else self._compute(index) for index in indices]
+        return {
+            name: torch.cat([image[name] for image in images]).to(self._model.device) for name in images[0]
+        }
+
+    def _compute(self, index: int) -> dict[str, torch.Tensor]:
+        path = self._paths[index]
+        image = load_image(
+            path, self._processor.image_processor.image_mean if index in self._padded else None
+        )
+        if self._layout is not None and image.size not in self._checked:
+            self._checked.add(image.size)
+            found = image_layout(self._processor, image.size, self._options)
+            if list(found.tokens) != list(self._layout):
+                raise InputError(
+                    f"{path}: {found.count} image tokens; allowed: the {sum(n for _, n in self._layout)} of the "
+                    "conversations, that is, plots of one size"
+                )
+        output = process_image(self._processor, image, self._options)
+        tensors = {name: value for name, value in output.items() if name in self._accepted}
+        size = sum(value.numel() * value.element_size() for value in tensors.values())
+        if size <= self._room:
+            self._room -= size
+            self._cache[index] = tensors
+        return tensors
+
+
+Images = VisionFeatures | PlotTensors
+
+
+def plot_images(
+    model: PreTrainedModel,
+    processor: Any,
+    paths: Sequence[PlotPath],
+    representation: Representation,
+    *,
+    precision: str,
+    cache_mb: int,
+    padded: Container[int] = (),
+    stored: Path | None = None,
+    frozen: bool = True,
+) -> Images:
+    """Return the plots of a scenario as its model takes them; parameters as for `VisionFeatures`.
+
+    `frozen`: whether the vision tower is.
+    """
+    if model.architecture.separate and frozen:
+        return VisionFeatures(
+            model, processor, paths, precision=precision, cache_mb=cache_mb, padded=padded, stored=stored
+        )
+    return PlotTensors(
+        model,
+        processor,
+        paths,
+        cache_mb=cache_mb,
+        padded=padded,
+        options=representation.image_options,
+        layout=representation.image_layout,
+    )
 
 
 def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) -> None:

@@ -18,7 +18,7 @@ from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_files import fit_limits
-from vlmtsc.representation.prompts import IMAGE_TOKEN, number_spans
+from vlmtsc.representation.prompts import ChatFormat, number_spans
 from vlmtsc.representation.representation import Representation, feature_lines, fit_representation
 from vlmtsc.representation.tokens import (
     CHUNK,
@@ -122,6 +122,9 @@ def make_conversations(
     image_tokens: int,
     system_prompt: str,
     eos_token: str,
+    chat: ChatFormat | None = None,
+    image_layout: tuple[tuple[str, int], ...] = (),
+    image_options: dict[str, Any] | None = None,
     descriptions: Mapping[str, str] | None = None,
     rationales: Mapping[str, str] | None = None,
 ) -> Conversations:
@@ -141,6 +144,8 @@ def make_conversations(
         Tokens of each text, special tokens included, with the image placeholder as one.
     image_tokens : int
         Tokens of one image.
+    chat, image_layout, image_options : optional
+        As for `vlmtsc.representation.representation.fit_representation`.
     descriptions, rationales : mapping of str to str, optional
         By case identifier, the paragraphs in the questions and after the answers, where the scenario has them.
 
@@ -171,6 +176,10 @@ def make_conversations(
         image_tokens=image_tokens,
         system_prompt=system_prompt,
         eos_token=eos_token,
+        chat=chat,
+        image_layout=image_layout,
+        image_options=image_options,
+        train_labels=series.label_index[split["train"]],
         limits=fit_limits(series.values[: series.n_train]) if shared else None,
     )
     case_texts = _CaseTexts(series, fit, descriptions or {}, rationales or {})
@@ -271,7 +280,7 @@ def token_breakdown(
 ) -> dict[str, int]:
     """Return the tokens of all cases by `SEGMENTS`; a token belongs to the segment in which it begins.
 
-    `label` is everything after ``ASSISTANT:``, end token included; `text` the template's words and a begin token.
+    `label` is everything after the prompt, end token included; `text` the template's words and a begin token.
     InputError if a case has fewer tokens than were counted.
     """
     totals = np.zeros(len(SEGMENTS), dtype=np.int64)
@@ -298,13 +307,17 @@ def _spans(
 ) -> list[tuple[int, int, str]]:
     """Return begin, end and name of the parts other than `text`, in order and without overlap."""
     answer = len(representation.record_text(record, with_answer=False))
-    human = record["conversations"][0]["value"]
-    turn = text.rindex(human, 0, answer)
-    spans = [(0, len(representation.system_prompt), "system_prompt")]
+    begin, system = representation.chat.begin, representation.system_prompt
+    spans = []
+    if system and system in begin:
+        spans.append((begin.index(system), begin.index(system) + len(system), "system_prompt"))
     if representation.has_image:
-        spans.append((turn, turn + len(IMAGE_TOKEN), "image"))
-    numbers = number_spans(human, representation.scenario.numbers, representation.n_channels)
-    spans += [(turn + begin, turn + end, "numbers") for begin, end in numbers]
+        mark = representation.image_layout[0][0]
+        spans.append((begin.index(mark), begin.index(mark) + len(mark), "image"))
+    numbers = number_spans(
+        text[len(begin) : answer], representation.scenario.numbers, representation.n_channels
+    )
+    spans += [(len(begin) + first, len(begin) + last, "numbers") for first, last in numbers]
     return [*spans, (answer, len(text), "label")]
 
 

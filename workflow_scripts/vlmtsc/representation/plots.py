@@ -75,9 +75,14 @@ def make_plotter(
     if (limits is None) == (settings.axis_limits == "shared"):
         raise ValueError(f"axis_limits={settings.axis_limits!r} with limits={limits!r}")
     if settings.style in TILE_IMAGES:
-        width, height = FigureCanvasAgg(_figure(settings)).get_width_height()
+        width, height = plot_size(settings)
         return TilePlotter(settings.style, height, width, n_channels, limits)
     return (LinePlotter if settings.style in VIEWS else CanvasPlotter)(settings, n_channels, limits)
+
+
+def plot_size(settings: PlotSettings) -> tuple[int, int]:
+    """Return width and height of plots, in pixels."""
+    return FigureCanvasAgg(_figure(settings)).get_width_height()
 
 
 def first_difference(values: np.ndarray) -> np.ndarray:

@@ -1,16 +1,17 @@
-"""Texts: numbers of a channel, the paper's prompts, LLaVA v1's chat template, and the answers for classes."""
+"""Texts: numbers of a channel, the paper's prompts, chat formats, and the answers for classes."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vlmtsc.errors import InputError
 
-#: LLaVA's placeholder for one image; the processor replaces it by one placeholder per image token.
+#: Placeholder of the image in conversations, as LLaVA's data format stores it.
 IMAGE_TOKEN = "<image>"
 
 #: How `build_prompt` writes a channel: a list of decimals, or a line of signed integers.
@@ -98,30 +99,50 @@ def number_spans(prompt: str, numbers: str, n_channels: int) -> list[tuple[int, 
     return [span for _, span in zip(range(n_channels), found, strict=False)]
 
 
-def chat_text(question: str, answer: str | None = None, *, system: str = "", eos: str = "</s>") -> str:
-    """Return one exchange in LLaVA v1's template, the same for every model.
+@dataclass(frozen=True)
+class ChatFormat:
+    """The text around question and answer in one exchange.
 
-    ``{system} USER: {question} ASSISTANT: {answer}{eos}``, without a begin token, which a tokenizer adds if it has one
-    (``add_special_tokens=True``). Without an answer it ends where the model continues: after ``ASSISTANT:``, without
-    the blank, which belongs to the first token of an answer.
-
-    Parameters
+    Attributes
     ----------
-    question : str
-        The user's turn, the image placeholder included.
-    answer : str, optional
-    system : str, default ""
-        System prompt.
-    eos : str, default "</s>"
-        The tokenizer's end token.
+    begin : str
+        Before the question: system prompt, the user's role, and the placeholder of the image, if there is one.
+    middle : str
+        Between the question and where the model continues.
+    blank : str
+        What an answer begins with. It is not part of the prompt, since it belongs to the answer's first token.
+    end : str
+        The end token, behind an answer.
+    strips : bool
+        Whether the template strips blanks around a question.
+    """
+
+    begin: str
+    middle: str
+    blank: str
+    end: str
+    strips: bool = False
+
+    def text(self, question: str, answer: str | None = None) -> str:
+        """Return one exchange; without an answer, up to where the model continues."""
+        question = question.strip() if self.strips else question
+        prompt = f"{self.begin}{question}{self.middle}"
+        return prompt if answer is None else f"{prompt}{self.blank}{answer}{self.end}"
+
+
+def llava_format(*, system: str = "", image: str = "", end: str = "</s>") -> ChatFormat:
+    r"""Return LLaVA v1's template, ``{system} USER: {image}\n{question} ASSISTANT: {answer}{end}``.
+
+    Without a begin token, which a tokenizer adds if it has one. `image` is the placeholder of the image, if the
+    question has one.
 
     Examples
     --------
-    >>> chat_text("Class: ", "1")
+    >>> llava_format().text("Class: ", "1")
     'USER: Class:  ASSISTANT: 1</s>'
     """
-    text = f"{f'{system} ' if system else ''}USER: {question} ASSISTANT:"
-    return text if answer is None else f"{text} {answer}{eos}"
+    shown = f"{image}\n" if image else ""
+    return ChatFormat(f"{f'{system} ' if system else ''}USER: {shown}", " ASSISTANT:", " ", end)
 
 
 def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ()) -> tuple[str, ...]:

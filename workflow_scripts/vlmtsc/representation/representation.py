@@ -15,13 +15,14 @@ from vlmtsc.files import read_json, write_json
 from vlmtsc.representation.downsampling import downsample
 from vlmtsc.representation.prompts import (
     IMAGE_TOKEN,
+    ChatFormat,
     build_prompt,
-    chat_text,
     describe_scale,
     fit_scale,
     format_decimals,
     format_levels,
     label_texts,
+    llava_format,
     to_levels,
 )
 from vlmtsc.representation.statistics import format_features, format_moments
@@ -55,8 +56,13 @@ class Representation:
         Shape of a series before downsampling.
     image_tokens : int
         Tokens of the image; 0 without an image.
-    eos_token : str
-        The tokenizer's end token, appended to an answer.
+    system_prompt : str
+    chat : ChatFormat
+    image_layout : tuple of (str, int)
+        Tokens that take the place of the image, each with its repetitions. The first one stands for all of them in
+        the text.
+    image_options : dict
+        Arguments of the image processor that replace the checkpoint's own.
     """
 
     scenario: ScenarioSettings
@@ -72,7 +78,9 @@ class Representation:
     n_timepoints: int
     image_tokens: int
     system_prompt: str
-    eos_token: str
+    chat: ChatFormat
+    image_layout: tuple[tuple[str, int], ...]
+    image_options: dict[str, Any]
 
     def __post_init__(self) -> None:
         sizes = {len(of) for of in (self.classes, set(self.classes), self.label_texts, set(self.label_texts))}
@@ -165,10 +173,10 @@ class Representation:
 
     def text(self, turn: str, answer: str | None = None) -> str:
         """Return the text to tokenise: the user's turn, and its answer if any."""
-        return chat_text(turn, answer, system=self.system_prompt, eos=self.eos_token)
+        return self.chat.text(turn.removeprefix(f"{IMAGE_TOKEN}\n") if self.has_image else turn, answer)
 
     def record_text(self, record: Mapping[str, Any], *, with_answer: bool) -> str:
-        """Return the text of a conversation (`record`); without its answer it ends after ``ASSISTANT:``."""
+        """Return the text of a conversation (`record`); without its answer it ends where the model continues."""
         turns = [turn["value"] for turn in record["conversations"]]
         return self.text(turns[0], turns[1] if with_answer else None)
 
@@ -178,7 +186,7 @@ class Representation:
         Classes are scored by this text, so that a trained rationale counts for none of them.
         """
         if self.scenario.has_rationale_target:
-            return f"{self.text(turn)} {answer}."
+            return f"{self.text(turn)}{self.chat.blank}{answer}."
         return self.text(turn, answer)
 
     def record(self, identity: str, prompt: str, answer: str | None, image: str) -> dict[str, Any]:
@@ -213,7 +221,8 @@ class Representation:
         """Return this as JSON-compatible values."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plot = None if self.plot is None else self.plot.model_dump()
-        return content | {"scenario": self.scenario.model_dump(), "plot": plot}
+        chat = dataclasses.asdict(self.chat)
+        return content | {"scenario": self.scenario.model_dump(), "plot": plot, "chat": chat}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Representation:
@@ -223,7 +232,12 @@ class Representation:
             raise InputError(f"representation with the keys {sorted(content)}; allowed: {sorted(names)}")
         fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
         plot = content["plot"]
-        nested = {"scenario": ScenarioSettings(**content["scenario"]), "plot": plot and PlotSettings(**plot)}
+        nested = {
+            "scenario": ScenarioSettings(**content["scenario"]),
+            "plot": plot and PlotSettings(**plot),
+            "chat": ChatFormat(**content["chat"]),
+            "image_layout": tuple((token, count) for token, count in content["image_layout"]),
+        }
         return cls(**fields | nested)
 
     def save(self, path: Path) -> None:
@@ -253,12 +267,18 @@ def fit_representation(
     system_prompt: str,
     eos_token: str,
     limits: tuple[np.ndarray, np.ndarray] | None = None,
+    chat: ChatFormat | None = None,
+    image_layout: tuple[tuple[str, int], ...] = (),
+    image_options: dict[str, Any] | None = None,
+    train_labels: np.ndarray | None = None,
 ) -> Representation:
     """Fit the representation of a scenario with a downsampling factor.
 
     The scale is fitted to the training set alone, `train_values` of shape (n_train, n_channels, n_timepoints), after
     downsampling. `plot` and `image_tokens` are not used where the scenario has no image. `limits` are the shared axis
-    limits of each channel (`vlmtsc.representation.plot_files.fit_limits`).
+    limits of each channel (`vlmtsc.representation.plot_files.fit_limits`). `chat` is by default LLaVA v1's, and
+    `image_layout` one placeholder for each image token. `train_labels`, int64 of shape (n_train,), are needed where the
+    scenario has shots, which precede every question.
     """
     low, high = (None, None) if limits is None else (tuple(bound.tolist()) for bound in limits)
     centre = reach = None
@@ -266,7 +286,12 @@ def fit_representation(
         kept = downsample(train_values, scenario.downsampling, factor)
         centre, reach = (tuple(numbers.tolist()) for numbers in fit_scale(kept))
     names = tuple(map(str, classes))
-    return Representation(
+    layout = image_layout or ((IMAGE_TOKEN, image_tokens),)
+    if chat is None:
+        chat = llava_format(
+            system=system_prompt, image=layout[0][0] if scenario.has_image else "", end=eos_token
+        )
+    fitted = Representation(
         scenario=scenario,
         plot=plot if scenario.has_image else None,
         factor=factor,
@@ -275,10 +300,31 @@ def fit_representation(
         limits_low=low,
         limits_high=high,
         classes=names,
-        label_texts=label_texts(scenario.labels, names, reserved=(IMAGE_TOKEN, eos_token)),
+        label_texts=label_texts(scenario.labels, names, reserved=(layout[0][0], eos_token)),
         n_channels=train_values.shape[1],
         n_timepoints=train_values.shape[2],
         image_tokens=image_tokens if scenario.has_image else 0,
         system_prompt=system_prompt,
-        eos_token=eos_token,
+        chat=chat,
+        image_layout=layout if scenario.has_image else (),
+        image_options=image_options or {},
     )
+    if not scenario.shots or train_labels is None:
+        return fitted
+    solved = "".join(
+        f"{fitted.prompt(train_values[case])}{fitted.label_texts[train_labels[case]]}\n\n"
+        for case in choose_shots(train_labels, scenario.shots)
+    )
+    return dataclasses.replace(fitted, chat=dataclasses.replace(chat, begin=f"{chat.begin}{solved}"))
+
+
+def choose_shots(labels: np.ndarray, shots: int) -> list[int]:
+    """Draw training cases, up to `shots` of each class, in a random order: always the same ones."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    seen = np.zeros(labels.max() + 1, dtype=int)
+    chosen = []
+    for case in order.tolist():
+        seen[labels[case]] += 1
+        if seen[labels[case]] <= shots:
+            chosen.append(case)
+    return chosen

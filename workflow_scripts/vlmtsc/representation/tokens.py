@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.prompts import IMAGE_TOKEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,43 +27,21 @@ CHUNK = 512
 KEPT_TEXTS = 20_000
 
 
-def load_processor(checkpoint: Path) -> Any:
-    """Load a checkpoint's processor with its tokenizer; Pillow resizes, so that pixels are the same everywhere."""
-    from transformers import AutoProcessor  # imports PyTorch
-
-    return AutoProcessor.from_pretrained(checkpoint, backend="pil")
-
-
-def count_image_tokens(processor: Any) -> int:
-    """Return the tokens of one image for a LlavaProcessor; InputError if they depend on the image's size.
-
-    ``(height // patch) * (width // patch) + num_additional_image_tokens``, less one where the strategy "default" drops
-    the class token; the size is that of the crop, or of the resized image without a crop.
-    """
-    images = processor.image_processor
-    size = images.crop_size if images.do_center_crop else images.size
-    height, width = getattr(size, "height", None), getattr(size, "width", None)
-    if not height or not width:
-        raise InputError(f"processor: image size {size}; allowed: a fixed height and width, or a centre crop")
-    patches = (height // processor.patch_size) * (width // processor.patch_size)
-    dropped = 1 if processor.vision_feature_select_strategy == "default" else 0
-    return patches + processor.num_additional_image_tokens - dropped
-
-
 class TextTokens:
     """Counts the tokens of whole texts, the tokenizer's begin token included, and locates them.
 
     InputError if the tokenizer has no end token or no positions, or splits the image placeholder.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, placeholder: str | None = None) -> None:
         if tokenizer.eos_token is None:
             raise InputError("tokenizer without an end token (eos_token); allowed: one that has it")
-        pieces = tokenizer(IMAGE_TOKEN, add_special_tokens=False)["input_ids"]
-        if len(pieces) != 1:
-            raise InputError(
-                f"tokenizer: {IMAGE_TOKEN} takes {len(pieces)} tokens; allowed: one special token"
-            )
+        if placeholder is not None:
+            pieces = tokenizer(placeholder, add_special_tokens=False)["input_ids"]
+            if len(pieces) != 1:
+                raise InputError(
+                    f"tokenizer: {placeholder} takes {len(pieces)} tokens; allowed: one special token"
+                )
         if not tokenizer.is_fast:
             raise InputError("tokenizer without positions; allowed: a fast one (tokenizer.json)")
         self._tokenizer = tokenizer

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from peft import PeftModel
-from transformers import LlavaForConditionalGeneration, set_seed
+from transformers import PreTrainedModel, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vlmtsc.environment import cleaned_environment
@@ -23,6 +23,7 @@ from vlmtsc.examples import (
     ExampleSet,
     answer_tokens,
     image_paths,
+    image_tokens,
     index_images,
     make_examples,
     scored_tokens,
@@ -31,9 +32,8 @@ from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.adapter import add_adapter, save_adapter
 from vlmtsc.model.checkpoint import count_parameters, inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.model.vision import VisionFeatures
+from vlmtsc.model.vision import VisionFeatures, plot_images
 from vlmtsc.paths import Run
-from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import FinetuneSettings, LaunchSettings, MemorySettings, Settings, TrackingSettings
 from vlmtsc.training.alignment import (
@@ -222,8 +222,8 @@ def finetune(job: TrainingJob) -> Finetuned:
         make_examples(read_json(path), representation, tokenizer) for path in (job.train, job.validation)
     ]
     answers = scored_tokens(tokenizer, representation)
-    image_tokens = representation.image_tokens
-    hidden = image_tokens and image_tokens - shown_count(image_tokens, settings.image_token_share)
+    shown_tokens = representation.image_tokens
+    hidden = shown_tokens and shown_tokens - shown_count(shown_tokens, settings.image_token_share)
     tokens = [example.tokens - hidden for example in examples[0]]
     most_cases = settings.most_cases(len(representation.classes)) if representation.has_image else 0
     schedule = plan_schedule(tokens, settings, processes.count, most_cases)
@@ -237,18 +237,20 @@ def finetune(job: TrainingJob) -> Finetuned:
     paths = image_paths(examples, job.plots)
     vision = None
     if paths:
-        vision = VisionFeatures(
+        vision = plot_images(
             base,
             processor,
             paths,
+            representation,
             precision=settings.precision,
             cache_mb=memory.vision_cache_mb,
             padded=padded_images(examples[0], representation),
             stored=job.features,
+            frozen=settings.vision_tuning == "frozen",
         )
     sets = index_images(examples)
     alignment, shown = None, None
-    if vision is not None:
+    if isinstance(vision, VisionFeatures):
         head = None
         if settings.align_steps:
             alignment, head = _align(base, answers, vision, sets, job, processes)
@@ -265,7 +267,7 @@ def finetune(job: TrainingJob) -> Finetuned:
         name,
         sum(tokens) / schedule.steps_per_epoch,
         len(tokens) / schedule.steps_per_epoch,
-        vocabulary=base.config.text_config.vocab_size,
+        vocabulary=base.config.get_text_config().vocab_size,
     )
     stopping = _early_stopping(settings, examples[1], schedule.steps_per_epoch)
     has_images = vision is not None
@@ -280,7 +282,7 @@ def finetune(job: TrainingJob) -> Finetuned:
             answers=answers,
             vision=vision,
             collator=Collator(
-                tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN), hidden=hidden
+                tokenizer.pad_token_id, next(iter(image_tokens(tokenizer, representation)), -1), hidden=hidden
             ),
             shown=shown,
             evaluation_batch_size=memory.evaluation_batch_size,
@@ -302,7 +304,7 @@ def finetune(job: TrainingJob) -> Finetuned:
 
 
 def _align(
-    base: LlavaForConditionalGeneration,
+    base: PreTrainedModel,
     answers: Sequence[Sequence[int]],
     vision: VisionFeatures,
     sets: Sequence[ExampleSet],
@@ -371,6 +373,9 @@ def _run(trainer: AnswerTrainer, log: TrainingLog, files: CheckpointFiles, check
         step = state["global_step"]
         log.restore(state["log_history"])
         files.restore(last)
+    if trainer.settings.method == "none":
+        trainer.evaluate()
+        return
     if trainer.processes.is_main:
         discard_later_events(trainer.callback_handler.callbacks, step)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -395,6 +400,9 @@ def _record(
     tuning_seconds = wall_seconds - (alignment["seconds"] if alignment else 0.0)
     validated = [row for row in log.rows if row["validation_accuracy"] is not None]
     kept = validated[-1]
+    stopped_by = schedule.stopped_by if steps == schedule.steps else "early_stopping"
+    if settings.method == "none":
+        stopped_by = "untuned"
     if settings.keep == "best":
         as_good = min(row["validation_loss"] for row in validated) + settings.early_stopping_threshold
         kept = [row for row in validated if row["validation_loss"] <= as_good][-1]
@@ -406,7 +414,7 @@ def _record(
         "token_budget": settings.token_budget or None,
         "epochs_done": round(steps / schedule.steps_per_epoch, 3),
         "steps": steps,
-        "stopped_by": schedule.stopped_by if steps == schedule.steps else "early_stopping",
+        "stopped_by": stopped_by,
         "tokens_per_second": round(tokens / tuning_seconds, 1),
         "samples_per_second": round(samples / tuning_seconds, 2),
         "peak_memory_mb": peak_memory_mb(),

@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 
 from vlmtsc.examples import PADDING
-from vlmtsc.model.adapter import PROJECTOR
+from vlmtsc.model.adapter import is_saved_whole
 from vlmtsc.settings import LaunchSettings
 
 logger = logging.getLogger("vlmtsc")
@@ -151,7 +151,7 @@ def trained_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
     trained = {
         name: tensor
         for name, tensor in model.named_parameters()
-        if tensor.requires_grad or f"{PROJECTOR}.modules_to_save" in name
+        if tensor.requires_grad or is_saved_whole(name)
     }
     if not any(isinstance(tensor, DTensor) for tensor in trained.values()):
         return None

@@ -25,7 +25,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.examples import IGNORED, Collator, ExampleSet
 from vlmtsc.model.adapter import parameter_groups
 from vlmtsc.model.checkpoint import autocast, inner_model, only_rows
-from vlmtsc.model.vision import VisionFeatures
+from vlmtsc.model.vision import Images
 from vlmtsc.scoring import score_examples
 from vlmtsc.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.alignment import ShownImages
@@ -44,7 +44,7 @@ def compile_layers(model: PeftModel, backend: str = "inductor") -> None:
     Layers are alike, so they share one compilation. What surrounds them, and the last layer's selection of rows
     (`only_rows`), would break the graph. Names of parameters do not change.
     """
-    for layer in inner_model(model).model.language_model.layers[:-1]:
+    for layer in inner_model(model).get_decoder().layers[:-1]:
         layer.compile(backend=backend, dynamic=True)  # batches differ in length
 
 
@@ -55,7 +55,7 @@ def set_activation_checkpointing(model: PeftModel, enabled: bool) -> None:
     removed: only reentrant checkpointing needs them. The last layer keeps its activations: its backward pass comes
     first, so recomputing them would free nothing, and it computes few rows (`only_rows`).
     """
-    language_model = inner_model(model).model.language_model
+    language_model = inner_model(model).get_decoder()
     if enabled:
         language_model.activation_checkpointing_enable()
         language_model.disable_input_require_grads()
@@ -179,7 +179,7 @@ class AnswerTrainer(Trainer):
     settings : FinetuneSettings
     answers : sequence of sequence of int
         Tokens by which each class is scored.
-    vision : VisionFeatures or None
+    vision : Images or None
     collator : Collator
     evaluation_batch_size : int
         Cases in one forward pass of a validation.
@@ -197,7 +197,7 @@ class AnswerTrainer(Trainer):
         *args: Any,
         settings: FinetuneSettings,
         answers: Sequence[Sequence[int]],
-        vision: VisionFeatures | None,
+        vision: Images | None,
         collator: Collator,
         evaluation_batch_size: int,
         processes: Processes,
@@ -257,7 +257,7 @@ class AnswerTrainer(Trainer):
         """
         if self.optimizer is None:
             used = self.processes.count == 1 or self.vision is not None
-            groups = parameter_groups(self.model, self.settings, with_projector=used)
+            groups = parameter_groups(self.model, self.settings, with_images=used)
             self.optimizer = torch.optim.AdamW(groups, betas=(0.9, self.settings.adam_beta2), fused=True)
         return self.optimizer
 
@@ -340,7 +340,7 @@ class AnswerTrainer(Trainer):
 def answer_loss(
     model: Any,
     inputs: Mapping[str, torch.Tensor],
-    vision: VisionFeatures | None,
+    vision: Images | None,
     items: torch.Tensor | int | None = None,
     shown: ShownImages | None = None,
 ) -> torch.Tensor:
@@ -351,9 +351,9 @@ def answer_loss(
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration or PeftModel
+    model : PreTrainedModel or PeftModel
     inputs : mapping of str to torch.Tensor
-    vision : VisionFeatures or None
+    vision : Images or None
     items : int or torch.Tensor, optional
         Divisor of the summed loss, for gradient accumulation; by default the supervised tokens of the batch.
     shown : ShownImages, optional
@@ -365,7 +365,7 @@ def answer_loss(
     items = torch.as_tensor(supervised.sum() if items is None else items).clamp(min=1)
     images, probabilities = {}, None
     if vision is not None:
-        images["vision_features"] = vision(inputs["image_index"].tolist())
+        images = vision.inputs(inputs["image_index"].tolist())
         if shown is not None:
             images["vision_features"], probabilities = shown(images["vision_features"])
     own = {"labels": inputs["labels"], "shift_labels": targets[supervised], "num_items_in_batch": items}
@@ -375,6 +375,7 @@ def answer_loss(
             attention_mask=inputs["attention_mask"],
             logits_to_keep=supervised,
             use_cache=False,
+            answer_mask=inputs["labels"] != IGNORED,
             **images,
             **(own if probabilities is None else {}),
         )
