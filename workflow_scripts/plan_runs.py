@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
-from vlmtsc.configuration import load_configuration_files
+from vlmtsc.configuration import Configuration, load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.planning import plan_runs, plan_table
+from vlmtsc.settings import DatasetRow
 
 ROOT = Path(__file__).parents[1]
+
+
+def own_data(configuration: Configuration) -> Iterator[str]:
+    """Read the user's tables; yield what was understood, and note their sizes in the table of datasets."""
+    for name in configuration.datasets:
+        if (path := configuration.own_table(name)) is None:
+            continue
+        from vlmtsc.data.tables import describe_own, own_series, read_own  # pandas
+
+        settings = configuration.download_settings(name)
+        cases = read_own(path, settings.columns, settings.group, irregular=settings.irregular)
+        series = own_series(cases)
+        yield from (f"{name}: {line}" for line in describe_own(cases, series))
+        yield ""
+        (n_cases, channels, length), n_train = series.values.shape, series.n_train
+        row = configuration.dataset_table.get(name) or DatasetRow(name=name, sources="folder")
+        sizes = {"channels": channels, "length": length, "classes": len({*series.labels.tolist()})}
+        configuration.dataset_table[name] = row.model_copy(
+            update={**sizes, "train_size": n_train, "test_size": n_cases - n_train}
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values = {
             key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.config)
         }
-        print(plan_table(plan_runs(load_configuration_files(options.configfile, ROOT, values))))
+        configuration = load_configuration_files(options.configfile, ROOT, values)
+        print(*own_data(configuration), sep="\n", end="")
+        print(plan_table(plan_runs(configuration)))
     except InputError as error:
         sys.exit(str(error))
 

@@ -32,7 +32,13 @@ def split_dataset(
     """
     clean = CleanSeries.load(series)
     try:
-        sets = split_cases(clean.label_index, clean.n_train, settings)
+        sets = split_cases(
+            clean.label_index,
+            clean.n_train,
+            settings,
+            n_validation=clean.n_validation,
+            groups=clean.groups,
+        )
     except InputError as error:
         raise InputError(f"{series}: {error}") from error
     with atomic_path(output / "split.npz") as temporary, temporary.open("wb") as file:

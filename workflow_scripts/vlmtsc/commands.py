@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.files import write_csv
 from vlmtsc.script import heavy_imports, run_script
-from vlmtsc.settings import RequestLimits
+from vlmtsc.settings import ColumnOptions, RequestLimits
 
 logger = logging.getLogger("vlmtsc.commands")
 
@@ -22,6 +22,7 @@ def predict(
     describer_cache: Path = Path("describer_cache"),
     limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
     threads: int = 1,
+    columns: ColumnOptions | None = None,
 ) -> None:
     """Classify unlabelled series with a model that the workflow has fine-tuned.
 
@@ -30,8 +31,7 @@ def predict(
     run : Path
         Folder of a finished run: results/runs/MODEL/DATASET/PROTOCOL/SCENARIO/seed-SEED.
     series : Path
-        A CSV file of univariate series, one a row; or a folder of CSV files, one series a file, one timepoint
-        a row, one channel a column.
+        A table, arrays, or a folder, as `data` of the configuration; labels are left out.
     output : Path
         Predictions (.csv) to write: id, predicted class, probability, log-likelihood of each class.
     model : Path, optional
@@ -47,12 +47,14 @@ def predict(
         Cap, rate, timeout and attempts of requests to a hosted model.
     threads : int, default 1
         Threads of each tensor operation.
+    columns : ColumnOptions, optional
+        Meaning of columns, as `columns` of the configuration. Default: as in the training data.
     """
     with heavy_imports():
         from vlmtsc.evaluation.unlabelled import DescriberFiles, classify_series
 
     describer = DescriberFiles(descriptions, describer_cache, limits)
-    table = classify_series(run, series, model, facts, describer, threads)
+    table = classify_series(run, series, model, facts, describer, threads, columns)
     write_csv(output, table)
     logger.info("%s: %d series classified with %s", output, len(table), run)
 
@@ -88,13 +90,14 @@ def explain(
         import pandas as pd
 
         from vlmtsc.classifier import VLMClassifier
-        from vlmtsc.data.readers import read_unlabelled
+        from vlmtsc.evaluation.unlabelled import FinishedRun
         from vlmtsc.reporting.explanations import draw_explanations
         from vlmtsc.reporting.style import save_figure
 
     classifier = VLMClassifier.from_run(run, model, threads)
     representation = classifier.predictor.representation
-    ids, raw = read_unlabelled(series, representation.n_channels)
+    own = FinishedRun.open(run, model).read(series)
+    ids, raw = own.ids, own.series
     explanations = classifier.explain(raw, passes)
     attributions = np.stack([explanation.by_timepoint() for explanation in explanations])
     answers = [representation.classes[explanation.predicted] for explanation in explanations]

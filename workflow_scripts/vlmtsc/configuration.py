@@ -12,7 +12,15 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from vlmtsc.data.sources import datasets_in, folder_files, lacking_files, resolve_sources
+from vlmtsc.data.sources import (
+    datasets_in,
+    files_of,
+    folder_files,
+    lacking_files,
+    own_file,
+    own_name,
+    resolve_sources,
+)
 from vlmtsc.errors import InputError
 from vlmtsc.paths import BaselineKey, Run
 from vlmtsc.settings import (
@@ -108,34 +116,48 @@ class Configuration(Options):
         if dataset not in known:
             raise InputError(unknown("dataset", dataset, known))
         row = self.dataset_table.get(dataset) or DatasetRow(name=dataset, sources="")
+        listed = [f"file:{self.data}"] if self.data else row.sources.split()
         folder = self.folder or self.download.folder or ""
         order = list(self.download.sources)
         if self.folder or (folder and "folder" not in order):
             order = ["folder", *(kind for kind in order if kind != "folder")]
-        sources = resolve_sources(dataset, row.sources.split(), order, folder)
+        sources = resolve_sources(dataset, listed, order, folder)
         if not sources:
             raise InputError(
                 f"dataset {dataset}: its row has the sources {row.sources!r}, but download.sources "
                 f"allows only {', '.join(order)}"
             )
+        own: dict[str, Any] = {}
+        if sources[0].startswith("file:"):
+            own = {"columns": self.columns, "group": self.group, "irregular": self.preprocess.irregular}
         folder = folder if "folder" in sources else ""
-        return DownloadSettings(name=dataset, sources=sources, digest=row.digest, folder=folder)
+        return DownloadSettings(name=dataset, sources=sources, digest=row.digest, folder=folder, **own)
+
+    def own_table(self, dataset: str) -> Path | None:
+        """Return the user's file or folder of a dataset that is a table of his own."""
+        source = self.download_settings(dataset).sources[0]
+        return Path(source.removeprefix("file:")) if source.startswith("file:") else None
 
     def own_files(self, dataset: str) -> list[Path]:
         """Return the user's files of a dataset that comes from a folder."""
         settings = self.download_settings(dataset)
-        if settings.sources[:1] != ("folder",):
-            return []
-        files = list(folder_files(settings.folder, dataset) or ())
+        files: list[Path] = []
+        if table := self.own_table(dataset):
+            files = files_of(table)
+            if not files:
+                raise InputError(f"data: {table}: no such file, or a folder without files")
+        elif settings.sources[0] == "folder":
+            files = list(folder_files(settings.folder, dataset) or ())
         for file in files:
             if re.search("[{}]", str(file)):
                 raise InputError(f"{file}: braces are wildcards in Snakemake; allowed: a path without them")
         return files
 
-    def split_settings(self, protocol: Protocol) -> SplitSettings:
+    def split_settings(self, protocol: Protocol, dataset: str = "") -> SplitSettings:
         """Return the division of a dataset; pooled splits have no other setting, as in the paper."""
-        options = dict(self.split) if protocol == "official" else {}
-        return SplitSettings(protocol=protocol, **options)
+        own = bool(dataset) and self.own_table(dataset) is not None
+        options = dict(self.split) if protocol == "official" or own else {}
+        return SplitSettings(protocol=protocol, own=own, **options)
 
     def shown_plot(self, scenario: str) -> str | None:
         """Return the name of the plot that the model sees in a scenario, if it sees one."""
@@ -239,9 +261,16 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
             for name in as_list(merged["scenarios"])
         ]
     given = checked(Options, merged, origin)
+    if given.data:
+        given = given.model_copy(update={"datasets": (own_name(given.data),)})
     own = options.get("tables") or {}
     paths = {name: _table(name in own, path, root) for name, path in given.tables.model_dump().items()}
     datasets = read_table(paths["datasets"], DatasetRow)
+    if given.data and given.datasets[0] in datasets:
+        raise InputError(
+            f"{origin}: data: {given.data} is named like the dataset {given.datasets[0]} of {paths['datasets']}; "
+            "allowed: another file name"
+        )
     scenarios = read_table(paths["scenarios"], ScenarioSettings)
     plots = {name: row.part(PlotSettings) for name, row in read_table(paths["plots"], PlotRow).items()}
     models = _read_models(paths["models"])
@@ -424,11 +453,11 @@ def _with_origin(origin: str, check: Callable[..., Any], *arguments: Any) -> Any
 def _check_datasets(configuration: Configuration, path: Path, origin: str) -> None:
     """Check that each dataset has a row, or files in the configured folder."""
     table, folder = configuration.dataset_table, configuration.folder or configuration.download.folder
-    if not folder:
-        hint = "; for a dataset of your own set its folder with --config folder=PATH"
+    if not folder and not configuration.data:
+        hint = "; for data of your own: --config data=PATH, or folder=PATH for files like the archive's"
         _check_names("dataset", configuration.datasets, table, path, origin, hint)
     for name in configuration.datasets:
-        if name not in table and folder and folder_files(folder, name) is None:
+        if name not in table and folder and not (folder_files(folder, name) or own_file(folder, name)):
             fault = unknown("dataset", name, datasets_in(folder))
             raise InputError(
                 f"{origin}: datasets: {fault}: {lacking_files(folder, name)}; it has no row in {path} either"

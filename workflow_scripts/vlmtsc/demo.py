@@ -14,7 +14,6 @@ from PIL import Image
 from scipy.special import softmax
 
 from vlmtsc.classifier import VLMClassifier
-from vlmtsc.data.readers import read_unlabelled
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.new_series import render_cases
@@ -63,9 +62,8 @@ class Page:
         """Return the series to choose from: of the file (CSV) if there is one, otherwise test cases."""
         if not file:
             return self.test_cases(name)
-        channels = FinishedRun.open(self.runs[name]).representation.n_channels
-        ids, raw = read_unlabelled(Path(file), channels)
-        return dict(zip(ids, raw, strict=True))
+        own = FinishedRun.open(self.runs[name]).read(Path(file))
+        return dict(zip(own.ids, own.series, strict=True))
 
     def answer(
         self, name: str, file: str | None, case: str | None

