@@ -229,6 +229,7 @@ Number = Annotated[float, _up_to(1e30)]
 Flag = Annotated[bool, Strict(), BeforeValidator(_boolean)]
 Text = Annotated[str, Field(min_length=1)]
 Folder = Annotated[Text, AfterValidator(_folder)]
+OptionalText = Annotated[str | None, BeforeValidator(_null)]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_null)]
 #: Names become parts of paths and of wildcards.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
