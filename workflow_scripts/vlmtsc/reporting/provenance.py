@@ -116,7 +116,7 @@ def _dataset(paths: Paths, runs: Sequence[Run], baselines: Sequence[str], citati
         **{"model": model, "dataset": dataset, "protocol": protocol, "citation": citation},
         "facts": {name: facts.get(name) for name in FACTS},
         "source": read_json(Path(paths.dataset(runs[0]), "source.json")),
-        "split": {"settings": split["settings"], "n_cases": split["n_cases"]},
+        "split": {key: split[key] for key in ("settings", "n_cases", "given", "grouped") if key in split},
         "scenarios": {
             run.scenario: _scenario(paths, run) for run in {run.scenario: run for run in runs}.values()
         },
