@@ -127,6 +127,12 @@ TEXT = {
         {"id": ["subject", "event"], "label": "event"},
         ([[[1, 2]], [[3, 4]]], ["u", "v"]),
     ),
+    "names that are mostly numbers": (
+        "a.csv",
+        "who,time,v,kind of\n1,0,1,u\n1,1,2,u\n2a,0,3,v\n2a,1,4,v\n3,0,5,v\n",
+        {"id": ["who"], "label": "kind of"},
+        ([[[1, 2]], [[3, 4]], [[5]]], ["u", "v", "v"]),
+    ),
     "long without time": (
         "a.csv",
         LONG.replace("time", "z"),
