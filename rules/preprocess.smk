@@ -44,7 +44,9 @@ rule split_dataset:
         mem_mb=growing(1000),
         runtime=10,
     params:
-        settings=lambda wildcards: as_argument(CONFIGURATION.split_settings(wildcards.protocol, wildcards.dataset)),
+        settings=lambda wildcards: as_argument(
+            CONFIGURATION.split_settings(wildcards.protocol, wildcards.dataset)
+        ),
         folder=folder_of_output,
         script=path_of("split_dataset"),
         code=code_of("split_dataset"),

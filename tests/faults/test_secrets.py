@@ -40,6 +40,7 @@ def test_a_key_that_the_endpoint_sends_back_is_in_no_file(
     works: bool,
     server: ChatServer,
     tmp_path: Path,
+    tiny_checkpoint: Path,
     snakemake: SnakemakeRunner,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -48,7 +49,7 @@ def test_a_key_that_the_endpoint_sends_back_is_in_no_file(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VLMTSC_DESCRIBER_URL", server.url)
     server.script = list(replies)
-    project = tiny_project(tmp_path / "project", tmp_path / "no model", ["plot"])
+    project = tiny_project(tmp_path / "project", tiny_checkpoint, ["plot"])
     done: subprocess.CompletedProcess[str] = snakemake(
         project,
         TARGET,

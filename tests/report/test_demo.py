@@ -102,7 +102,7 @@ def test_an_uploaded_series_is_classified(page: Browser, tiny_run: Path, tmp_pat
 
 
 def test_a_bad_file_gives_the_one_line_error(page: Browser, tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_text("1,2,three\n")
+    (tmp_path / "bad.csv").write_text("1,2,3\n4,5,6\n7,8,three\n")
     upload(page, tmp_path / "bad.csv")
     page.wait("document.querySelector('#message').innerText.includes('Error')")
     assert "three" in page.run("document.querySelector('#message').innerText")

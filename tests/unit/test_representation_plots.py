@@ -32,7 +32,7 @@ from vlmtsc.representation.images import (
     shorten,
 )
 from vlmtsc.representation.plot_files import ARCHIVE, fit_limits, plots_in
-from vlmtsc.representation.plots import VIEWS, LinePlotter, encode_png, make_plotter
+from vlmtsc.representation.plots import VIEWS, LinePlotter, encode_png, make_plotter, plot_size
 from vlmtsc.representation.processor import load_processor
 from vlmtsc.settings import PlotSettings
 from vlmtsc.training.sharing import training_digest
@@ -112,6 +112,7 @@ def test_a_users_own_style_changes_nothing(style: str, matplotlibrc: dict[str, s
     with matplotlib.rc_context(matplotlibrc):
         np.testing.assert_array_equal(before.render(values), expected)
         np.testing.assert_array_equal(make_plotter(settings, 2).render(values), expected)
+        assert plot_size(settings) == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -26,14 +26,18 @@ UNQUOTED = {
     "params.options",
     "params.matrix",
     "params.drawn_as",
+    "params.chat",
     "params.features",
     "params.plots",
+    "params.series",
+    "params.split",
     "params.controls",
     "params.descriptions",
     "params.rationales",
     "params.validation",
     "params.launch",  # launch_option
     # of closed lists
+    "params.explanations",
     "params.generate",
     "params.precision",
 }

@@ -223,7 +223,7 @@ def _read_text(path: Path, named: Collection[str | None] = ()) -> tuple[pd.DataF
     counted &= len(numbers) > 5 or all(map(_meaning, text_cells))
     # A header has no number, or counts its columns as pandas does: 0, 1, 2, ...
     header = (not numbers and bool(text_cells)) or (
-        counted and (bool(text_cells) or head[0] == "" or numbers[0] == 0)
+        counted and len(lines) > 1 and (bool(text_cells) or head[0] == "" or numbers[0] == 0)
     )
     options: dict[str, Any] = {
         "sep": separator,

@@ -140,5 +140,6 @@ def faithfulness(content: Mapping[str, Any]) -> dict[str, Any]:
 def as_png(figure: Figure) -> bytes:
     """Return a figure as a PNG file."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
+    with figure_style():
+        figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
     return content.getvalue()

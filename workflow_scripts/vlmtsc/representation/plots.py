@@ -80,6 +80,7 @@ def make_plotter(
     return (LinePlotter if settings.style in VIEWS else CanvasPlotter)(settings, n_channels, limits)
 
 
+@default_style()
 def plot_size(settings: PlotSettings) -> tuple[int, int]:
     """Return width and height of plots, in pixels."""
     return FigureCanvasAgg(_figure(settings)).get_width_height()
