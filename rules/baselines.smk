@@ -69,6 +69,52 @@ rule fit_probe:
         "--output {params.folder:q} --threads {threads} --gpus {resources.gpu} --log {log:q}"
 
 
+rule ask_hosted_model:
+    input:
+        series=f"{DATASET}/series.npz",
+        split=f"{SPLIT}/split.npz",
+        conversations=lambda wildcards: [
+            f"{PATHS.conversations(asked_run(wildcards))}/{name}.json"
+            for name in ("train", "test", "representation")
+        ],
+        plots=lambda wildcards: plots_of_scenario(asked_run(wildcards)),
+    output:
+        predictions=f"{PATHS.baseline(PROBE)}/predictions.csv",
+        metrics=f"{PATHS.baseline(PROBE)}/metrics.json",
+        record=f"{PATHS.baseline(PROBE)}/record.json",
+    log:
+        PATHS.log("ask_hosted_model", "{model}/{dataset}/{protocol}/{baseline}"),
+    benchmark:
+        PATHS.benchmark("ask_hosted_model", "{model}/{dataset}/{protocol}/{baseline}")
+    wildcard_constraints:
+        baseline=HOSTED,
+        model=one_of(*CONFIGURATION.models),
+    # As request_descriptions.
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        **CONFIGURATION.request_limits(),
+        mem_mb=growing(2000),
+        runtime=1440,
+    params:
+        key=lambda wildcards: as_argument({**wildcards, "scenario": CONFIGURATION.asked_scenario}),
+        conversations=lambda wildcards: PATHS.conversations(asked_run(wildcards)),
+        plots=option_of("plots"),
+        settings=as_argument(CONFIGURATION.endpoint_settings()),
+        shots=str(CONFIGURATION.describe.shots),
+        folder=folder_of_output,
+        script=path_of("ask_hosted_model"),
+        code=code_of("ask_hosted_model"),
+    shell:
+        "python {params.script} --key {params.key:q} --series {input.series:q} --split {input.split:q} "
+        "--conversations {params.conversations:q} {params.plots} --settings {params.settings:q} --shots {params.shots:q} "
+        "--cache {resources.cache:q} --limits.max_requests {resources.max_requests} "
+        "--limits.requests_per_minute {resources.requests_per_minute} "
+        "--limits.timeout_s {resources.timeout_s} --limits.attempts {resources.attempts} "
+        "--output {params.folder:q} --log {log:q}"
+
+
 rule write_baselines_table:
     input:
         results=[f"{PATHS.baseline(key)}/{name}" for key in BASELINE_KEYS for name in BASELINE_FILES[:2]],

@@ -42,7 +42,7 @@ def requested(*names):
 
 
 # Rules that `collect_paper` does not start, in their order.
-COSTLY = ("finetune_model", "evaluate_model", "fit_baseline", "fit_probe")
+COSTLY = ("finetune_model", "evaluate_model", "fit_baseline", "fit_probe", "ask_hosted_model")
 
 
 def refuse_training():

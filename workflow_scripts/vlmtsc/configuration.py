@@ -25,8 +25,9 @@ from vlmtsc.errors import InputError
 from vlmtsc.paths import BaselineKey, Run
 from vlmtsc.settings import (
     BASELINES,
+    HOSTED,
     NAME,
-    PROBES,
+    SERIES_BASELINES,
     UNTUNED,
     UNTUNED_NAME,
     DatasetRow,
@@ -211,17 +212,17 @@ class Configuration(Options):
         return FinetuneSettings(seed=seed, **dict(recipe if tuned else recipe.untuned()))
 
     def asked_baselines(self) -> tuple[str, ...]:
-        """Return the baselines of the target `baselines`: the configured ones, or all if none are."""
+        """Return the baselines of the target `baselines`: the configured ones, or all local ones if none are."""
         return self.baselines or BASELINES
 
     def baseline_keys(self, names: Sequence[str]) -> list[BaselineKey]:
-        """Return the baselines of these names on every selected dataset; probes once for each model."""
+        """Return the baselines of these names on every selected dataset; those that need a model once for each."""
         datasets = dict.fromkeys(run.dataset for run in self.runs())
         return [
             BaselineKey(name, dataset, self.protocol, model)
             for dataset in datasets
             for name in names
-            for model in (self.models if name in PROBES else [""])
+            for model in ([""] if name in SERIES_BASELINES else self.models)
         ]
 
     @cached_property
@@ -232,6 +233,20 @@ class Configuration(Options):
             if self.plot_table[name].series == "full":
                 return name
         raise InputError("baselines: logistic_tower needs a plot with series='full' in the table of plots")
+
+    @cached_property
+    def asked_scenario(self) -> str:
+        """Scenario whose questions a hosted model is asked."""
+        name = self.describe.scenario or self.scenarios[0]
+        row = self.scenario_table.get(name)
+        if row is None:
+            raise InputError(f"describe.scenario: {unknown('scenario', name, self.scenario_table)}")
+        if row.compat or row.shots or not row.tuned:
+            raise InputError(
+                f"describe.scenario: {name} for the baseline {HOSTED}; allowed: a scenario without compat, __untuned "
+                "and __K_shot (solved cases: describe.shots)"
+            )
+        return name
 
     @cached_property
     def probed_scenario(self) -> str:
@@ -297,6 +312,8 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     )
     for name in given.models:
         _with_origin(f"{paths['models']}: {name}", models[name].check_launch, configuration.recipe(name))
+    if HOSTED in given.baselines:
+        _with_origin(origin, getattr, configuration, "asked_scenario")
     _check_datasets(configuration, paths["datasets"], origin)
     for kind, names in given.only.model_dump().items():
         selected = getattr(given, kind)

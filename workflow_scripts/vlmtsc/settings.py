@@ -246,10 +246,13 @@ Template = Literal["llava_v1", "model"]
 SeriesBaseline = Literal["majority", "euclidean_1nn", "dtw_1nn", "minirocket", "multirocket_hydra", "fcn"]
 #: Classifiers on features of the untuned model: of its vision tower, of its language model.
 Probe = Literal["logistic_tower", "logistic_language"]
-Baseline = Literal[SeriesBaseline, Probe]
+#: A hosted model, untuned, whose answers are read as text. Not among the default baselines: its requests cost money.
+Hosted = Literal["hosted_model"]
+Baseline = Literal[SeriesBaseline, Probe, Hosted]
 SERIES_BASELINES: tuple[SeriesBaseline, ...] = get_args(SeriesBaseline)
 PROBES: tuple[Probe, ...] = get_args(Probe)
 BASELINES: tuple[str, ...] = SERIES_BASELINES + PROBES
+HOSTED: Hosted = "hosted_model"
 #: Seed of the baselines' random choices: kernels, weights, order of training.
 BASELINE_SEED = 0
 
@@ -923,8 +926,8 @@ class RequestLimits(Settings):
     """Limits on requests; no text depends on them."""
 
     max_requests: Natural = Field(1000, le=10**9)
-    """Maximum requests for one dataset and kind of text, cached answers included. Beyond it the step ends with the
-    number of missing texts."""
+    """Maximum requests for one dataset and kind of text, or for one dataset and the baseline `hosted_model`, cached
+    answers included. Beyond it the step ends with the number of missing texts."""
     requests_per_minute: Number = Field(60.0, ge=0.001, le=10**6)
     """Maximum requests a minute, of all jobs that share the cache."""
     timeout_s: Number = Field(60.0, ge=0.001, le=3600)
@@ -934,7 +937,7 @@ class RequestLimits(Settings):
 
 
 class DescribeOptions(RequestLimits, EndpointSettings):
-    """Requests to a hosted model, for scenarios with the describer `endpoint` (docs/method.md).
+    """Requests to a hosted model, for scenarios with the describer `endpoint` and the baseline `hosted_model`.
 
     Its address and key are read only from the environment variables `VLMTSC_DESCRIBER_URL` and
     `VLMTSC_DESCRIBER_KEY`.
@@ -942,6 +945,10 @@ class DescribeOptions(RequestLimits, EndpointSettings):
 
     cache: Folder = "describer_cache"
     """Folder of answers, outside the results: answers cost money, and another run may need them."""
+    scenario: OptionalText = None
+    """Scenario whose questions the baseline `hosted_model` is asked; null: the first selected one."""
+    shots: Natural = Field(0, le=100)
+    """Training cases of each class, with their answers, that precede each question to the baseline `hosted_model`."""
 
 
 class DownloadOptions(Settings):
@@ -1068,7 +1075,7 @@ class Options(Settings):
     evaluate: EvaluateOptions = EvaluateOptions()
     baselines: Unique[Baseline] = ()
     """Baselines on the same split (docs/method.md) in `all` and `tables/comparisons.md`. The target `baselines` makes
-    them alone, or all eight if none is named."""
+    them alone; if none is named, all but `hosted_model`."""
     corrections: Unique[Correction] = ()
     """Rows of `tables/corrections.md` (`make corrections`): each entry on each dataset of any entry. A row says so if
     its runs are not selected."""

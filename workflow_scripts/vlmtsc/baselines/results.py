@@ -14,7 +14,7 @@ import numpy as np
 from vlmtsc.data.series import CleanSeries
 from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.metrics import compute_metrics, prediction_table
+from vlmtsc.evaluation.metrics import INVALID, compute_metrics, generation_metrics, prediction_table
 from vlmtsc.files import write_csv, write_json
 from vlmtsc.settings import BASELINE_SEED
 from vlmtsc.training.record import git_revision, package_versions, peak_memory_mb
@@ -87,29 +87,37 @@ class BaselineResult:
     Attributes
     ----------
     validation_scores, test_scores : ndarray of float64, shape (n_cases, n_classes)
-        Log-probabilities in nats; without probabilities 1 for the predicted class and 0 for others.
+        Log-probabilities in nats; without probabilities 1 for the predicted class and 0 for others. None of validation
+        if only the test set was classified.
     probabilistic : bool
         Whether the scores are log-probabilities.
     chosen : dict
         Settings chosen on the validation set, and limits that were reached; JSON-ready.
+    generated : (list of str, ndarray of int64), optional
+        Answers as text, and the class index of each, or `INVALID`, which counts as wrong.
     """
 
-    validation_scores: np.ndarray
+    validation_scores: np.ndarray | None
     test_scores: np.ndarray
     probabilistic: bool
     chosen: dict[str, Any]
+    generated: tuple[list[str], np.ndarray] | None = None
 
     def metrics(self, labels: np.ndarray, classes: list[str]) -> dict[str, Any]:
         """Return the metrics on the test set, with None for those that need probabilities if there are none."""
-        metrics = compute_metrics(labels, self.test_scores, classes)
+        texts = self.generated
+        valid = None if texts is None else texts[1] != INVALID
+        metrics = compute_metrics(labels, self.test_scores, classes, valid)
+        if texts is not None:
+            metrics |= generation_metrics(labels, texts[1])
         if not self.probabilistic:
             metrics |= dict.fromkeys(PROBABILITY_METRICS)
         return metrics | {"probabilistic": self.probabilistic}
 
 
 def one_hot(predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return scores of a method without probabilities: 1 for the predicted class, 0 for the others."""
-    return np.eye(n_classes)[predicted]
+    """Return scores of a method without probabilities: 1 for the predicted class, if there is one, 0 for the others."""
+    return (predicted[:, None] == np.arange(n_classes)).astype(np.float64)
 
 
 def all_classes(log_probabilities: np.ndarray, present: np.ndarray, n_classes: int) -> np.ndarray:
@@ -157,16 +165,21 @@ def evaluate_baseline(
     classes = [str(name) for name in clean.classes]
     labels = {name: clean.label_index[cases] for name, cases in sets.items()}
     measured = result.metrics(labels["test"], classes)
-    validation = compute_metrics(labels["validation"], result.validation_scores, classes)
+    validation = None
+    if result.validation_scores is not None:
+        validation = compute_metrics(labels["validation"], result.validation_scores, classes)["accuracy"]
     ids = clean.case_ids[sets["test"]].tolist()
-    write_csv(output / "predictions.csv", prediction_table(ids, result.test_scores, classes, labels["test"]))
+    table = prediction_table(ids, result.test_scores, classes, labels["test"], result.generated)
+    if result.generated is not None:
+        table["predicted"] = table["generated_class"]
+    write_csv(output / "predictions.csv", table)
     write_json(output / "metrics.json", measured)
     record = {
         **key,
         "seed": BASELINE_SEED,
         "chosen": result.chosen,
         "probabilistic": result.probabilistic,
-        "validation_accuracy": validation["accuracy"],
+        "validation_accuracy": validation,
         "wall_seconds": round(seconds, 3),
         "peak_memory_mb": peak_memory_mb(),
         "versions": package_versions(PACKAGES),

@@ -93,7 +93,9 @@ def read_predictions(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     return table["id"].tolist(), labels, table[columns].to_numpy(dtype=np.float64)
 
 
-def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def compute_metrics(
+    label_index: np.ndarray, scores: np.ndarray, classes: Sequence[str], valid: np.ndarray | None = None
+) -> dict[str, Any]:
     """Measure how well class scores predict the labels of a test set.
 
     The class with the highest score is predicted, the first on a tie. InputError if a score is not finite.
@@ -106,6 +108,8 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
         Log-likelihood in nats of each class's answer; need not be normalised.
     classes : sequence of str, length n_classes
         Original labels, in the order of the columns of `scores`.
+    valid : ndarray of bool, shape (n_cases,), optional
+        Cases with a prediction at all; the others are wrong, and in no column of the confusion matrix.
 
     Returns
     -------
@@ -119,6 +123,9 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
     """
     true, scores = np.asarray(label_index), finite_scores(scores, classes)
     predicted = scores.argmax(axis=1)
+    if valid is not None:
+        predicted[~valid] = INVALID
+    occurring = np.setdiff1d([*true, *predicted], INVALID)
     n_cases, n_classes = scores.shape
     low, high = proportion_confint(int((predicted == true).sum()), n_cases, alpha=0.05, method="wilson")
     return {
@@ -129,7 +136,7 @@ def compute_metrics(label_index: np.ndarray, scores: np.ndarray, classes: Sequen
         "balanced_accuracy": float(
             recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
         ),
-        "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(true, predicted, labels=occurring, average="macro", zero_division=0)),
         "log_loss": log_loss(scores, true),
         "majority_rate": float(np.bincount(true).max() / n_cases),
         "confusion_matrix": confusion_matrix(true, predicted, labels=np.arange(n_classes)).tolist(),

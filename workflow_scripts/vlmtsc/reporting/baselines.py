@@ -23,19 +23,34 @@ from vlmtsc.reporting.runs import (
     runs_table,
 )
 from vlmtsc.reporting.tables import NONE, ReaderTable, joined, percent, with_interval
-from vlmtsc.settings import PROBES
+from vlmtsc.settings import HOSTED, SERIES_BASELINES
 
 PUBLISHED = "published"
+#: What a hosted model was asked, all answers in the cache included.
+REQUESTS = ("requests", "prompt_tokens", "completion_tokens")
 COLUMNS = [
     *("dataset", "protocol", "kind", "method", "model"),
     *METRICS,
-    *("accuracy_low", "accuracy_high", "validation_accuracy", "wall_seconds", "seeds", "source"),
+    *(
+        "accuracy_low",
+        "accuracy_high",
+        "validation_accuracy",
+        "wall_seconds",
+        "seeds",
+        "source",
+        "valid_rate",
+    ),
+    *REQUESTS,
 ]
 NOTE = (
     "Test accuracy in percent, then its 95% Wilson interval. All methods use the same split: fitted on the training "
     "set, settings chosen on the validation set, test set scored once. Bold: the baseline with the highest "
     "validation accuracy (on a tie the first). Majority %: share of the test set's most frequent class. Protocol: "
     "{protocol}."
+)
+HOSTED_NOTE = (
+    "hosted_model: in parentheses the share of test cases with a valid answer; any other answer is wrong. It is asked "
+    "for the test set only, so it is never bold. {:,.0f} requests, {:,.0f} tokens of prompts, {:,.0f} of answers."
 )
 RUNS_NOTE = (
     "Fine-tuned: of the finished runs, the scenario with the highest accuracy on validation (over several seeds: "
@@ -47,8 +62,8 @@ PUBLISHED_NOTE = (
 
 
 def baseline_key(name: str, model: str, dataset: str, protocol: str) -> BaselineKey:
-    """Return a baseline's key; only probes depend on the model."""
-    return BaselineKey(name, dataset, protocol, model if name in PROBES else "")
+    """Return a baseline's key; those on the series alone do not depend on the model."""
+    return BaselineKey(name, dataset, protocol, "" if name in SERIES_BASELINES else model)
 
 
 def read_published(path: Path, method: str) -> pd.DataFrame:
@@ -90,6 +105,8 @@ def read_baseline(paths: Paths, key: BaselineKey) -> dict[str, Any] | None:
         | {"seeds": 1, "accuracy_low": low, "accuracy_high": high}
         | {name: metrics[name] for name in METRICS}
         | {name: record[name] for name in ("validation_accuracy", "wall_seconds")}
+        | {"valid_rate": metrics.get("generated_valid_rate")}
+        | {name: record["chosen"].get(name) for name in REQUESTS}
     )
 
 
@@ -159,6 +176,8 @@ def baselines_table(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], 
         texts = {row["column"]: _cell(row) for row in of_dataset.to_dict("records")}
         cells.append(head | {name: texts.get(name, NONE) for name in columns})
     notes = [NOTE.format(protocol=protocol)]
+    if (tidy["method"] == HOSTED).any():
+        notes.append(HOSTED_NOTE.format(*tidy[list(REQUESTS)].sum()))
     if len(by_kind[FINE_TUNED]):
         notes.append(RUNS_NOTE)
     if len(by_kind[PUBLISHED]):
@@ -179,4 +198,5 @@ def _cell(row: Mapping[str, Any]) -> str:
         return f"{row['text']} ({row['method']})"
     if row["kind"] == PUBLISHED:
         return f"{100 * row['accuracy']:.2f}"
-    return with_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+    valid = "" if pd.isna(row["valid_rate"]) else f" ({percent(row['valid_rate'])}% valid)"
+    return with_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"]) + valid

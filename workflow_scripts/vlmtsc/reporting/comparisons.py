@@ -40,6 +40,7 @@ from vlmtsc.reporting.tables import (
     with_constants,
     with_interval,
 )
+from vlmtsc.settings import SERIES_BASELINES
 
 PLACE = ["model", "dataset", "protocol"]
 METHOD_COLUMNS = [
@@ -216,7 +217,7 @@ def accuracies_by_dataset(methods: pd.DataFrame) -> pd.DataFrame:
     """
     names = methods["method"]
     if methods["model"].nunique() > 1:
-        once = (methods["kind"] == BASELINE) & ~names.str.startswith("logistic_")
+        once = (methods["kind"] == BASELINE) & names.isin(SERIES_BASELINES)
         names = names.where(once, names + " (" + methods["model"] + ")")
     named = methods.assign(method=names).drop_duplicates(["dataset", "method"])
     order = dict.fromkeys(named["method"])

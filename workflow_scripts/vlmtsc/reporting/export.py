@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
@@ -110,13 +109,13 @@ def prediction_file(
     of the metrics is False.
     """
     classes = [str(name) for name in metrics["classes"]]
-    index = {name: number for number, name in enumerate(classes)}
+    index = {"": -1} | {name: number for number, name in enumerate(classes)}  # a hosted model may name none
     unknown = sorted({*predictions["true"], *predictions["predicted"]} - set(index))
     if unknown:
         raise InputError(f"{estimator}, {dataset}: label {unknown[0]!r}; allowed: {', '.join(classes)}")
     scores = predictions[[f"score_{name}" for name in classes]].to_numpy(dtype=float)
     probabilistic = metrics.get("probabilistic", True)
-    probabilities = softmax(scores, axis=1) if probabilistic else np.eye(len(classes))[scores.argmax(axis=1)]
+    probabilities = softmax(scores, axis=1) if probabilistic else scores
     lines = [
         f"{dataset},{estimator},TEST,{seed},MILLISECONDS,{description}",
         parameters,
