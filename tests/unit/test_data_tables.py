@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.data.cleaning import clean_series
 from vlmtsc.data.download import WheelStore, get_dataset
+from vlmtsc.data.own import describe_own, own_series, read_own
 from vlmtsc.data.series import LabelledSeries
 from vlmtsc.data.splits import split_cases
-from vlmtsc.data.tables import describe_own, own_series, read_own
 from vlmtsc.errors import InputError
 from vlmtsc.settings import CleaningSettings, ColumnOptions, SplitSettings
 
@@ -58,6 +58,12 @@ TEXT = {
     "with a mark": ("a.csv", b"\xef\xbb\xbf" + WIDE.encode(), {}, WIDE_CASES),
     "compressed": ("a.csv.gz", gzip.compress(WIDE.encode()), {}, WIDE_CASES),
     "NA words": ("a.csv", WIDE.replace(",,", ",N/A,"), {}, WIDE_CASES),
+    "NA words and decimal commas": (
+        "a.csv",
+        WIDE.replace(",,", ",na,").replace(",", ";").replace("1.5", "1,5"),
+        {},
+        WIDE_CASES,
+    ),
     "cp1252": (
         "a.csv",
         WIDE.replace("up", "\u20ac").encode("cp1252"),
@@ -114,6 +120,12 @@ TEXT = {
         {},
         ([[[1, 2, 3]], [[3, 2, 1]]], ["u", "v"]),
     ),
+    "other numbers beside numbers as names": (
+        "a.csv",
+        "label,age,0,1,2,3,4,5\nu,50,1,2,3,4,5,6\nv,60,3,2,1,0,0,0\n",
+        {},
+        ([[[1, 2, 3, 4, 5, 6]], [[3, 2, 1, 0, 0, 0]]], ["u", "v"]),
+    ),
     "values named": (
         "a.csv",
         "label,age,t0,t1,t2\nu,50,1,2,3\nv,60,3,2,1\n",
@@ -132,6 +144,18 @@ TEXT = {
         "who,time,v,kind of\n1,0,1,u\n1,1,2,u\n2a,0,3,v\n2a,1,4,v\n3,0,5,v\n",
         {"id": ["who"], "label": "kind of"},
         ([[[1, 2]], [[3, 4]], [[5]]], ["u", "v", "v"]),
+    ),
+    "long with a trait": (
+        "a.csv",
+        LONG.replace("id,", "room,id,").replace("\na", "\n1,a").replace("\nb", "\n2,b"),
+        {},
+        LONG_CASES,
+    ),
+    "long with missing values": (
+        "a.csv",
+        LONG.replace("2,20", ",").replace("4,40", ","),
+        {},
+        ([[[1], [10]], [[nan, 5, 6], [nan, 50, 60]]], ["up", "down"]),
     ),
     "long without time": (
         "a.csv",
@@ -174,6 +198,11 @@ REFUSED = {
     "two texts": ("a,b,t0\nu,x,1\nv,y,2\nu,y,2\nv,x,2\n", {}, r"'a' or 'b' may be the label"),
     "label first or last": ("1,.5,1\n2,.5,1\n1,.5,2\n2,.5,2\n", {}, r"'1' or '3' may be the label"),
     "unknown column": (WIDE, {"label": "lable"}, r"label: unknown column 'lable'; did you mean 'label'\?"),
+    "text named as values": (
+        WIDE,
+        {"values": ["t0", "id"]},
+        r"values: the column 'id' is of text; allowed: columns of numbers",
+    ),
     "time without series": (
         "time,v,label\n0,1,u\n1,2,u\n",
         {},
@@ -395,6 +424,23 @@ def test_new_series(text, expected, ids, tmp_path):
     same(cases, ([[row] for row in expected], []))
 
 
+def test_new_series_are_read_as_the_training_table_was(tmp_path):
+    def series(training: str, new: str) -> list[list[float]]:
+        columns = read(write(tmp_path / "a.csv", training)).columns
+        return [
+            case[0].tolist()
+            for case in read_own(write(tmp_path / "b.csv", new), columns, labelled=False).series
+        ]
+
+    assert series(WIDE, "t0,t1,t2\n7,8,9\n") == [[7, 8, 9]]
+    assert series("0.1,0.2,u\n0.3,0.4,v\n", "0.5,0.6\n") == [[0.5, 0.6]]
+    assert series(LONG.replace("10,", "20,"), "id,time,x,y\na,0,1,5\na,1,1,5\n") == [[1, 1]]
+    # Of the numbers of columns without a header, the first would be taken for the label.
+    assert series("u,0.1,0.2\nv,0.3,0.4\n", "u,0.5,0.6\n") == [[0.5, 0.6]]
+    with pytest.raises(InputError, match=r"b\.csv: values: unknown column '3'"):
+        series("u,0.1,0.2\nv,0.3,0.4\n", "0.5,0.6\n")
+
+
 def test_a_long_line_of_another_separator_is_no_traceback(tmp_path):
     """Python's csv module has a limit of 131,072 characters in a cell."""
     path = write(tmp_path / "a.csv", ";".join(["1.5"] * 40_000) + "\n")
@@ -480,8 +526,9 @@ def test_the_configuration_names_the_dataset_after_the_file(tmp_path):
     assert mine.own_table("Mine") == tmp_path / "Walks.csv"
     with pytest.raises(InputError, match=r"data: .*absent\.csv: no such file"):
         configured(data=str(tmp_path / "absent.csv"))
-    with pytest.raises(InputError, match="is named like the dataset GunPoint"):
-        configured(data=str(write(tmp_path / "GunPoint.csv", WIDE)))
+    named_like_another = configured(data=str(write(tmp_path / "GunPoint.csv", WIDE)))
+    assert named_like_another.datasets == ("GunPoint_own",)
+    assert not named_like_another.download_settings("GunPoint_own").digest
     write(tmp_path / "Walks.parquet", b"")
     with pytest.raises(
         InputError, match=r"dataset Walks: .*Walks\.csv and .*Walks\.parquet; allowed: one of them"

@@ -128,11 +128,11 @@ class Configuration(Options):
                 f"dataset {dataset}: its row has the sources {row.sources!r}, but download.sources "
                 f"allows only {', '.join(order)}"
             )
-        own: dict[str, Any] = {}
+        more: dict[str, Any] = {"digest": row.digest, "labels_digest": row.labels_digest}
         if sources[0].startswith("file:"):
-            own = {"columns": self.columns, "group": self.group, "irregular": self.preprocess.irregular}
+            more |= {"columns": self.columns, "group": self.group, "irregular": self.preprocess.irregular}
         folder = folder if "folder" in sources else ""
-        return DownloadSettings(name=dataset, sources=sources, digest=row.digest, folder=folder, **own)
+        return DownloadSettings(name=dataset, sources=sources, folder=folder, **more)
 
     def own_table(self, dataset: str) -> Path | None:
         """Return the user's file or folder of a dataset that is a table of his own."""
@@ -276,16 +276,12 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
             for name in as_list(merged["scenarios"])
         ]
     given = checked(Options, merged, origin)
-    if given.data:
-        given = given.model_copy(update={"datasets": (own_name(given.data),)})
     own = options.get("tables") or {}
     paths = {name: _table(name in own, path, root) for name, path in given.tables.model_dump().items()}
     datasets = read_table(paths["datasets"], DatasetRow)
-    if given.data and given.datasets[0] in datasets:
-        raise InputError(
-            f"{origin}: data: {given.data} is named like the dataset {given.datasets[0]} of {paths['datasets']}; "
-            "allowed: another file name"
-        )
+    if given.data:
+        name = own_name(given.data)
+        given = given.model_copy(update={"datasets": (f"{name}_own" if name in datasets else name,)})
     scenarios = read_table(paths["scenarios"], ScenarioSettings)
     plots = {name: row.part(PlotSettings) for name, row in read_table(paths["plots"], PlotRow).items()}
     models = _read_models(paths["models"])

