@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vlmtsc.configuration import load_configuration_files
@@ -469,6 +469,9 @@ def test_the_split_of_ones_own_data_is_stratified():
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("uv")), min_size=12, max_size=60))
+@example(
+    [("a", "u")] * 6 + [("a", "v")] * 4 + [("b", "u"), ("c", "v")]
+)  # one case of each class remains for two sets
 def test_no_group_is_in_two_sets(cases):
     groups, labels = [group for group, _ in cases], [label for _, label in cases]
     if len({*groups}) < 3 or min(labels.count("u"), labels.count("v")) < 5:

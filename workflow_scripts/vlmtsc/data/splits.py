@@ -93,7 +93,7 @@ def _drawn(
     cases: np.ndarray, label_index: np.ndarray, groups: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide cases at random into the rest and a share, stratified by class, whole groups at a time."""
-    from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
     if len(cases) < 2:
         raise InputError(f"{len(cases)} cases to divide into two sets; needed are at least 2")
@@ -107,8 +107,10 @@ def _drawn(
             warnings.simplefilter("ignore", UserWarning)
             try:
                 rest, drawn = next(folds.split(cases, labels, groups[cases]))
-            except ValueError as error:
-                raise InputError(f"groups and classes cannot be divided ({error})") from error
+            except ValueError as error:  # fewer cases of each class than folds
+                logger.warning("not stratified: %s", error)
+                shuffle = GroupShuffleSplit(1, test_size=share, random_state=seed)
+                rest, drawn = next(shuffle.split(cases, labels, groups[cases]))
         return cases[rest], cases[drawn]
     classes, counts = np.unique(labels, return_counts=True)
     n_drawn = math.ceil(share * len(cases))
