@@ -43,6 +43,19 @@ def write(results: Path, seeds: list[int], scenarios: tuple[str, ...] = ("plot",
     return (results / "tables/evidence.md").read_text()
 
 
+def test_the_untuned_model_is_a_column_and_never_the_choice(results: Path) -> None:
+    for name, wrong, validation in (("plot__untuned", 18, 0.5), ("numbers__1_shot", 10, 0.95)):
+        record = {"validation_accuracy": validation, "stopped_by": "untuned"}
+        write_run(results, "A", name, wrong=wrong, **record)
+    before = write(results, [0])
+    assert " untuned |" not in before
+    text = write(results, [0], ("plot", "plot__untuned", "numbers__1_shot"))
+    rows = pd.read_csv(results / "tables/evidence.csv").set_index("dataset")
+    assert rows.loc["A", ["scenario", "accuracy", "accuracy_untuned"]].tolist() == ["plot", 1.0, 0.75]
+    assert rows["accuracy_untuned"].drop("A").isna().all()
+    assert " untuned |" in text
+
+
 def test_the_aligned_projector_stands_beside_the_baselines_and_is_compared(results: Path) -> None:
     for dataset, wrong in (("A", 10), ("B", 30)):
         add_aligned(results, Run("tiny", dataset, "pooled", "plot", 0), wrong)

@@ -156,6 +156,13 @@ def test_the_test_set_plays_no_role_in_the_choice() -> None:
         assert list(choose_scenarios(table.assign(accuracy=[1.0, test_accuracy]))) == ["b"]
 
 
+def test_a_run_without_fine_tuning_is_chosen_only_where_there_is_no_other() -> None:
+    untuned = {"validation_accuracy": 0.95, "stopped_by": "untuned"}
+    both = rows_of({"scenario": "a__untuned"} | untuned, {"scenario": "a"})
+    assert list(choose_scenarios(both)) == ["a"]
+    assert list(choose_scenarios(both.iloc[:1])) == ["a__untuned"]
+
+
 @pytest.mark.parametrize(("loss", "chosen"), [(0.2, "b"), (0.3, "a")])
 def test_a_tie_on_validation_goes_to_the_lower_loss_then_to_the_first(loss: float, chosen: str) -> None:
     table = rows_of({"scenario": "a"}, {"scenario": "b", "validation_loss": loss})

@@ -26,6 +26,7 @@ from vlmtsc.reporting.runs import (
     BASELINE,
     DONE,
     FINE_TUNED,
+    UNTUNED,
     accuracy_text,
     choose_scenarios,
     read_run,
@@ -51,7 +52,7 @@ COLUMNS = [
     *PLACE,
     *("n_cases", "majority_rate", "scenario", "seeds", "accuracy", "accuracy_sd", "accuracy_low"),
     *("accuracy_high", "balanced_accuracy", "macro_f1"),
-    *(f"accuracy_{name}" for name in (*BASELINES, ALIGNED)),
+    *(f"accuracy_{name}" for name in (*BASELINES, ALIGNED, UNTUNED)),
     *("best_baseline", "best_accuracy", "best_low", "best_high", "difference", "difference_low"),
     *("difference_high", "only_vlm", "only_baseline", "p_value", "p_holm", "verdict"),
 ]
@@ -71,10 +72,10 @@ NOTE = (
     "balanced accuracy and unweighted mean of the classes' F1. Baselines: test accuracy on the same split. Bold: "
     "the best baseline, which is the one with the highest accuracy on validation (on a tie the first); the test set "
     f"played no role in that choice either. {ALIGNED}: the projector of the VLM's own scenario after the first stage, "
-    "without the language model, mean of the seeds; no candidate for the best baseline. Difference: in points, with a "
-    "95% interval from a bootstrap of the same cases for both. p: McNemar's exact test on the same cases (of several "
-    "seeds the first), with Holm's correction "
-    f"for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
+    "without the language model, mean of the seeds; untuned: the model without fine-tuning, in the scenario that is "
+    "best on validation; both are no candidates for the best baseline. Difference: in points, with a 95% interval "
+    "from a bootstrap of the same cases for both. p: McNemar's exact test on the same cases (of several seeds the "
+    f"first), with Holm's correction for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
 )
 INPUTS_NOTE = (
     "Test accuracy in percent, mean of the seeds: intact, and at test time with a blank image, the image of a case "
@@ -99,6 +100,7 @@ def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
     """
     chosen = choose_scenarios(runs)
     done = runs[runs["status"] == DONE]
+    untuned = choose_scenarios(runs[runs["stopped_by"] == UNTUNED])
     rows = []
     for place in runs[PLACE].drop_duplicates().to_dict("records"):
         row = dict.fromkeys(COLUMNS) | place | {"verdict": UNTESTED}
@@ -108,7 +110,11 @@ def evidence_rows(paths: Paths, runs: pd.DataFrame) -> pd.DataFrame:
             row[f"accuracy_{name}"] = found["accuracy"]
             row |= {key: found[key] for key in ("n_cases", "majority_rate")}
         methods = []
-        scenario = chosen.get((place["model"], place["protocol"], place["dataset"]))
+        key = (place["model"], place["protocol"], place["dataset"])
+        scenario = chosen.get(key)
+        if key in untuned:
+            of_scenario = (done[[*PLACE, "scenario"]] == [*place.values(), untuned[key]]).all(axis=1)
+            row[f"accuracy_{UNTUNED}"] = done.loc[of_scenario, "accuracy"].mean()
         if scenario is not None:
             seeds = done[(done[[*PLACE, "scenario"]] == [*place.values(), scenario]).all(axis=1)]
             methods.append(read_method(paths, runs_in(seeds)))
@@ -183,7 +189,7 @@ def use_of_input(seeds: pd.DataFrame | None) -> str:
 def evidence_table(rows: pd.DataFrame) -> ReaderTable:
     """Return `evidence_rows` for a reader."""
     several = varying(rows, "model")
-    baselines = [name for name in (*BASELINES, ALIGNED) if rows[f"accuracy_{name}"].notna().any()]
+    baselines = [name for name in (*BASELINES, ALIGNED, UNTUNED) if rows[f"accuracy_{name}"].notna().any()]
     records = rows.to_dict("records")
     cells = [
         {name: row[name] for name in [*several, "dataset"]}

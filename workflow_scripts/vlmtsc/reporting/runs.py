@@ -28,6 +28,8 @@ from vlmtsc.reporting.tables import (
 
 #: Kinds of methods in tables.
 FINE_TUNED, BASELINE = "fine-tuned", "baseline"
+#: What `stopped_by` says of a run without fine-tuning.
+UNTUNED = "untuned"
 RUN_KEYS = ["model", "dataset", "protocol", "scenario", "seed"]
 METRICS = ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"]
 #: Further metrics, of calibration and of generated answers, which the configuration of evaluation may leave out.
@@ -170,14 +172,18 @@ def choose_scenarios(runs: pd.DataFrame) -> pd.Series:
     """Choose the best scenario by (model, protocol, dataset) of the finished runs, on validation data only.
 
     The highest mean validation accuracy over the seeds; on a tie, frequent with a small validation set, the lower
-    validation loss, then the earlier row. No column measured on the test set is read.
+    validation loss, then the earlier row. A scenario without fine-tuning is chosen where there is no other. No column
+    measured on the test set is read.
     """
     group = ["model", "protocol", "dataset"]
     ranks = ["validation_accuracy", "validation_loss"]
     done = runs[(runs["status"] == DONE) & runs["validation_accuracy"].notna()]
+    done = done.assign(untuned=done["stopped_by"] == UNTUNED)
     # Rounded, since equal means over seeds may differ in their last bit.
-    means = done.groupby([*group, "scenario"], sort=False)[ranks].mean().astype("float64").round(10)
-    ranked = means.reset_index().sort_values(ranks, ascending=[False, True], kind="stable")
+    means = (
+        done.groupby([*group, "scenario"], sort=False)[["untuned", *ranks]].mean().astype("float64").round(10)
+    )
+    ranked = means.reset_index().sort_values(list(means), ascending=[True, False, True], kind="stable")
     return ranked.groupby(group, sort=False)["scenario"].first()
 
 
