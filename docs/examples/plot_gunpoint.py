@@ -26,7 +26,7 @@ X_test, y_test = X_test[:40], y_test[:40]
 # Fine-tuning
 # -----------
 # The first call downloads and assembles the default model (117 MB). A short recipe: fewer steps of both stages.
-classifier = VLMClassifier(scenario="plot", recipe={"align_steps": 400, "epochs": 1})
+classifier = VLMClassifier(scenario="plot", recipe={"align_steps": 400, "epochs": 4})
 classifier.fit(X_train, y_train)
 print(f"accuracy {100 * classifier.score(X_test, y_test):.1f}%")
 

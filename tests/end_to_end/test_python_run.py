@@ -19,6 +19,7 @@ from tiny_run import RUN, SCENARIOS
 
 from vlmtsc import VLMClassifier, classifier
 from vlmtsc.commands import explain, export
+from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 
 pytestmark = pytest.mark.end_to_end
@@ -96,14 +97,15 @@ def test_an_export_needs_transformers_and_peft_alone(
     np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-3)
 
 
-def test_the_model_card_has_what_the_hub_shows(exported: Path, tiny_run: Path) -> None:
+def test_the_model_card_has_what_the_hub_shows(exported: Path, tiny_run: Path, tiny_checkpoint: Path) -> None:
     card = ModelCard.load(exported / "README.md")
     metrics = read_json(tiny_run / f"results/runs/tiny/{DATASET}/pooled/plot_and_numbers/seed-0/metrics.json")
     [result] = card.data.eval_results
     assert (result.dataset_name, result.metric_value) == (DATASET, metrics["accuracy"])
     for part in ("image_blank", "Recipe and representation", "VLMClassifier.load", "Apache-2.0", "## Limits"):
         assert part in card.text
-    loaded = VLMClassifier.load(exported)
+    assert str(tiny_checkpoint) not in (exported / "classifier.json").read_text()
+    loaded = VLMClassifier.load(exported, checkpoint=tiny_checkpoint)
     assert loaded.parameters_["run"]["dataset"] == DATASET
 
 
@@ -138,6 +140,8 @@ def test_unlabelled_series_are_explained(tiny_run: Path, tiny_checkpoint: Path, 
     assert attributions.shape == (2, 150)
     assert len(np.unique(attributions[0])) == 4  # windows, each occluded in two ways, of 12 passes
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"why.tiff: a figure ends in .png, .pdf, .svg"):
+        explain(run, tmp_path / "new.csv", tmp_path / "why.tiff", model=tiny_checkpoint)
 
 
 def test_the_example_runs(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from PIL import Image
 from tiny_project import DATASET
 from tiny_run import SCENARIOS
 
+from vlmtsc.files import read_json
+
 EXECUTABLE = find_browser()
 #: Where `make demo` installs gradio.
 PACKAGES = Path(sys.prefix) / "demo"
@@ -83,10 +85,17 @@ def upload(page: Browser, file: Path) -> None:
 
 
 def test_a_test_case_is_classified_and_explained(page: Browser, tiny_run: Path) -> None:
-    labels = page.run("document.querySelector('#run input').value")
-    assert labels == f"tiny/{DATASET}/pooled/{SCENARIOS[1]}/seed-0"  # sorted: numbers first
+    chosen = page.run("document.querySelector('#run input').value")
+    assert chosen == f"tiny/{DATASET}/pooled/{SCENARIOS[0]}/seed-0"  # the first with a plot
     press(page, "classify")
     page.wait(PERCENT.format("shown"))
+    page.wait(PERCENT.format("blank"))
+    page.wait("document.querySelector('#plot img') !== null")
+    test = read_json(tiny_run / f"results/conversations/tiny/{DATASET}/pooled/{SCENARIOS[0]}/test.json")
+    told = page.run("document.querySelector('#message').innerText").strip()
+    assert told == f"{test[0]['id']} is of the class {test[0]['label']}"
+    question = page.run("document.querySelector('#question textarea').value")
+    assert f"<image>\n{question}" == test[0]["conversations"][0]["value"]
     press(page, "explain")
     page.wait("document.querySelector('#explained img') !== null")
 
@@ -96,6 +105,7 @@ def test_an_uploaded_series_is_classified(page: Browser, tiny_run: Path, tmp_pat
     (tmp_path / "new.csv").write_text("".join(",".join(row.split("\t")[1:]) + "\n" for row in rows))
     upload(page, tmp_path / "new.csv")
     page.wait("document.querySelector('#message').innerText.includes('3 series')")
+    page.wait("document.querySelector('#explained img') === null")  # of another series
     press(page, "classify")
     page.wait("document.querySelector('#message').innerText.trim() === ''")
     page.wait(PERCENT.format("shown"))

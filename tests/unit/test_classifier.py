@@ -94,7 +94,7 @@ def test_series_of_other_lengths_follow_the_policies(fitted: VLMClassifier) -> N
     short = fitted.predict_proba([X[0], X[1][:, :7]])
     assert short[0] == pytest.approx(fitted.predict_proba(X[:1])[0], abs=1e-5)
     fitted_strictly = fitted.clone().set_params(preprocess={"unequal_length": "refuse"}).fit(*waves())
-    with pytest.raises(InputError, match="series 1: 7 timepoints, unequal_length=refuse"):
+    with pytest.raises(InputError, match=r"X\[1\]: 7 timepoints, unequal_length=refuse"):
         fitted_strictly.predict([X[0], X[1][:, :7]])
 
 

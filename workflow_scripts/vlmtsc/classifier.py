@@ -28,7 +28,7 @@ from vlmtsc.files import atomic_path, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
 from vlmtsc.model.files import SEPARATE_TOWER, check_kind, load_checked_processor
-from vlmtsc.paths import Paths, Run
+from vlmtsc.paths import Run
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.plots import draw_dataset
 from vlmtsc.representation.processor import model_options
@@ -38,6 +38,7 @@ from vlmtsc.settings import (
     FinetuneSettings,
     MemorySettings,
     ModelSettings,
+    OcclusionOptions,
     ScenarioSettings,
     SplitOptions,
     unknown,
@@ -83,6 +84,8 @@ class VLMClassifier(BaseClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels of `y`, sorted.
+    representation_ : Representation
+        How series are shown to the model.
     parameters_ : dict
         Resolved recipe and representation, as a run's parameters.json.
     record_ : dict
@@ -133,15 +136,18 @@ class VLMClassifier(BaseClassifier):
 
     def _fit(self, X: np.ndarray | list[np.ndarray], y: np.ndarray) -> Self:
         configuration = load_configuration_files([], PROJECT)
-        scenario = _named(self.scenario, configuration.scenario_table, "scenario")
+        scenario = self.scenario
+        if not isinstance(scenario, ScenarioSettings):
+            if scenario not in configuration.scenario_table:
+                raise InputError(unknown("scenario", scenario, configuration.scenario_table))
+            scenario = configuration.scenario_table[scenario]
         row, self._checkpoint = _model(self.model, configuration)
         settings = FinetuneSettings(**dict(row.recipe) | dict(self.recipe or {}) | {"seed": self.seed})
         self._cleaning = CleaningSettings(**dict(self.preprocess or {}))
         share = SplitOptions(validation_share=self.validation_share).validation_share
-        # The parts of an archive are joined; here there is one.
-        first, last = (list(X[:-1]), y[:-1].tolist()), (list(X[-1:]), y[-1:].tolist())
-        joined = LabelledSeries.from_parts(first, last, ("X", "X, from the last"))
-        series, _ = clean_series(dataclasses.replace(joined, n_train=len(y)), "X", self._cleaning)
+        places = [f"X[{number}]" for number in range(len(y))]
+        labelled = LabelledSeries.from_cases(list(X), y.tolist(), places, n_train=len(y))
+        series, _ = clean_series(labelled, "X", self._cleaning)
         train_cases, validation_cases = split_training_cases(series.label_index, share)
         sets = {"train": train_cases, "validation": validation_cases, "test": validation_cases}
         system_prompt = row.system_prompt if self.system_prompt is None else self.system_prompt
@@ -149,11 +155,12 @@ class VLMClassifier(BaseClassifier):
         made = self._conversations(
             series, sets, scenario, configuration, row.changed(system_prompt=system_prompt)
         )
+        self.representation_ = made.representation
         self._class_positions = _positions(made.representation.classes, self.classes_)
         self._mean = series.values[train_cases].mean(axis=0)
         with tempfile.TemporaryDirectory() as name:
             self._train(Path(name), series, made, settings, row.resources.part(MemorySettings))
-        self._predictor = self._load()
+        self._predictor = self._load()  # now, since aeon's predict changes no attribute
         return self
 
     def _conversations(
@@ -165,7 +172,7 @@ class VLMClassifier(BaseClassifier):
         model: ModelSettings,
     ) -> Conversations:
         template_paragraphs([], scenario, f"scenario {scenario.name}")  # before it is trained
-        texts = {
+        texts: dict[str | None, dict[str, str]] = {
             kind: describe_dataset(series, "X", kind)["texts"]
             for kind in dict.fromkeys(scenario.descriptions)
         }
@@ -177,7 +184,7 @@ class VLMClassifier(BaseClassifier):
             scenario,
             plot,
             **model_options(processor, plot, model.system_prompt, model.template, model.image_options),
-            descriptions=texts.get(scenario.described_context) if scenario.described_context else None,
+            descriptions=texts.get(scenario.described_context),
             rationales=texts.get("rationale") if scenario.has_rationale_target else None,
         )
 
@@ -233,38 +240,38 @@ class VLMClassifier(BaseClassifier):
         self._check_is_fitted()
         cases, paragraphs = self.prepare(X)
         names = [str(number) for number in range(len(cases))]
-        scenario = self.predictor.representation.scenario
-        scores = score_cases(
-            self.predictor, names, cases, paragraphs, slack=scenario.context_length, blank=blank
-        )
+        slack = self.representation_.scenario.context_length
+        scores = score_cases(self.predictor, names, cases, paragraphs, slack=slack, blank=blank)
         return scores[:, self._class_positions]
 
     def explain(self, X: np.ndarray | Sequence[np.ndarray], passes: int = 24) -> list[Explanation]:
         """Attribute each predicted answer to windows of time, by occlusion with `passes` forward passes a case.
 
-        ``predicted`` is a position in ``parameters_["representation"]["classes"]``.
+        ``predicted`` is a position in `classes_`.
         """
         self._check_is_fitted()
+        passes = OcclusionOptions(passes=passes).passes
         if self._mean is None:
             raise InputError("explain: the training series of the run are not in its results folder")
         cases, _ = self.prepare(X)
         names = [str(number) for number in range(len(cases))]
-        return explain_cases(self.predictor, names, cases, self._mean, passes=passes)[0]
+        found, _ = explain_cases(self.predictor, names, cases, self._mean, passes=passes)
+        return [
+            dataclasses.replace(each, predicted=self._class_positions.index(each.predicted)) for each in found
+        ]
 
     def prepare(self, X: np.ndarray | Sequence[np.ndarray]) -> tuple[np.ndarray, Sequence[str | None]]:
         """Return series cleaned as those of ``fit``, (n_cases, n_channels, n_timepoints), and their descriptions."""
-        representation = self.predictor.representation
+        representation = self.representation_
         cases = [
-            prepare_case(
-                np.asarray(x, float), representation.n_timepoints, self._cleaning, f"series {number}"
-            )
+            prepare_case(np.asarray(x, float), representation.n_timepoints, self._cleaning, f"X[{number}]")
             for number, x in enumerate(X)
         ]
         return np.stack(cases), template_paragraphs(cases, representation.scenario, "predict")
 
     @property
     def predictor(self) -> Predictor:
-        """The loaded model; after unpickling it is loaded at first use."""
+        """The model; of a classifier that was not fitted here, loaded at first use."""
         if self._predictor is None:
             self._predictor = self._load()
         return self._predictor
@@ -301,22 +308,23 @@ class VLMClassifier(BaseClassifier):
     def load(cls, folder: str | Path, checkpoint: str | Path | None = None) -> Self:
         """Read a classifier that `save` wrote.
 
-        `checkpoint` is the base model's folder, by default where it was, or else where the model's row finds it.
+        `checkpoint` is the base model's folder, by default where it was, or else where the model's row finds it; an
+        exported classifier names no folder.
         """
         folder = Path(folder)
         content = read_json(folder / CLASSIFIER)
         params, fitted = content["params"], content["fitted"]
         if isinstance(params["scenario"], dict):
             params["scenario"] = ScenarioSettings(**params["scenario"])
-        place = Path(checkpoint or fitted["checkpoint"])
-        if checkpoint is None and not place.is_dir():
+        place = checkpoint or fitted["checkpoint"]
+        if checkpoint is None and not (place and Path(place).is_dir()):
             place = _model(params["model"], load_configuration_files([], PROJECT))[1]
         return cls(**params)._restore(
             classes=np.array(fitted["classes"]),
             parameters=read_json(folder / PARAMETERS),
             cleaning=CleaningSettings(**fitted["cleaning"]),
             adapter=_read_files(folder / "adapter"),
-            checkpoint=place,
+            checkpoint=Path(place),
             record=fitted["record"],
             mean=None if fitted["mean"] is None else np.array(fitted["mean"]),
         )
@@ -330,7 +338,7 @@ class VLMClassifier(BaseClassifier):
         """
         finished = FinishedRun.open(Path(run), None if model is None else Path(model))
         representation, settings = finished.representation, dict(finished.parameters["finetune"])
-        name = finished.parameters["run"]["model"]
+        name = finished.run.model
         known = load_configuration_files([], PROJECT).model_table.get(name)
         classifier = cls(
             scenario=representation.scenario,
@@ -363,26 +371,16 @@ class VLMClassifier(BaseClassifier):
         mean: np.ndarray | None,
     ) -> Self:
         """Set what `fit` sets."""
-        representation = Representation.from_json(parameters["representation"])
+        self.representation_ = Representation.from_json(parameters["representation"])
         self.classes_, self.n_classes_ = classes, len(classes)
         self._class_dictionary = {label: index for index, label in enumerate(classes.tolist())}
-        self.metadata_ = {"n_channels": representation.n_channels}
+        self.metadata_ = {"n_channels": self.representation_.n_channels}
         self.parameters_, self.record_ = dict(parameters), record
         self._cleaning, self._adapter, self._checkpoint = cleaning, adapter, checkpoint
         self._mean = mean
-        self._class_positions = _positions(representation.classes, classes)
+        self._class_positions = _positions(self.representation_.classes, classes)
         self.is_fitted = True
         return self
-
-
-def _named(
-    found: str | ScenarioSettings, table: Mapping[str, ScenarioSettings], kind: str
-) -> ScenarioSettings:
-    if isinstance(found, ScenarioSettings):
-        return found
-    if found not in table:
-        raise InputError(unknown(kind, found, table))
-    return table[found]
 
 
 def _positions(names: Sequence[str], classes: np.ndarray) -> list[int]:
@@ -397,7 +395,7 @@ def _positions(names: Sequence[str], classes: np.ndarray) -> list[int]:
 
 def _training_mean(finished: FinishedRun) -> np.ndarray | None:
     """Return the mean training series of a run, if its results folder has them."""
-    paths, run = Paths(str(finished.results)), Run(**finished.parameters["run"])
+    paths, run = finished.paths, finished.run
     series, split = Path(paths.dataset(run)) / "series.npz", Path(paths.split(run)) / "split.npz"
     if not (series.is_file() and split.is_file()):
         return None
@@ -436,7 +434,8 @@ def _model(name: str, configuration: Configuration) -> tuple[ModelSettings, Path
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    """Return the files of a folder, without hidden ones such as Snakemake's time stamps."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*")) if path.is_file()}
 
 
 def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vlmtsc.files import write_csv
+from vlmtsc.errors import InputError
+from vlmtsc.files import atomic_path, write_csv
 from vlmtsc.script import heavy_imports, run_script
 from vlmtsc.settings import ColumnOptions, RequestLimits
 
 logger = logging.getLogger("vlmtsc.commands")
+
+FIGURES = (".png", ".pdf", ".svg")
 
 
 def predict(
@@ -66,6 +69,7 @@ def explain(
     model: Path | None = None,
     passes: int = 24,
     threads: int = 1,
+    columns: ColumnOptions | None = None,
 ) -> None:
     """Explain the answers of a finished run for unlabelled series, by occlusion over time.
 
@@ -76,40 +80,41 @@ def explain(
     series : Path
         Series as for `predict`.
     output : Path
-        Figure (.png) to write: the series coloured by attribution. Beside it a table (.csv): id, predicted class,
-        probability, attribution of each timepoint in nats.
+        Figure (.png, .pdf, .svg) to write: the series coloured by attribution. Beside it a table (.csv): id, predicted
+        class, probability, attribution of each timepoint in nats.
     model : Path, optional
         Checkpoint folder of the base model. Default: in the run's results folder.
     passes : int, default 24
-        Forward passes of each series.
+        Forward passes of each series, at least 12.
     threads : int, default 1
         Threads of each tensor operation.
+    columns : ColumnOptions, optional
+        As for `predict`.
     """
+    if output.suffix not in FIGURES:
+        raise InputError(f"{output}: a figure ends in {', '.join(FIGURES)}")
     with heavy_imports():
-        import numpy as np
         import pandas as pd
 
         from vlmtsc.classifier import VLMClassifier
         from vlmtsc.evaluation.unlabelled import FinishedRun
-        from vlmtsc.reporting.explanations import draw_explanations
+        from vlmtsc.reporting.explanations import answer_title, draw_explanations
         from vlmtsc.reporting.style import save_figure
 
+    own = FinishedRun.open(run, model).read(series, columns)
     classifier = VLMClassifier.from_run(run, model, threads)
-    representation = classifier.predictor.representation
-    own = FinishedRun.open(run, model).read(series)
-    ids, raw = own.ids, own.series
-    explanations = classifier.explain(raw, passes)
-    attributions = np.stack([explanation.by_timepoint() for explanation in explanations])
-    answers = [representation.classes[explanation.predicted] for explanation in explanations]
+    explanations = classifier.explain(own.series, passes)
+    attributions = [explanation.by_timepoint() for explanation in explanations]
+    answers = [classifier.classes_[explanation.predicted] for explanation in explanations]
     probabilities = [explanation.probability for explanation in explanations]
-    titles = [
-        f"{identity}: {answer} ({100 * probability:.1f}%)"
-        for identity, answer, probability in zip(ids, answers, probabilities, strict=True)
-    ]
-    save_figure(draw_explanations(list(classifier.prepare(raw)[0]), list(attributions), titles), output)
-    table = pd.DataFrame({"id": ids, "predicted": answers, "probability": probabilities})
-    columns = [f"attribution_{number + 1}" for number in range(attributions.shape[1])]
-    write_csv(output.with_suffix(".csv"), table.join(pd.DataFrame(attributions, columns=columns)))
+    titles = [answer_title(*case) for case in zip(own.ids, answers, probabilities, strict=True)]
+    figure = draw_explanations(list(classifier.prepare(own.series)[0]), attributions, titles)
+    with atomic_path(output) as temporary:
+        save_figure(figure, temporary)
+    table = pd.DataFrame({"id": own.ids, "predicted": answers, "probability": probabilities})
+    names = [f"attribution_{number + 1}" for number in range(len(attributions[0]))]
+    table = table.join(pd.DataFrame(attributions, columns=names)).round(4)
+    write_csv(output.with_suffix(".csv"), table)
     logger.info("%s: %d series explained", output, len(table))
 
 

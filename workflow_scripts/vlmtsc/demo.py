@@ -19,8 +19,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.new_series import render_cases
 from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import read_json
-from vlmtsc.paths import Paths, Run
-from vlmtsc.reporting.explanations import as_png, draw_explanations
+from vlmtsc.reporting.explanations import answer_title, as_png, draw_explanations
 
 # No request to another machine: neither usage statistics nor fonts.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -47,54 +46,57 @@ class Page:
         self.classifier = lru_cache(2)(lambda name: VLMClassifier.from_run(runs[name], model, threads))
         self.test_cases = cache(self._test_cases)
 
-    def _test_cases(self, name: str) -> dict[str, np.ndarray]:
-        """Return the test series of a run by identifier, if its results folder has them."""
+    def _test_cases(self, name: str) -> dict[str, tuple[np.ndarray, str | None]]:
+        """Return the test series of a run and their classes by identifier, if its results folder has them."""
         finished = FinishedRun.open(self.runs[name])
-        paths, run = Paths(str(finished.results)), Run(**finished.parameters["run"])
-        test = Path(paths.conversations(run)) / "test.json"
+        test = Path(finished.paths.conversations(finished.run)) / "test.json"
         if not test.is_file():
             return {}
-        series = CleanSeries.load(Path(paths.dataset(run)) / "series.npz")
-        position = {identity: row for row, identity in enumerate(series.case_ids.tolist())}
-        return {record["id"]: series.values[position[record["id"]]] for record in read_json(test)}
+        series = CleanSeries.load(Path(finished.paths.dataset(finished.run)) / "series.npz")
+        values = dict(zip(series.case_ids.tolist(), series.values, strict=True))
+        return {record["id"]: (values[record["id"]], record["label"]) for record in read_json(test)}
 
-    def cases(self, name: str, file: str | None) -> dict[str, np.ndarray]:
-        """Return the series to choose from: of the file (CSV) if there is one, otherwise test cases."""
+    def cases(self, name: str, file: str | None) -> dict[str, tuple[np.ndarray, str | None]]:
+        """Return the series to choose from, with their classes if known: of the file (CSV), or else test cases."""
         if not file:
             return self.test_cases(name)
         own = FinishedRun.open(self.runs[name]).read(Path(file))
-        return dict(zip(own.ids, own.series, strict=True))
+        return {identity: (case, None) for identity, case in zip(own.ids, own.series, strict=True)}
 
     def answer(
         self, name: str, file: str | None, case: str | None
-    ) -> tuple[np.ndarray | None, dict[str, float], dict[str, float] | None]:
-        """Return the plot, the class probabilities, and those with a blank plot; None without a plot."""
-        classifier, raw = self.classifier(name), [self._case(name, file, case)]
-        plots = render_cases(classifier.predictor.representation, classifier.prepare(raw)[0])
+    ) -> tuple[dict[str, float], dict[str, float] | None, str, np.ndarray | None, str]:
+        """Return class probabilities, those with a blank plot, question, plot, and the case's class if known."""
+        classifier, (raw, known) = self.classifier(name), self._case(name, file, case)
 
         def probabilities(*, blank: bool) -> dict[str, float]:
-            values = softmax(classifier.score_series(raw, blank=blank)[0])
+            values = softmax(classifier.score_series([raw], blank=blank)[0])
             return dict(zip(classifier.classes_.tolist(), values.tolist(), strict=True))
 
-        shown = probabilities(blank=False)
-        return (plots[0], shown, probabilities(blank=True)) if plots else (None, shown, None)
+        representation, (cases, [paragraph]) = classifier.representation_, classifier.prepare([raw])
+        question = representation.prompt(cases[0], description=paragraph)
+        shown, plots = probabilities(blank=False), render_cases(representation, cases)
+        if not plots:
+            return shown, None, question, None, known
+        return shown, probabilities(blank=True), question, plots[0], known
 
-    def explanation(self, name: str, file: str | None, case: str | None) -> np.ndarray:
-        """Return the picture of a series coloured by attribution, uint8 of shape (height, width, 4)."""
-        classifier, raw = self.classifier(name), [self._case(name, file, case)]
-        [explained] = classifier.explain(raw)
-        label = classifier.predictor.representation.classes[explained.predicted]
-        title = f"why {label} ({100 * explained.probability:.1f}%)"
-        figure = draw_explanations(list(classifier.prepare(raw)[0]), [explained.by_timepoint()], [title])
-        return np.asarray(Image.open(io.BytesIO(as_png(figure))))
+    def explanation(self, name: str, file: str | None, case: str | None) -> tuple[np.ndarray, str]:
+        """Return the picture of a series coloured by attribution, uint8 of shape (height, width, 4); and the class."""
+        classifier, (raw, known) = self.classifier(name), self._case(name, file, case)
+        [explained] = classifier.explain([raw])
+        title = answer_title(str(case), classifier.classes_[explained.predicted], explained.probability)
+        figure = draw_explanations(list(classifier.prepare([raw])[0]), [explained.by_timepoint()], [title])
+        return np.asarray(Image.open(io.BytesIO(as_png(figure)))), known
 
-    def _case(self, name: str, file: str | None, case: str | None) -> np.ndarray:
+    def _case(self, name: str, file: str | None, case: str | None) -> tuple[np.ndarray, str]:
+        """Return a series, and a sentence on its class if that is known."""
         cases = self.cases(name, file)
         if case not in cases:
             raise InputError(
                 f"case {case}: not in {Path(file).name if file else 'the test set'}; choose another"
             )
-        return cases[case]
+        raw, label = cases[case]
+        return raw, "" if label is None else f"{case} is of the class {label}"
 
 
 def build_page(page: Page) -> Any:
@@ -116,39 +118,48 @@ def build_page(page: Page) -> Any:
         cases = list(page.cases(name, file))
         return gr.Dropdown(choices=cases, value=cases[0] if cases else None), f"{len(cases)} series"
 
-    def answer(name: str, file: str | None, case: str | None) -> tuple[Any, ...]:
-        plot, shown, blank = page.answer(name, file, case)
-        return plot, shown, blank, ""
-
-    def explain(name: str, file: str | None, case: str | None) -> tuple[Any, ...]:
-        return page.explanation(name, file, case), ""
+    def picture(caption: str, name: str) -> Any:
+        gr.Markdown(caption)  # a label of the picture would cover a part of it
+        return gr.Image(
+            format="png", elem_id=name, show_label=False, buttons=["download", "fullscreen"], height=260
+        )
 
     names = list(page.runs)
+    first = next((name for name in names if page.classifier(name).representation_.has_image), names[0])
     with gr.Blocks(title="vlmtsc", analytics_enabled=False) as blocks:
         gr.Markdown("# Time-series classification with a vision-language model")
-        run = gr.Dropdown(names, value=names[0], label="Run", elem_id="run")
         with gr.Row():
+            with gr.Column():
+                run = gr.Dropdown(names, value=first, label="Run", elem_id="run")
+                case = gr.Dropdown([], label="Case", elem_id="case")
             file = gr.File(
-                label="Series (.csv, one a row); none: test cases", file_types=[".csv"], elem_id="file"
+                label="Series (.csv, one a row) in place of test cases",
+                file_types=[".csv"],
+                elem_id="file",
+                height=170,
             )
-            case = gr.Dropdown([], label="Case", elem_id="case")
         with gr.Row():
             classify = gr.Button("Classify", variant="primary", elem_id="classify")
             why = gr.Button("Explain", elem_id="explain")
         message = gr.Markdown(elem_id="message")
         with gr.Row():
-            plot = gr.Image(label="The plot, as the model gets it", format="png", elem_id="plot")
             with gr.Column():
                 shown = gr.Label(label="Class probabilities", elem_id="shown")
                 blank = gr.Label(label="With a blank plot", elem_id="blank")
-        explained = gr.Image(
-            label="Red: less likely without this part; blue: more likely", format="png", elem_id="explained"
-        )
-        inputs = [run, file, case]
+                question = gr.Textbox(label="The question", lines=3, elem_id="question")
+            with gr.Column():
+                plot = picture("The plot, as the model gets it", "plot")
+                explained = picture(
+                    "The explanation: red parts make the answer more likely, blue ones less", "explained"
+                )
+        inputs, outputs = [run, file, case], [shown, blank, question, plot]
         for event in (blocks.load, run.change, file.change):
             event(guarded(choose, 1), [run, file], [case, message])
-        classify.click(guarded(answer, 3), inputs, [plot, shown, blank, message])
-        why.click(guarded(explain, 1), inputs, [explained, message])
+        # Answers of another series would be taken for those of this one.
+        for change in (run.change, case.change):
+            change(lambda: [None] * 5, None, [*outputs, explained])
+        classify.click(guarded(page.answer, 4), inputs, [*outputs, message])
+        why.click(guarded(page.explanation, 1), inputs, [explained, message])
     return blocks
 
 
@@ -162,5 +173,10 @@ def show_page(runs: Path, model: Path | None, host: str, port: int, threads: int
         ) from error
     blocks = build_page(Page(find_runs(runs), model, threads))
     blocks.launch(
-        server_name=host, server_port=port, share=False, ssr_mode=False, theme=gr.themes.Default(**FONTS)
+        server_name=host,
+        server_port=port,
+        share=False,
+        ssr_mode=False,
+        footer_links=[],
+        theme=gr.themes.Default(**FONTS),
     )

@@ -11,16 +11,16 @@ import pandas as pd
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError
 from jinja2 import Environment, StrictUndefined
+from transformers.utils import logging as transformers_logging
 
 import vlmtsc.model.vision_tower
-from vlmtsc.classifier import PROJECT, VLMClassifier
+from vlmtsc.classifier import CLASSIFIER, PROJECT, VLMClassifier
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.unlabelled import FinishedRun
-from vlmtsc.files import atomic_path, read_json
+from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.adapter import merge_adapter
 from vlmtsc.model.files import load_checked_processor
-from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.tables import format_cell, percent, with_interval
 from vlmtsc.representation.plot_files import plots_in
 
@@ -56,8 +56,9 @@ Test accuracy **{{ accuracy }}** (95% interval), {{ metrics.n_cases }} cases, pr
 
 ## Training
 
-{{ record.train_samples }} cases and {{ record.train_tokens }} tokens in {{ record.steps }} steps,
-{{ record.wall_seconds }} s on {{ record.hardware.gpus | join(", ") or record.hardware.processor }};
+{{ record.train_samples }} examples (cases, repeats included) and {{ record.train_tokens }} tokens in
+{{ record.steps }} steps, {{ record.wall_seconds }} s on
+{{ record.hardware.gpus | join(", ") or record.hardware.processor }};
 {{ record.trainable_parameters }} of {{ record.total_parameters }} parameters trained. Recipe and representation:
 `parameters.json`.
 
@@ -107,7 +108,7 @@ print(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_t
 - It knows the classes above and no other, and answers with one of them for any input, noise included.
 - It was tested on {{ metrics.n_cases }} cases of one dataset. Nothing is known about series of other sources, lengths
   or sampling rates.
-- Class probabilities are not calibrated unless `metrics.json` of the run says so. Not for medical or safety decisions.
+- Class probabilities are not calibrated. Not for medical or safety decisions.
 
 ## Licences
 
@@ -140,8 +141,10 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
     finished = FinishedRun.open(run, model)
     if not (finished.folder / "metrics.json").is_file():
         raise InputError(f"{run}: no metrics.json; allowed: a run that has been evaluated")
+    transformers_logging.disable_progress_bar()
     with atomic_path(output) as folder:
         VLMClassifier.from_run(run, model).save(folder)
+        _forget_folders(folder / CLASSIFIER, finished.run.model)
         plot = _write_example(finished, folder / "example")
         tower = False
         if merge:
@@ -154,9 +157,17 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
         (folder / "README.md").write_text(model_card(finished, merged=merge, tower=tower, plot=plot), "utf-8")
 
 
+def _forget_folders(classifier: Path, model: str) -> None:
+    """Remove this machine's folders from a saved classifier; a base model from a folder is left by its name."""
+    content = read_json(classifier)
+    content["fitted"]["checkpoint"] = None
+    content["params"]["model"] = model
+    write_json(classifier, content)
+
+
 def _write_example(finished: FinishedRun, folder: Path) -> bool:
     """Write the question of the first test case, and its plot if there is one and its folder is left."""
-    paths, run = Paths(str(finished.results)), Run(**finished.parameters["run"])
+    paths, run = finished.paths, finished.run
     test = Path(paths.conversations(run)) / "test.json"
     folder.mkdir()
     if not test.is_file():
@@ -176,7 +187,7 @@ def _write_example(finished: FinishedRun, folder: Path) -> bool:
 
 def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) -> str:
     """Return the model card of a finished run in the hub's format."""
-    run, paths = Run(**finished.parameters["run"]), Paths(str(finished.results))
+    run = finished.run
     metrics = read_json(finished.folder / "metrics.json")
     low, high = metrics["accuracy_interval_95"]
     configuration = load_configuration_files([], PROJECT)
@@ -186,7 +197,7 @@ def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) 
     baselines = [
         (path.parent.name, percent(read_json(path)["accuracy"]) + " %")
         for pattern in (f"baselines/{run.dataset}", f"probes/{run.model}/{run.dataset}")
-        for path in sorted(Path(paths.results, pattern, run.protocol).glob("*/metrics.json"))
+        for path in sorted(Path(finished.paths.results, pattern, run.protocol).glob("*/metrics.json"))
     ]
     content: dict[str, Any] = {
         "run": run,

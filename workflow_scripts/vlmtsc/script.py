@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+from argparse import ArgumentDefaultsHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,9 @@ def run_script(*functions: Callable[..., Any], positional: bool = False) -> None
         chooser.add_argument("command", choices=by_name)
         command, *arguments = arguments or ["--help"]
         main, name = by_name[chooser.parse_args([command]).command], f"{name} {command}"
-    parser = ArgumentParser(prog=name, description=(main.__doc__ or "").split("\n\n")[0])
+    # Not jsonargparse's own, which writes out the checks inside of types.
+    description, formatter = (main.__doc__ or "").split("\n\n")[0], ArgumentDefaultsHelpFormatter
+    parser = ArgumentParser(prog=name, description=description, formatter_class=formatter)
     parser.add_function_arguments(main, as_group=False, as_positional=positional)
     parser.add_argument("--log", type=Path, help="File for messages and tracebacks.")
     parsed = parser.parse_args(arguments)

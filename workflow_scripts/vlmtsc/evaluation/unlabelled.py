@@ -21,13 +21,13 @@ from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json
+from vlmtsc.paths import Paths, Run
 from vlmtsc.representation.representation import Representation
 from vlmtsc.settings import (
     CleaningSettings,
     ColumnOptions,
     EndpointSettings,
     RequestLimits,
-    ScenarioSettings,
 )
 
 logger = logging.getLogger(__name__)
@@ -50,10 +50,13 @@ class DescriberFiles:
 class FinishedRun:
     """A fine-tuned model in its results folder, and the preparation of the series that it was trained on.
 
-    `parameters` is the content of the run's parameters.json, `checkpoint` the folder of its base model.
+    `paths` are those of its results folder, `parameters` the content of the run's parameters.json, `checkpoint` the
+    folder of its base model.
     """
 
     folder: Path
+    run: Run
+    paths: Paths
     parameters: Mapping[str, Any]
     representation: Representation
     cleaning: CleaningSettings
@@ -69,25 +72,22 @@ class FinishedRun:
         if not (run / "parameters.json").is_file():
             raise InputError(f"{run}: no parameters.json; allowed: the folder of a finished run")
         parameters = read_json(run / "parameters.json")
-        name, results = parameters["run"], run.parents[5]
-        facts = facts or results / "datasets" / name["dataset"] / "facts.json"
+        name, paths = Run(**parameters["run"]), Paths(str(run.parents[5]))
+        facts = facts or Path(paths.dataset(name)) / "facts.json"
         return cls(
             run,
+            name,
+            paths,
             parameters,
             Representation.from_json(parameters["representation"]),
             CleaningSettings(**read_json(facts)["settings"]),
-            model or results / "models" / name["model"],
+            model or Path(paths.model(name.model)),
         )
-
-    @property
-    def results(self) -> Path:
-        """The results folder."""
-        return self.folder.parents[5]
 
     def read(self, series: Path, columns: ColumnOptions | None = None) -> OwnCases:
         """Read new series (`read_own`), and check their channels; columns mean what they mean in the training data."""
         if columns is None:
-            source = self.results / "datasets" / self.parameters["run"]["dataset"] / "source.json"
+            source = Path(self.paths.dataset(self.run)) / "source.json"
             columns = ColumnOptions(**(read_json(source).get("columns") or {}) if source.is_file() else {})
         own, expected = (
             read_own(series, columns, labelled=False, irregular=self.cleaning.irregular),
@@ -136,31 +136,25 @@ def classify_series(
     """
     finished = FinishedRun.open(run, model, facts)
     own = finished.read(series, columns)
-    ids, dataset = own.ids, finished.parameters["run"]["dataset"]
     cases = [finished.prepare(case, place) for place, case in zip(own.places, own.series, strict=True)]
-    stored = finished.results / "descriptions" / dataset / "endpoint"
-    paragraphs = _describe(cases, finished.representation.scenario, dataset, run, stored, describer)
-    scores = score_cases(finished.load(threads), ids, np.stack(cases), paragraphs)
-    table = prediction_table(ids, scores, list(finished.representation.classes))
+    paragraphs = _describe(cases, finished, describer)
+    scores = score_cases(finished.load(threads), own.ids, np.stack(cases), paragraphs)
+    table = prediction_table(own.ids, scores, list(finished.representation.classes))
     table.insert(2, "probability", np.round(softmax(scores, axis=1).max(axis=1), 4))
     return table
 
 
 def _describe(
-    cases: Sequence[np.ndarray],
-    scenario: ScenarioSettings,
-    dataset: str,
-    run: Path,
-    stored: Path,
-    describer: DescriberFiles,
+    cases: Sequence[np.ndarray], finished: FinishedRun, describer: DescriberFiles
 ) -> Sequence[str | None]:
     """Return the paragraphs in the questions about new series, described as the training series were."""
+    scenario, run = finished.representation.scenario, finished.run
     kind = scenario.described_context
     if scenario.describer == "template" or (kind != "signal_analysis" and kind != "rationale"):
-        return template_paragraphs(cases, scenario, str(run))
+        return template_paragraphs(cases, scenario, str(finished.folder))
     from vlmtsc.describe.client import DescriberClient, Endpoint, request_body  # network libraries
 
-    descriptions = describer.descriptions or stored / f"{kind}.json"
+    descriptions = describer.descriptions or Path(finished.paths.descriptions(run, f"endpoint/{kind}"))
     if not descriptions.is_file():
         raise InputError(
             f"{descriptions}: no such file; allowed: with --descriptions, the descriptions of the training dataset, "
@@ -168,5 +162,5 @@ def _describe(
         )
     settings = EndpointSettings(**read_json(descriptions)["settings"])
     client = DescriberClient(Endpoint.from_environment(os.environ), describer.limits, describer.cache)
-    bodies = [request_body(case, kind, dataset, settings) for case in cases]
-    return [answer["text"] for answer in client.ask(bodies, f"{dataset}, {kind} of new series")]
+    bodies = [request_body(case, kind, run.dataset, settings) for case in cases]
+    return [answer["text"] for answer in client.ask(bodies, f"{run.dataset}, {kind} of new series")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -157,7 +158,7 @@ def add_adapter(model: PreTrainedModel, settings: FinetuneSettings) -> PeftModel
     The copy is trained if it has a learning rate, and saved in either case. Without images it has no gradient and does
     not change.
     """
-    adapted = _speed_up(get_peft_model(model, lora_config(settings, model)))
+    adapted = _with_layers(model, lora_config(settings, model))
     for name, parameter in adapted.named_parameters():
         if not settings.projector_learning_rate and part_of(name, model.architecture) == "projector":
             parameter.requires_grad_(False)
@@ -177,15 +178,18 @@ def is_saved_whole(name: str) -> bool:
     return ".modules_to_save." in name
 
 
-def _speed_up(model: PeftModel) -> PeftModel:
-    """Use `MaskedDropout` in peft's layers, and skip casts of their inputs to float32, which autocast reverts."""
-    for layer in model.modules():
+def _with_layers(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    """Add peft's layers, with `MaskedDropout` and without casts of inputs to float32, which autocast reverts."""
+    # peft asks transformers for an attribute by a deprecated name.
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        adapted = get_peft_model(model, config)
+    for layer in adapted.modules():
         if isinstance(layer, LoraLayer):
             layer.cast_input_dtype_enabled = False
             for name, dropout in layer.lora_dropout.items():
                 if isinstance(dropout, nn.Dropout):
                     layer.lora_dropout[name] = MaskedDropout(dropout.p)
-    return model
+    return adapted
 
 
 def parameter_groups(
@@ -248,7 +252,7 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
         ) from error
     config.inference_mode = True
     config.base_model_name_or_path = None  # peft would warn that it is not this model's path
-    adapted = _speed_up(get_peft_model(model, config))
+    adapted = _with_layers(model, config)
     expected = get_peft_model_state_dict(adapted)
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -77,6 +77,11 @@ def draw_explanations(
                 lines.set_array(attribution)
                 axes.plot(times, channel, color="0.8", linewidth=3)
                 axes.add_collection(lines)
+        for channels in zip(*panels.axes, strict=True):
+            # One scale, since the ticks of the left panels alone are labelled.
+            bounds = [axes.get_ylim() for axes in channels]
+            for axes in channels:
+                axes.set_ylim(min(low for low, _ in bounds), max(high for _, high in bounds))
         panels.label(
             "timepoint", ["value"] if n_channels == 1 else [f"channel {n + 1}" for n in range(n_channels)]
         )
@@ -112,10 +117,13 @@ def explanations_page(
 
 def case_title(case: Mapping[str, Any], classes: Sequence[str]) -> str:
     """Return the title of an explained test case."""
-    answer = f"{classes[case['predicted']]} ({100 * case['probability']:.1f}%)"
-    return f"{case['id']}: {answer}" + (
-        f", wrong: {classes[case['true']]}" if case["true"] != case["predicted"] else ""
-    )
+    title = answer_title(case["id"], classes[case["predicted"]], case["probability"])
+    return title if case["true"] == case["predicted"] else f"{title}, wrong: {classes[case['true']]}"
+
+
+def answer_title(identity: str, answer: str, probability: float) -> str:
+    """Return the title of an explained series."""
+    return f"{identity}: class {answer} ({100 * probability:.1f}%)"
 
 
 def faithfulness(content: Mapping[str, Any]) -> dict[str, Any]:
