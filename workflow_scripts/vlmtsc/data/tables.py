@@ -79,7 +79,7 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _layout(path: Path, lines: list[str]) -> tuple[str | None, bool, list[str], bool]:
+def _sniffed(path: Path, lines: list[str]) -> tuple[str | None, bool, list[str], bool]:
     """Find out separator (None: blanks), decimal commas, cells of the first line, and whether they are a header."""
     separator = next((sign for sign in "\t;|," if all(sign in line for line in lines[:50])), None)
     if separator is None and any("," in line for line in lines):  # of a single column
@@ -109,7 +109,7 @@ def read_text(path: Path, named: Collection[str | None] = ()) -> tuple[pd.DataFr
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{path}: no series; allowed: one or more rows of numbers")
-    separator, commas, head, header = _layout(path, lines)
+    separator, commas, head, header = _sniffed(path, lines)
     widths = [len(head)]
     if '"' not in text:
         widths = [len(line.split(separator)) - line.rstrip(" ").endswith(separator or "\n") for line in lines]
@@ -213,29 +213,7 @@ class Table:
         self.notes: list[str] = []
         self.numbered = all(name.isdigit() for name in self.frame.columns)
         self.free = self._not_given(columns)
-        frame, index = self.frame, self._index(columns)
-        # A series in a row needs no name.
-        given = [name for name in columns.id if name in frame or columns.layout != "wide"]
-        ids = given or self._find("id")[:1]
-        if index:
-            self.free.remove(index)
-        time, channel = columns.time or self._one("time"), columns.channel or self._one("channel")
-        long = columns.layout == "long"
-        if columns.layout == "auto":
-            long = bool(columns.channel or (ids and frame.duplicated(ids).any()))
-            if time and not long:
-                raise InputError(
-                    f"{path}: the column {time!r} is of times, but no column names the series of a row; allowed: "
-                    "columns={id: COLUMN} (or a list of columns), or columns={layout: wide}"
-                )
-        if long and not ids:
-            raise InputError(f"{path}: no column names the series of a row; allowed: columns={{id: COLUMN}}")
-        if not long:
-            time = channel = None
-            ids = ids or ([index] if index else [])
-        sets = [name for name in self._find("split") if {str(v).lower() for v in frame[name]} <= {*SETS}]
-        layout, split = "long" if long else "wide", columns.split or next(iter(sets), None)
-        self.columns = columns.changed(id=ids, time=time, channel=channel, split=split, layout=layout)
+        self.columns = self._layout(columns)
         self.columns = self.columns.changed(label=self._label())
         self.values = list(columns.values) or self._values()
         if text := [name for name in self.values if not self._numeric(name) and not self._listed(name)]:
@@ -243,9 +221,37 @@ class Table:
                 f"{path}: values: the column {text[0]!r} is of text; allowed: columns of numbers"
             )
         # New series have the same channels; and without a label, numbers of columns would mean others.
-        if self.numbered or long:
+        if self.numbered or self.columns.layout == "long":
             self.columns = self.columns.changed(values=self.values)
-        self.notes.insert(0, f"{layout} {how}: {self._said()}")
+        self.notes.insert(0, f"{self.columns.layout} {how}: {self._said()}")
+
+    def _layout(self, columns: ColumnOptions) -> ColumnOptions:
+        """Find out whether the table is wide or long, and the columns of names, times, channels and sets."""
+        index = self._index(columns)
+        # A series in a row needs no name.
+        given = [name for name in columns.id if name in self.frame or columns.layout != "wide"]
+        ids = given or self._find("id")[:1]
+        if index:
+            self.free.remove(index)
+        time, channel = columns.time or self._one("time"), columns.channel or self._one("channel")
+        layout = columns.layout
+        if layout == "auto":
+            repeated = ids and self.frame.duplicated(ids).any()
+            layout = "long" if repeated or columns.channel else "wide"
+            if time and layout == "wide":
+                raise InputError(
+                    f"{self.path}: the column {time!r} is of times, but no column names the series of a row; allowed: "
+                    "columns={id: COLUMN} (or a list of columns), or columns={layout: wide}"
+                )
+        if layout == "wide":
+            time, channel, ids = None, None, ids or ([index] if index else [])
+        elif not ids:
+            raise InputError(
+                f"{self.path}: no column names the series of a row; allowed: columns={{id: COLUMN}}"
+            )
+        sets = [n for n in self._find("split") if {str(value).lower() for value in self.frame[n]} <= {*SETS}]
+        split = columns.split or next(iter(sets), None)
+        return columns.changed(id=ids, time=time, channel=channel, split=split, layout=layout)
 
     def _not_given(self, columns: ColumnOptions) -> list[str]:
         """Return the columns without a given meaning; InputError if a needed one does not exist."""
