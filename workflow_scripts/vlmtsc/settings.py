@@ -83,7 +83,8 @@ def unknown(kind: str, found: object, allowed: Iterable[str]) -> str:
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(str(found).lower(), by_lower, n=1)
     hint = f"; did you mean {by_lower[close[0]]!r}?" if close else ""
-    return f"unknown {kind} {found!r}{hint} (allowed: {', '.join(choices) or 'nothing'})"
+    listed = f" (allowed: {', '.join(choices)})" if choices else ""
+    return f"unknown {kind} {found!r}{hint}{listed}"
 
 
 #: What pydantic's errors allow; the first pattern that matches an error's type counts.
