@@ -75,6 +75,11 @@ corrections: environment ## measure the effect of each fault of the original, in
 	@$(SNAKEMAKE) --configfile config/corrections.yaml $(ARGS) -- corrections
 	@$(PUBLISH) corrections --source $(RESULTS) --command "make corrections"
 
+paper-ledger: environment ## token usage of the paper's scenarios on LLaVA-1.5, into docs/results.md; needs npm, no weights
+	@$(RUN) PYTHONPATH=workflow_scripts python tests/full_size_llava.py --ledger
+	@$(SNAKEMAKE) ledger --configfile config/paper.yaml results/full_size/ledger.json $(ARGS)
+	@$(PUBLISH) ledger --source results/full_size/ledger --command "make paper-ledger"
+
 plan: environment ## list the jobs, and the configured runs with samples, tokens and time
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)
 	@$(SCRIPT)/plan_runs.py $(ARGS)

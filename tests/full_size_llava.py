@@ -7,6 +7,9 @@ Two scenarios, each with conversations, two optimizer steps of rank 128 with act
 generation, and prediction of new series: a plot alone, and BASELINE_2048. Printed, and written to FOLDER/figures.json:
 tokens, seconds of a step, peak memory (largest resident set) and share of the machine's rate of bfloat16 products.
 The full size takes 14 GB of disk, about 21 GiB of memory, and most of an hour on two cores.
+
+With --ledger it runs nothing, and writes a small checkpoint and FOLDER/ledger.json, the configuration of
+`make paper-ledger`: questions depend on tokenizer and processor alone, which are those of the full size.
 """
 
 from __future__ import annotations
@@ -126,7 +129,7 @@ def write_checkpoint(folder: Path, size: str, tokenizer: Any) -> None:
         text_config=LlamaConfig(**text, rms_norm_eps=1e-5),
         **settings,
     )
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shard: dict[str, torch.Tensor] = {}
     places: dict[str, str] = {}
     total = 0
@@ -201,6 +204,19 @@ def write_project(folder: Path, checkpoint: Path, threads: int) -> None:
     write_json(folder / "config/run.yaml", options)
 
 
+def write_ledger_options(folder: Path, checkpoint: Path) -> None:
+    """Write the configuration that counts the tokens of the paper's scenarios for llava-1.5-7b, and its model."""
+    row = load_yaml(ROOT / "config/models.yaml")["llava-1.5-7b"]
+    models = folder / "ledger_models.json"
+    write_json(models, {"llava-1.5-7b": row | {"source": {"folder": {"path": str(checkpoint)}}}})
+    options = {
+        "results": str(folder / "ledger"),
+        "tables": {"models": str(models)},
+        "download": {"wheels": str(ROOT / "results/wheels")},
+    }
+    write_json(folder / "ledger.json", options)
+
+
 def product_rate(threads: int) -> float:
     """Return the rate of bfloat16 matrix products, in FLOP/s."""
     torch.set_num_threads(threads)
@@ -263,14 +279,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "results/full_size")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep_weights", action="store_true", help="for another call")
+    parser.add_argument("--ledger", action="store_true", help="only write what `make paper-ledger` needs")
     arguments = parser.parse_args()
-    folder: Path = arguments.folder.resolve() / arguments.size
+    size = "small" if arguments.ledger else arguments.size
+    folder: Path = arguments.folder.resolve() / size
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, project = folder / "checkpoint", folder / "project"
-    if project.exists():
+    if project.exists() and not arguments.ledger:
         raise SystemExit(f"{project}: exists; remove it")
     if not (checkpoint / "tokenizer.json").exists():
-        write_checkpoint(checkpoint, arguments.size, llama_tokenizer(fetch_vocabulary(folder)))
+        write_checkpoint(checkpoint, size, llama_tokenizer(fetch_vocabulary(folder)))
+    if arguments.ledger:
+        write_ledger_options(arguments.folder.resolve(), checkpoint)
+        return
     write_project(project, checkpoint, arguments.threads)
     rate = product_rate(arguments.threads)
     figures = {"product_rate": round(rate / 1e9), "threads": arguments.threads, "runs": []}

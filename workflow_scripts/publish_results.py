@@ -14,7 +14,15 @@ logger = logging.getLogger("vlmtsc.publish_results")
 
 def publish_results(
     section: Literal[
-        "results", "picture", "paper", "evidence", "paper-evidence", "unseen", "corrections", "rulegraph"
+        "results",
+        "picture",
+        "paper",
+        "evidence",
+        "paper-evidence",
+        "unseen",
+        "corrections",
+        "ledger",
+        "rulegraph",
     ],
     source: Path,
     page: Path = Path("docs/results.md"),
@@ -47,6 +55,8 @@ def publish_results(
             publish.publish_evidence(source, page, section, command)
         case "corrections":
             publish.publish_corrections(source, page, command)
+        case "ledger":
+            publish.publish_ledger(source, page, command)
         case "rulegraph":
             publish.publish_rule_graph(source, page)
     logger.info("%s: %s from %s", page, section, source)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from publish_results import publish_results
 from vlmtsc.errors import InputError
 from vlmtsc.files import write_json
 from vlmtsc.paths import Paths, Run
@@ -89,3 +90,15 @@ def test_parts_that_do_not_add_up_are_refused(results: Path) -> None:
     write_json(place(results, "plot") / "budget.json", wrong)
     with pytest.raises(InputError, match="embedded/Waves/pooled/plot: parts of 2730 tokens; allowed: 3000"):
         written(results)
+
+
+def test_the_published_table_has_the_exact_tokens_of_an_epoch(results: Path) -> None:
+    written(results)
+    page = results / "page.md"
+    page.write_text("<!-- ledger:begin -->\n<!-- ledger:end -->\n")
+    publish_results("ledger", results, page, command="make paper-ledger")
+    lines = page.read_text().splitlines()
+    assert lines[3] == "| Waves | plot | 30 | 100.0 | 40.0 | 130 | 2 | 0 | - | 1,000 |  |"
+    assert lines[4] == "| Waves | wide | 30 | 100.0 | 40.0 | 130 | 2 | 30 | 3 | 1,000 | narrow |"
+    assert "4 of 5 differ in their inputs: 4,000 training tokens an epoch." in lines
+    assert "*Command:* `make paper-ledger`." in lines

@@ -42,7 +42,7 @@ def test_the_documents_have_their_sections() -> None:
         for name in ("README.md", "docs/results.md", "docs/architecture.md")
     }
     assert found["README.md"] == ["results", "paper"]
-    sections = ["results", "paper", "evidence", "paper-evidence", "corrections", "benchmarks"]
+    sections = ["results", "paper", "evidence", "paper-evidence", "corrections", "ledger", "benchmarks"]
     assert sorted(found["docs/results.md"]) == sorted(sections)
     assert "rulegraph" in found["docs/architecture.md"]
 

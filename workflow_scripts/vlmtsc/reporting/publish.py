@@ -19,10 +19,12 @@ from scipy.special import softmax
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_csv, read_json
 from vlmtsc.paths import Paths, Run
+from vlmtsc.reporting.ledger import COLUMN_TYPES as LEDGER_TYPES
+from vlmtsc.reporting.ledger import SAME
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.runs import COLUMN_TYPES, DONE, RUN_KEYS, accuracy_text, choose_scenarios
 from vlmtsc.reporting.style import figure_style, save_figure
-from vlmtsc.reporting.tables import joined, percent, read_tables
+from vlmtsc.reporting.tables import NONE, joined, percent, read_tables
 
 HEATMAP, CURVES, RANKS = "accuracy_heatmap.png", "training_curves.png", "critical_difference.png"
 RANKS_NOTE = (
@@ -170,6 +172,25 @@ def publish_corrections(results: Path, page: Path, command: str) -> None:
         for side in ("without", "with_fault")
     }
     fill_section(page, "corrections", f"{text}\n\n{origin(results, sorted(runs), command)}" if runs else text)
+
+
+def publish_ledger(results: Path, page: Path, command: str) -> None:
+    """Publish the token usage of scenarios, with the exact tokens of an epoch."""
+    rows = read_tables([results / "tables/ledger.csv"], LEDGER_TYPES)
+    cells = pd.DataFrame(
+        {
+            **{name: rows[name].astype(str) for name in ("dataset", "scenario", "cases")},
+            **{name: rows[name].map("{:.1f}".format) for name in ("mean tokens", "numbers")},
+            **{name: rows[name].astype(str) for name in ("longest case", "factor", "values kept")},
+            "cut by the original": [NONE if pd.isna(cut) else str(cut) for cut in rows["original cuts"]],
+            "training tokens": rows["training tokens"].map("{:,}".format),
+            "same inputs as": rows[SAME].fillna("").astype(str),
+        }
+    )
+    different = rows.drop_duplicates(["model", "dataset", "inputs"])
+    tokens = f"{different['training tokens'].sum():,} training tokens an epoch"
+    total = f"{len(different)} of {len(rows)} differ in their inputs: {tokens}."
+    fill_section(page, "ledger", f"{_narrow(cells)}\n\n{total}\n\n*Command:* `{command}`.")
 
 
 def publish_rule_graph(graph: Path, page: Path) -> None:
