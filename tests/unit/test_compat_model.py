@@ -281,10 +281,8 @@ def test_new_series_have_no_class_to_leak(tmp_path: Path, numbers: TinyTask) -> 
     )
     fitted = dataclasses.replace(numbers.representation, scenario=scenario)
     run = tmp_path / "results/runs/tiny/Waves/pooled/mine/seed-0"
-    write_json(
-        run / "parameters.json",
-        {"run": {"model": "tiny", "dataset": "Waves"}, "representation": fitted.to_json()},
-    )
+    names = {"model": "tiny", "dataset": "Waves", "protocol": "pooled", "scenario": "mine", "seed": 0}
+    write_json(run / "parameters.json", {"run": names, "representation": fitted.to_json()})
     cleaning = {"missing": "interpolate", "unequal_length": "resample", "normalize": False}
     write_json(tmp_path / "results/datasets/Waves/facts.json", {"settings": cleaning})
     (tmp_path / "new.csv").write_text(",".join(["1.5"] * 16) + "\n")

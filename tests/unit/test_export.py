@@ -85,7 +85,8 @@ def test_names_of_methods() -> None:
 
 @pytest.mark.parametrize(("probabilistic", "expected"), [(True, "0.25,0.75"), (False, "0.0,1.0")])
 def test_probabilities_are_normalised_or_certain(probabilistic: bool, expected: str) -> None:
-    table = pd.DataFrame({"true": ["1"], "predicted": ["2"], "score_1": [0.0], "score_2": [np.log(3)]})
+    score = np.log(3) if probabilistic else 1.0
+    table = pd.DataFrame({"true": ["1"], "predicted": ["2"], "score_1": [0.0], "score_2": [score]})
     metrics = {"classes": ["1", "2"], "accuracy": 0.0, "probabilistic": probabilistic}
     line = prediction_file(table, metrics, **ENTRY).splitlines()[-1]
     assert [float(cell) for cell in line.split(",")[3:]] == pytest.approx(

@@ -62,8 +62,8 @@ def test_small_jobs_of_single_datasets_are_in_groups() -> None:
         if re.search(r"log:\n.*(\{dataset\}|SCENARIO|RUN)", text)
         and re.search(r"mem_mb=growing\((500|1000|2000)\)", text)
     }
-    # Many plots, prompts or requests to a describer: these take their time.
-    alone = {"render_plots", "build_conversations", "describe_series"}
+    # Many plots, prompts or requests to an endpoint: these take their time.
+    alone = {"render_plots", "build_conversations", "describe_series", "ask_hosted_model"}
     assert small - set(grouped) == alone
 
 
@@ -87,7 +87,13 @@ def test_a_profile_says_how_plots_are_kept(
 
 def test_only_local_rules_touch_the_network() -> None:
     local = {name for name, text in rules().items() if "localrule: True" in text}
-    assert local == {"download_dataset", "download_model", "download_model_parts", "request_descriptions"}
+    assert local == {
+        "download_dataset",
+        "download_model",
+        "download_model_parts",
+        "request_descriptions",
+        "ask_hosted_model",
+    }
 
 
 def test_each_attempt_gets_more_memory(project: Path, snakemake: SnakemakeRunner, tmp_path: Path) -> None:
