@@ -128,6 +128,13 @@ def matplotlibrc() -> dict[str, str]:
     return style
 
 
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests to a server of a test go to it directly."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
     """Return a function that fills a folder once for all processes of pytest-xdist. No test may change it."""

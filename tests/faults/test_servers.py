@@ -48,14 +48,12 @@ def server() -> Iterator[FileServer]:
 
 
 @pytest.fixture
-def site(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> FileServer:
+def site(server: FileServer, no_proxy: None, monkeypatch: pytest.MonkeyPatch) -> FileServer:
     """Give the archive's site, as it is played here; limits of time are those of a test."""
     monkeypatch.setattr(download, "ARCHIVE_URL", server.url)
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
     monkeypatch.setattr(download, "PAUSES", ())
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     return server
 
 

@@ -98,3 +98,13 @@ def test_a_strange_label_is_refused() -> None:
     table = pd.DataFrame({"true": ["1"], "predicted": ["3"], "score_1": [0.0], "score_2": [1.0]})
     with pytest.raises(InputError, match="plot, Italy: label '3'; allowed: 1, 2"):
         prediction_file(table, {"classes": ["1", "2"], "accuracy": 0.0}, **ENTRY)
+
+
+@pytest.mark.parametrize(("column", "probabilistic"), [("true", False), ("true", True), ("predicted", True)])
+def test_only_a_prediction_as_text_may_be_empty(column: str, probabilistic: bool) -> None:
+    table = pd.DataFrame({"true": ["1"], "predicted": [""], "score_1": [0.0], "score_2": [0.0]})
+    metrics = {"classes": ["1", "2"], "accuracy": 0.0, "probabilistic": False}
+    assert prediction_file(table, metrics, **ENTRY).splitlines()[-1] == "0,-1,,0.0,0.0"
+    table = table.assign(predicted="2").assign(**{column: ""})
+    with pytest.raises(InputError, match="plot, Italy: label ''; allowed: 1, 2"):
+        prediction_file(table, metrics | {"probabilistic": probabilistic}, **ENTRY)

@@ -58,9 +58,8 @@ def answer(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", KEY_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+def server(no_proxy: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
     running = ChatServer(answer)
     monkeypatch.setenv(URL_VARIABLE, running.url)
     yield running

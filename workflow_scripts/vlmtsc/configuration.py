@@ -272,7 +272,7 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     if merged.get("finetune") == "none":
         merged["finetune"] = {}
         merged["scenarios"] = [
-            name if UNTUNED_NAME.fullmatch(name) else f"{name}{UNTUNED}"
+            name if UNTUNED_NAME.fullmatch(name) else f"{name}__{UNTUNED}"
             for name in as_list(merged["scenarios"])
         ]
     given = checked(Options, merged, origin)

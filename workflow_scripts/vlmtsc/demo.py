@@ -125,7 +125,8 @@ def build_page(page: Page) -> Any:
         )
 
     names = list(page.runs)
-    first = next((name for name in names if page.classifier(name).representation_.has_image), names[0])
+    shown_first = (name for name in names if FinishedRun.open(page.runs[name]).representation.has_image)
+    first = next(shown_first, names[0])
     with gr.Blocks(title="vlmtsc", analytics_enabled=False) as blocks:
         gr.Markdown("# Time-series classification with a vision-language model")
         with gr.Row():

@@ -523,9 +523,10 @@ class ScenarioSettings(Settings):
         return self.changed(name=f"{self.name}__{switch}", compat=(switch,))
 
 
-#: End of the name of a scenario without fine-tuning, and of one with K solved cases in each question.
-UNTUNED = "__untuned"
-UNTUNED_NAME = re.compile(r"(?P<base>.+)__(?:untuned|(?P<shots>\d+)_shot)")
+#: A run without fine-tuning: end of its scenario's name, and what its record says.
+UNTUNED = "untuned"
+#: Names of such scenarios, and of those with K solved cases in each question.
+UNTUNED_NAME = re.compile(rf"(?P<base>.+)__(?:{UNTUNED}|(?P<shots>\d+)_shot)")
 
 
 def leaked_kind(*, merged_labels: bool) -> LeakedKind:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlmtsc.baselines.results import BaselineResult, one_hot
-from vlmtsc.describe.client import DescriberClient, request_digest
+from vlmtsc.describe.client import DescriberClient, chat_request, request_digest
 from vlmtsc.evaluation.metrics import INVALID
 from vlmtsc.files import read_json
 from vlmtsc.representation.plot_files import plots_in
@@ -45,8 +45,7 @@ def questions(
     labels = np.array([record["label_index"] for record in train])
     for case in choose_shots(labels, shots):
         solved += [turn(train[case]), {"role": "assistant", "content": answers[labels[case]]}]
-    parameters = settings.model_dump(include={"model", "temperature", "max_tokens"})
-    return [parameters | {"messages": [*solved, turn(record)]} for record in test], answers
+    return [chat_request([*solved, turn(record)], settings) for record in test], answers
 
 
 def read_reply(text: str, answers: Sequence[str]) -> int:

@@ -69,11 +69,14 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
             series, files, more = _load(source, settings, store)
             digest = series.digest()
             if settings.digest and digest != settings.digest:
-                labels = series.digest(values=False)
-                differs = {
-                    "": "values, sizes, lengths or labels differ",
-                    labels: "sizes, lengths and labels are equal, values differ (a copy may have fewer digits)",
-                }.get(settings.labels_digest, "sizes, lengths or labels differ")
+                if not settings.labels_digest:
+                    differs = "values, sizes, lengths or labels differ"
+                elif settings.labels_digest == series.digest(values=False):
+                    differs = (
+                        "sizes, lengths and labels are equal, values differ (a copy may have fewer digits)"
+                    )
+                else:
+                    differs = "sizes, lengths or labels differ"
                 n_train, n_test = series.n_train, len(series.labels) - series.n_train
                 raise InputError(
                     f"{name} from {', '.join(file['path'] for file in files)}: {differs} from the recorded data; found "

@@ -63,7 +63,7 @@ def read_own(
     cases.places = cases.places or [f"{path}, series {name}" for name in cases.ids]
     if not cases.series:
         raise InputError(f"{path}: no series; allowed: one or more")
-    cases.series = [_trimmed(case) for case in cases.series]
+    cases.series = [case[:, : series_length(case)] for case in cases.series]
     for place, case in zip(cases.places, cases.series, strict=True):
         if np.isinf(case).any() or case.shape[1] == 0:
             what = "an infinite value" if case.shape[1] else f"{len(case)} channels of 0 timepoints"
@@ -104,11 +104,6 @@ def describe_own(cases: OwnCases, series: LabelledSeries) -> list[str]:
         grouped = f", none of {len({*cases.groups})} groups in two sets" if cases.groups else ""
         lines.append(f"no split given: 60/20/20 at random, stratified by class{grouped}")
     return lines
-
-
-def _trimmed(case: np.ndarray) -> np.ndarray:
-    """Return a series up to its last value."""
-    return case[:, : series_length(case)]
 
 
 # Folders

@@ -60,9 +60,14 @@ def request_body(
     else:
         task = f"Its class is {leaked_label}. Say why this class is the right one."
     content = f"This is a time series of the dataset {dataset}:\n\n{numbers}\n\n{task}\nAnswer in a single paragraph."
+    return chat_request([{"role": "user", "content": content}], settings)
+
+
+def chat_request(messages: Sequence[Mapping[str, Any]], settings: EndpointSettings) -> dict[str, Any]:
+    """Return the body of a chat-completions request."""
     return {
         "model": settings.model,
-        "messages": [{"role": "user", "content": content}],
+        "messages": [*messages],
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }

@@ -26,7 +26,6 @@ from vlmtsc.reporting.runs import (
     BASELINE,
     DONE,
     FINE_TUNED,
-    UNTUNED,
     accuracy_text,
     choose_scenarios,
     read_run,
@@ -43,7 +42,7 @@ from vlmtsc.reporting.tables import (
     varying,
     with_constants,
 )
-from vlmtsc.settings import BASELINES
+from vlmtsc.settings import BASELINES, UNTUNED
 
 #: Verdicts of the paired test of the chosen scenario against the best baseline.
 WINS, LOSES, EQUAL, UNTESTED = "VLM", "baseline", "no difference", "not tested"

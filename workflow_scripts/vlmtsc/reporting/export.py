@@ -105,16 +105,17 @@ def prediction_file(
     Line 1: dataset, estimator, TEST, resample number (here the seed), time unit, description. Line 2: parameters.
     Line 3: accuracy; fit, prediction and benchmark time; memory in bytes; number of classes; three values of an
     estimate on the training set. Unknown values are -1. Then one line per case: index of the true and of the
-    predicted class, an empty field, class probabilities; the predicted class has probability 1 if ``probabilistic``
-    of the metrics is False.
+    predicted class (-1: none), an empty field, class probabilities; without probabilities (``probabilistic`` of the
+    metrics) the scores, 1 for the predicted class.
     """
     classes = [str(name) for name in metrics["classes"]]
-    index = {"": -1} | {name: number for number, name in enumerate(classes)}  # a hosted model may name none
-    unknown = sorted({*predictions["true"], *predictions["predicted"]} - set(index))
+    probabilistic = metrics.get("probabilistic", True)
+    index = {name: number for number, name in enumerate(classes)}
+    answers = index if probabilistic else index | {"": -1}  # a hosted model may name no class
+    unknown = sorted({*predictions["true"]} - {*index} | {*predictions["predicted"]} - {*answers})
     if unknown:
         raise InputError(f"{estimator}, {dataset}: label {unknown[0]!r}; allowed: {', '.join(classes)}")
     scores = predictions[[f"score_{name}" for name in classes]].to_numpy(dtype=float)
-    probabilistic = metrics.get("probabilistic", True)
     probabilities = softmax(scores, axis=1) if probabilistic else scores
     lines = [
         f"{dataset},{estimator},TEST,{seed},MILLISECONDS,{description}",
@@ -124,7 +125,7 @@ def prediction_file(
     for true, predicted, of_case in zip(
         predictions["true"], predictions["predicted"], probabilities.tolist(), strict=True
     ):
-        lines.append(f"{index[true]},{index[predicted]},,{','.join(map(repr, of_case))}")
+        lines.append(f"{index[true]},{answers[predicted]},,{','.join(map(repr, of_case))}")
     return "\n".join(lines) + "\n"
 
 

@@ -25,11 +25,10 @@ from vlmtsc.reporting.tables import (
     with_constants,
     with_interval,
 )
+from vlmtsc.settings import UNTUNED
 
 #: Kinds of methods in tables.
 FINE_TUNED, BASELINE = "fine-tuned", "baseline"
-#: What `stopped_by` says of a run without fine-tuning.
-UNTUNED = "untuned"
 RUN_KEYS = ["model", "dataset", "protocol", "scenario", "seed"]
 METRICS = ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"]
 #: Further metrics, of calibration and of generated answers, which the configuration of evaluation may leave out.
@@ -178,10 +177,10 @@ def choose_scenarios(runs: pd.DataFrame) -> pd.Series:
     group = ["model", "protocol", "dataset"]
     ranks = ["validation_accuracy", "validation_loss"]
     done = runs[(runs["status"] == DONE) & runs["validation_accuracy"].notna()]
-    done = done.assign(untuned=done["stopped_by"] == UNTUNED)
+    done = done.assign(**{UNTUNED: done["stopped_by"] == UNTUNED})
     # Rounded, since equal means over seeds may differ in their last bit.
     means = (
-        done.groupby([*group, "scenario"], sort=False)[["untuned", *ranks]].mean().astype("float64").round(10)
+        done.groupby([*group, "scenario"], sort=False)[[UNTUNED, *ranks]].mean().astype("float64").round(10)
     )
     ranked = means.reset_index().sort_values(list(means), ascending=[True, False, True], kind="stable")
     return ranked.groupby(group, sort=False)["scenario"].first()

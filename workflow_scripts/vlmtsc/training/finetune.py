@@ -35,7 +35,14 @@ from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision import VisionFeatures, plot_images
 from vlmtsc.paths import Run
 from vlmtsc.representation.representation import Representation
-from vlmtsc.settings import FinetuneSettings, LaunchSettings, MemorySettings, Settings, TrackingSettings
+from vlmtsc.settings import (
+    UNTUNED,
+    FinetuneSettings,
+    LaunchSettings,
+    MemorySettings,
+    Settings,
+    TrackingSettings,
+)
 from vlmtsc.training.alignment import (
     Labelled,
     ProjectorHead,
@@ -402,7 +409,7 @@ def _record(
     kept = validated[-1]
     stopped_by = schedule.stopped_by if steps == schedule.steps else "early_stopping"
     if settings.method == "none":
-        stopped_by = "untuned"
+        stopped_by = UNTUNED
     if settings.keep == "best":
         as_good = min(row["validation_loss"] for row in validated) + settings.early_stopping_threshold
         kept = [row for row in validated if row["validation_loss"] <= as_good][-1]
