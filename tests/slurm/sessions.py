@@ -17,7 +17,7 @@ from tiny_project import CONFIGURATION
 
 #: The profile as it is, but for what a test has no time for.
 PROFILE = ("--workflow-profile", "profiles/slurm", "--configfile", CONFIGURATION)
-QUICK = ("--slurm-init-seconds-before-status-checks", "2")
+QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--max-jobs-per-timespan", "100/1s")
 ONE_ATTEMPT = ("--retries", "0")
 
 
