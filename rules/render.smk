@@ -15,7 +15,7 @@ rule render_plots:
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
-    threads: 4
+    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
