@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import git
 from snakemake.exceptions import WorkflowError
@@ -44,6 +45,7 @@ from vlmtsc.environment import clean
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_model
 from vlmtsc.paths import BASELINE, PROBE, RUN, Paths, Run
+from vlmtsc.settings import Protocol
 
 # Of the environment, jobs inherit what changes no result.
 clean(os.environ)
@@ -98,7 +100,7 @@ wildcard_constraints:
     # Any name; `own_files` refuses an unknown one. Snakemake parses the constraints for each file of each job, and the
     # names of all datasets would be most of the text.
     dataset="[^/]+",
-    protocol="official|pooled",
+    protocol=one_of(*get_args(Protocol)),
     plot=one_of(*CONFIGURATION.plot_table),
     model=one_of(*CONFIGURATION.model_table),
     scenario=one_of(*CONFIGURATION.scenario_table),

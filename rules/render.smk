@@ -15,7 +15,6 @@ rule render_plots:
     priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
@@ -26,7 +25,7 @@ rule render_plots:
         code=code_of("render_plots"),
     shell:
         "python {params.script} --series {input.series:q} {params.drawn_as} "
-        "--output {output.plots:q} --store {resources.plot_store:q} --threads {threads} --log {log:q}"
+        "--output {output.plots:q} --store {resources.plot_store:q} --log {log:q}"
 
 
 # Plots of downsampled series belong to a scenario: the values kept depend on its text and the model's tokenizer.

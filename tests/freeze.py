@@ -38,13 +38,7 @@ EXACT = (
 )
 TABLES = "tables/**/*.csv"
 #: Columns that differ between two runs of the same code.
-VARIABLE = re.compile(
-    r"seconds|hours|_per_second|memory|utilisation|revision|device|predicted|low$|high$|learnt|asked|before"
-)
-#: Columns and tables that were renamed: the old name to the new one.
-RENAMED: dict[str, str] = {}
-#: Paths that have no counterpart any more.
-REMOVED = re.compile(r"^tables/(.*/)?predicted_time\.csv$|^tables/by_dataset/.*/ledger\.csv$")
+VARIABLE = re.compile(r"seconds|hours|_per_second|memory|utilisation|revision|device|low$|high$")
 
 SCENARIOS = ("plot", "plot_and_numbers", "WITH_SIGNAL_ANALYSIS", "rationale_after_answer", "numbers_lttb")
 CONVERSATIONS = (
@@ -121,19 +115,16 @@ def column_sums(path: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def compare(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """List what differs between two results of `sums`, under the map of renamed tables and columns."""
+    """List what differs between two results of `sums`."""
     lines = []
     for name, digest in old.items():
-        table, _, column = name.partition(":")
-        if REMOVED.match(table) or (column and VARIABLE.search(column) and not column.startswith("accuracy")):
+        column = name.partition(":")[2]
+        if column and VARIABLE.search(column) and not column.startswith("accuracy"):
             continue
-        renamed = RENAMED.get(name) or ":".join(
-            filter(None, (RENAMED.get(table, table), RENAMED.get(column, column)))
-        )
-        if renamed not in new:
-            lines.append(f"missing: {renamed}")
-        elif new[renamed] != digest:
-            lines.append(f"differs: {renamed}")
+        if name not in new:
+            lines.append(f"missing: {name}")
+        elif new[name] != digest:
+            lines.append(f"differs: {name}")
     return lines
 
 

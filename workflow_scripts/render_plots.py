@@ -19,7 +19,6 @@ def render_plots(
     settings: PlotSettings | None = None,
     representation: Path | None = None,
     store: PlotStore = "files",
-    threads: int = 1,
 ) -> None:
     """Draw every case of a dataset once, as a PNG file.
 
@@ -35,8 +34,6 @@ def render_plots(
         Representation of `build_conversations` (.json) in place of `settings`, for plots of downsampled series.
     store : {"files", "archive"}, default "files"
         A file per plot, or one archive of all.
-    threads : int, default 1
-        Processes that draw.
     """
     if representation is not None and settings is None:
         drawn_as: PlotSettings | Representation = Representation.load(representation)
@@ -46,7 +43,7 @@ def render_plots(
         raise InputError(f"settings {settings} and representation {representation}; allowed: one of both")
     clean = CleanSeries.load(series)
     try:
-        draw_dataset(clean, output, drawn_as, store=store, threads=threads)
+        draw_dataset(clean, output, drawn_as, store=store)
     except InputError as error:
         raise InputError(f"{representation or series}: {error}") from error
 

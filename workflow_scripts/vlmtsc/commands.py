@@ -67,7 +67,7 @@ def explain(
     series: Path,
     output: Path,
     model: Path | None = None,
-    passes: int = 24,
+    passes: int = 18,
     threads: int = 1,
     columns: ColumnOptions | None = None,
 ) -> None:
@@ -84,7 +84,7 @@ def explain(
         class, probability, attribution of each timepoint in nats.
     model : Path, optional
         Checkpoint folder of the base model. Default: in the run's results folder.
-    passes : int, default 24
+    passes : int, default 18
         Forward passes of each series, at least 12.
     threads : int, default 1
         Threads of each tensor operation.

