@@ -106,7 +106,7 @@ def answer_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representa
         whole = tokenizer(representation.ended_answer(question, text))["input_ids"]
         if whole[: len(prompt)] != prompt:
             raise InputError(
-                f"tokenizer: the answer {text!r} merges with the prompt; allowed: a clean boundary"
+                f"tokenizer: the answer {text!r} merges with the prompt, whose last token it changes"
             )
         answers.append(whole[len(prompt) :])
     if len({tuple(answer) for answer in answers}) < len(answers):

@@ -98,8 +98,8 @@ def hold_folder(folder: Path) -> FileLock:
         lock.acquire()
     except Timeout:
         raise InputError(
-            f"{folder}: another workflow is writing into this folder ({lock.lock_file}); allowed: to wait until it has "
-            "ended, or another folder (--config results=PATH)"
+            f"{folder}: another workflow is writing into this folder ({lock.lock_file}); wait until it has ended, or "
+            "choose another folder (--config results=PATH)"
         ) from None
     except OSError as error:
         raise InputError(

@@ -398,7 +398,7 @@ def headline(
             perturbed = controls[(controls[keys] == [model, protocol, dataset, scenario]).all(axis=1)]
             means = perturbed.groupby("control")["accuracy"].mean()
             left = [f"{name} {percent(means[key])}" for name, key in INPUTS.items() if key in means]
-            row["left without input %"] = ", ".join(left)
+            row["accuracy without input %"] = ", ".join(left)
         baselines = methods[(methods[["model", "dataset", "kind"]] == [model, dataset, BASELINE]).all(axis=1)]
         if len(baselines):
             best = baselines.loc[baselines["accuracy"].idxmax()]
@@ -416,7 +416,7 @@ def headline(
     notes = {
         "chosen": "Chosen: the scenario with the highest accuracy on the validation set. Accuracy: on the test set, "
         "with its 95% interval.",
-        "left without input %": "Left without input: with the image of another case, without numbers, with numbers "
+        "accuracy without input %": "Accuracy without input: with the image of another case, without numbers, with numbers "
         "in another order.",
         "best baseline %": "Best baseline: the one with the highest test accuracy, which favours it.",
     }

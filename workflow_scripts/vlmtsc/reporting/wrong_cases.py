@@ -70,7 +70,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 18rem; overflo
 <img src="data:image/png;base64,{{ base64(shown.plot) }}" alt="plot of {{ case.id }}">
 {% endif %}
 <div>
-<h3>{{ case.id }}: class {{ section.classes[case.true] }}, taken for class {{ section.classes[case.predicted] }}
+<h3>{{ case.id }}: class {{ section.classes[case.true] }}, predicted as class {{ section.classes[case.predicted] }}
 ({{ percent(case.confidence) }})</h3>
 <div class="scroll"><table class="scores">
 <tr><th class="text">class</th><th class="text">answer</th><th class="text" colspan="2">probability</th>
