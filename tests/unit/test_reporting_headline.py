@@ -75,7 +75,10 @@ def test_the_accuracy_without_each_input_is_shown() -> None:
     key = {"model": "tiny", "dataset": "A", "protocol": "pooled", "scenario": "both", "seed": 0}
     controls = pd.DataFrame([{**key, "control": name, "accuracy": value} for name, value in left.items()])
     table, _, note = headline(runs, NONE, controls)
-    assert table["accuracy without input %"].tolist() == ["image 10.0, numbers 80.0, order of numbers 85.0", "-"]
+    assert table["accuracy without input %"].tolist() == [
+        "image 10.0, numbers 80.0, order of numbers 85.0",
+        "-",
+    ]
     assert "the image of another case" in note
 
 

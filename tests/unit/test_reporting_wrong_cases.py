@@ -183,7 +183,9 @@ def page_of(results: Path, store: str = "files", names: tuple[str, ...] = tuple(
 
 def test_the_page_shows_the_surest_of_each_scenario(results: Path) -> None:
     page = page_of(results)
-    assert re.findall(r"<h3>(Waves-\d+): class (\S+), predicted as class (\S+)\s\(([\d.]+%)\)</h3>", page) == [
+    assert re.findall(
+        r"<h3>(Waves-\d+): class (\S+), predicted as class (\S+)\s\(([\d.]+%)\)</h3>", page
+    ) == [
         # numbers: cases 0, 3, 4, 5, 6 of the test part are wrong, the last three are the surest
         ("Waves-00018", "&lt;b&gt;walk&lt;/b&gt;", "stand", "99.8%"),
         ("Waves-00017", "stand", "&lt;b&gt;walk&lt;/b&gt;", "99.5%"),

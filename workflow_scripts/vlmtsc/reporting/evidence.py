@@ -416,8 +416,8 @@ def headline(
     notes = {
         "chosen": "Chosen: the scenario with the highest accuracy on the validation set. Accuracy: on the test set, "
         "with its 95% interval.",
-        "accuracy without input %": "Accuracy without input: with the image of another case, without numbers, with numbers "
-        "in another order.",
+        "accuracy without input %": "Accuracy without input: with the image of another case, without numbers, with "
+        "numbers in another order.",
         "best baseline %": "Best baseline: the one with the highest test accuracy, which favours it.",
     }
     return table, what, " ".join(text for name, text in notes.items() if name in table)
