@@ -282,12 +282,11 @@ def test_it_is_refused_in_one_line(files: Files, message: str, tmp_path: Path, t
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_class_with_one_case_cannot_be_stratified(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_a_class_with_one_training_case_is_an_answer_too(tmp_path: Path, tiny_checkpoint: Path) -> None:
     files = both("tsv", rows(6) + "9\t1\t2\t3\t4\n", rows(6))
-    with pytest.raises(
-        InputError, match=r"series\.npz: official split: the class with index 2 has one TRAIN case"
-    ):
-        to_conversations(files, tmp_path, tiny_checkpoint, protocol="official")
+    parts = to_conversations(files, tmp_path, tiny_checkpoint, protocol="official")
+    assert [record["label"] for record in parts["train"]].count("9") == 1
+    assert {record["label"] for record in parts["validation"]} == {"0", "1"}
 
 
 @pytest.mark.parametrize("context_length", [1, 30])

@@ -18,7 +18,7 @@ from vlmtsc.data.cleaning import (
     resample_case,
     z_normalize,
 )
-from vlmtsc.data.series import CleanSeries, LabelledSeries, canonical_label
+from vlmtsc.data.series import NO_LABEL, CleanSeries, LabelledSeries, canonical_label
 from vlmtsc.data.splits import split_cases
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
@@ -37,7 +37,9 @@ def labelled(cases, labels, n_train=2):
         st.one_of(
             st.sampled_from(["-1", "0", "1.0", "1", "walk", "+1", "1e0", "10", "9"]),
             st.integers(-20, 20).map(str),
-            st.text(min_size=1, max_size=5).filter(lambda text: text.strip() and "\0" not in text),
+            st.text(min_size=1, max_size=5).filter(
+                lambda text: text.strip().lower() not in NO_LABEL | {""} and "\0" not in text
+            ),
         ),
         min_size=1,
         max_size=40,
@@ -208,11 +210,19 @@ def test_official_split_is_the_same_every_time():
     assert len(one["validation"]) == 8
 
 
+def test_a_class_with_one_training_case_is_in_the_train_set_only():
+    label_index = np.array([2] + [0, 1] * 10 + [2] * 5)
+    parts = split_cases(label_index, 21, OFFICIAL)
+    assert 0 in parts["train"]
+    assert sorted(np.concatenate([parts["train"], parts["validation"]])) == list(range(21))
+    assert sorted(np.bincount(label_index[parts["validation"]])) == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("label_index", "n_train", "settings", "message"),
     [
         ([0, 1], 1, POOLED, "2 cases; needed are at least 3"),
-        ([0, 0, 0, 1, 0, 1], 4, OFFICIAL, "the class with index 1 has one TRAIN case"),
+        ([0, 1, 2, 0], 3, OFFICIAL, "of 0 TRAIN cases leaves 0"),
         ([0, 0, 1, 1], 4, OFFICIAL, "no TEST cases"),
         ([0, 0, 1, 1, 0], 4, OFFICIAL, "leaves 3 and takes 1; needed is a case of each of the 2 classes"),
     ],

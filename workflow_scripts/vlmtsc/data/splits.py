@@ -140,27 +140,23 @@ def _official(
 def split_training_cases(label_index: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Divide training cases into train and validation indices, stratified by class; `share` is that of validation.
 
-    InputError if there are too few cases, or too few of a class.
+    A class with a single case is in the train set only. InputError if there are too few cases.
     """
     from sklearn.model_selection import train_test_split
 
-    n_cases = len(label_index)
-    classes, counts = np.unique(label_index, return_counts=True)
-    if counts.min() < 2:
+    counts = np.bincount(label_index)
+    single = counts[label_index] == 1
+    divided, n_classes = np.flatnonzero(~single), int((counts > 1).sum())
+    n_validation = math.ceil(share * len(divided))
+    if min(n_validation, len(divided) - n_validation) < max(n_classes, 1):
         raise InputError(
-            f"the class with index {classes[counts.argmin()]} has one TRAIN case, needed are two (one for train, "
-            "one for validation)"
-        )
-    n_validation = math.ceil(share * n_cases)
-    if min(n_validation, n_cases - n_validation) < len(classes):
-        raise InputError(
-            f"validation_share {share} of {n_cases} TRAIN cases leaves {n_cases - n_validation} and takes "
-            f"{n_validation}; needed is a case of each of the {len(classes)} classes in both"
+            f"validation_share {share} of {len(divided)} TRAIN cases leaves {len(divided) - n_validation} and takes "
+            f"{n_validation}; needed is a case of each of the {n_classes} classes with several cases in both"
         )
     train, validation = train_test_split(
-        np.arange(n_cases), test_size=share, random_state=OFFICIAL_VALIDATION_SEED, stratify=label_index
+        divided, test_size=share, random_state=OFFICIAL_VALIDATION_SEED, stratify=label_index[divided]
     )
-    return train, validation
+    return np.concatenate([train, np.flatnonzero(single)]), validation
 
 
 def split_facts(
