@@ -184,8 +184,11 @@ def convert_weights(model: PreTrainedModel, precision: str, device: torch.device
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Return the context in which matrix products use `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """Return the context in which matrix products use `precision`.
+
+    Casts are not kept: a forward pass uses each weight once, and those of LoRA on 7 billion parameters are 0.6 GB.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def inner_model(model: Any) -> PreTrainedModel:
