@@ -333,7 +333,8 @@ def evidence_files(paths: Paths, keys: Iterable[Run]) -> dict[str, pd.DataFrame 
     texts = sentences(rows, inputs, runs)
     table, used = evidence_table(rows), inputs_table(inputs)
     parts = ["\n".join(f"- {text}" for text in texts), table.to_markdown()]
-    parts += [used.to_markdown()] if len(inputs) else []
+    if len(inputs) and (inputs[list(INPUTS)] != "").any(axis=None):
+        parts.append(used.to_markdown())
     page = ReaderTable(table.cells, "\n".join([*texts, table.note]), table.text_columns, table.emphasised)
     return {
         "evidence.csv": rows,
