@@ -128,7 +128,7 @@ test-slurm: environment ## start a SLURM of two nodes and run the tiny workflow 
 	@sh tests/slurm/install.sh
 	@$(RUN) python -m pytest tests/slurm
 
-test-full-size: environment ## LLaVA-1.5-7B at its full shape, random weights: 14 GB of disk, 21 GiB of memory, an hour (ARGS="--size small")
+test-full-size: environment ## LLaVA-1.5-7B at its full shape, random weights: 14 GB of disk, 21 GiB of memory, half an hour (ARGS="--size small")
 	@$(RUN) PYTHONPATH=workflow_scripts python tests/full_size_llava.py $(ARGS)
 
 lint: environment ## check formatting, style, types and the workflow
