@@ -24,7 +24,8 @@ export EVIDENCE_COMMAND
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
+# A longer span than a second saves up to half a core in long runs (profiles/gpu).
+SNAKEMAKE := $(RUN) snakemake --cores $(CORES) --max-jobs-per-timespan 1000/5s
 SCRIPT := $(RUN) python workflow_scripts
 PUBLISH := $(SCRIPT)/publish_results.py --section
 # Not of a dry run, after which there is nothing to report.

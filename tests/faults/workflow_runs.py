@@ -136,8 +136,7 @@ def command(*arguments: str) -> list[str]:
 
     Without checksums, with which a file that has a new time and the same content would be no cause to run.
     """
-    options = ["--cores", "2", "--configfile", CONFIGURATION, "--max-checksum-file-size", "0"]
-    options += ["--max-jobs-per-timespan", "100/1s"]  # a run ends up to such a span later
+    options = ("--cores", "2", "--configfile", CONFIGURATION, "--max-checksum-file-size", "0")
     return [sys.executable, "-m", "snakemake", *arguments, *options]
 
 
