@@ -282,7 +282,9 @@ def test_it_is_refused_in_one_line(files: Files, message: str, tmp_path: Path, t
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_class_with_one_training_case_is_an_answer_too(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_a_class_with_one_training_case_is_in_the_train_set_only(
+    tmp_path: Path, tiny_checkpoint: Path
+) -> None:
     files = both("tsv", rows(6) + "9\t1\t2\t3\t4\n", rows(6))
     parts = to_conversations(files, tmp_path, tiny_checkpoint, protocol="official")
     assert [record["label"] for record in parts["train"]].count("9") == 1
