@@ -85,8 +85,13 @@ def write_run(
     log = pd.DataFrame(
         {"step": steps, "epoch": steps / 12, "tokens": 1000 * steps, "loss": np.exp(-steps / 15)}
     )
-    log = log.assign(learning_rate=2e-4, validation_loss=None, validation_accuracy=None).astype(object)
-    log.loc[log["step"] % 12 == 0, ["validation_loss", "validation_accuracy"]] = [0.3, 0.9]
+    log = log.assign(learning_rate=2e-4, validation_loss=None, selection_loss=None, validation_accuracy=None)
+    log = log.astype(object)
+    log.loc[log["step"] % 12 == 0, ["validation_loss", "selection_loss", "validation_accuracy"]] = [
+        0.3,
+        0.3,
+        0.9,
+    ]
     log.to_csv(folder / "training_log.csv", index=False)
     return run
 

@@ -45,7 +45,9 @@ def test_equal_numbers_have_one_label(number):
     assert (int if isinstance(number, int) else float)(label) == number  # a float has 53 bits, an integer any
 
 
-@given(st.text(min_size=1).filter(lambda text: text.strip().lower() not in {"", *NO_LABEL} and "\0" not in text))
+@given(
+    st.text(min_size=1).filter(lambda text: text.strip().lower() not in {"", *NO_LABEL} and "\0" not in text)
+)
 def test_canonical_label_is_idempotent(text):
     assert canonical_label(canonical_label(text)) == canonical_label(text)
 

@@ -94,12 +94,16 @@ def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def with_losses(losses: dict[int, float], seen: dict[int, dict[str, torch.Tensor]]) -> Callable[..., Any]:
-    """Stand in for validation: return given losses by step, and store the weights that were validated."""
+    """Stand in for validation: return given losses to choose by, and store the weights that were validated."""
 
     def validate(self, dataset, prefix):
         step = self.state.global_step
         seen[step] = weights(self.model)
-        return {f"{prefix}_loss": losses[step], f"{prefix}_accuracy": 0.5}
+        return {
+            f"{prefix}_loss": 1 - losses[step],
+            f"{prefix}_selection_loss": losses[step],
+            f"{prefix}_accuracy": 0.5,
+        }
 
     return validate
 
@@ -172,7 +176,7 @@ def test_the_adapter_of_the_best_validation_is_kept(
     result = train(tmp_path, epochs=5, keep="best", early_stopping_threshold=tolerance)
     record, kept = result.record, weights(result.model)
     assert (record["steps"], record["kept_step"]) == (15, expected)
-    assert record["validation_loss"] == losses[expected]
+    assert record["validation_loss"] == 1 - losses[expected]
     assert all(torch.equal(kept[name], value) for name, value in seen[expected].items())
     assert any(not torch.equal(seen[3][name], value) for name, value in kept.items())
 
@@ -343,6 +347,26 @@ def test_both_stages_train_record_and_save_what_they_should(
     saved = weights(loaded)
     own = {name: tensor for name, tensor in weights(found.model).items() if "original_module" not in name}
     assert {name for name, tensor in own.items() if not torch.equal(tensor, saved[name])} == set()
+
+
+def test_weights_are_chosen_by_the_cross_entropy_with_the_soft_answers(
+    train: Train, tasks: dict[str, TinyTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def validations(name: str) -> list[tuple[float, float]]:
+        rows = train(tmp_path / name, epochs=2, **STAGES).log.rows
+        return [
+            (row["validation_loss"], row["selection_loss"])
+            for row in rows
+            if row["selection_loss"] is not None
+        ]
+
+    assert all(loss != pytest.approx(selection, rel=1e-3) for loss, selection in validations("soft"))
+    labels = torch.tensor([case["label_index"] for case in tasks["both"].records["validation"]])
+    certain = torch.nn.functional.one_hot(labels).log()
+    monkeypatch.setattr(module.ProjectorHead, "scores", lambda *_: certain)
+    found = validations("certain")
+    assert len(found) == 2
+    assert all(loss == pytest.approx(selection, rel=1e-6) for loss, selection in found)
 
 
 def test_an_interrupted_run_of_both_stages_ends_the_same_and_aligns_once(

@@ -42,7 +42,7 @@ def test_rows_and_lines(log: TrainingLog, tmp_path: Path, caplog: pytest.LogCapt
     log.on_train_begin(None, TrainerState(global_step=0), TrainerControl())  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO, logger="vlmtsc"):
         log_at(log, 1, loss=2.5, learning_rate=1e-4, grad_norm=1.0)
-        log_at(log, 5, eval_loss=0.5, eval_accuracy=0.75)
+        log_at(log, 5, eval_loss=0.5, eval_selection_loss=0.6, eval_accuracy=0.75)
         log_at(log, 10, train_runtime=3.0)  # the Trainer's summary
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
@@ -61,9 +61,11 @@ def test_rows_and_lines(log: TrainingLog, tmp_path: Path, caplog: pytest.LogCapt
         "loss": "2.5",
         "learning_rate": "0.0001",
         "validation_loss": "",
+        "selection_loss": "",
         "validation_accuracy": "",
     }
-    assert (rows[1]["tokens"], rows[1]["loss"], rows[1]["validation_accuracy"]) == ("602", "", "0.75")
+    assert (rows[1]["tokens"], rows[1]["loss"]) == ("602", "")
+    assert tuple(rows[1].values())[-3:] == ("0.5", "0.6", "0.75")
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -90,10 +92,10 @@ def test_a_validation_loss_that_is_no_number_ends_the_run(log: TrainingLog) -> N
 
 def test_restored_rows_are_those_that_were_logged(log: TrainingLog) -> None:
     log_at(log, 1, loss=2.5, learning_rate=1e-4)
-    log_at(log, 5, eval_loss=0.5, eval_accuracy=0.75)
+    log_at(log, 5, eval_loss=0.5, eval_selection_loss=0.6, eval_accuracy=0.75)
     history = [
         {"step": 1, "epoch": 0.2, "loss": 2.5, "learning_rate": 1e-4, "grad_norm": 1.0},
-        {"step": 5, "epoch": 1.0, "eval_loss": 0.5, "eval_accuracy": 0.75},
+        {"step": 5, "epoch": 1.0, "eval_loss": 0.5, "eval_selection_loss": 0.6, "eval_accuracy": 0.75},
         {"step": 5, "epoch": 1.0, "train_runtime": 3.0},
     ]
     again = TrainingLog("again", tokens_per_step=120.5, cases_per_step=4, vocabulary=1000)
@@ -182,6 +184,7 @@ def test_both_trackers_show_the_numbers_of_the_log(
         "loss": "train/loss",
         "learning_rate": "train/learning_rate",
         "validation_loss": "eval/loss",
+        "selection_loss": "eval/selection_loss",
         "validation_accuracy": "eval/accuracy",
     }
     for column, tag in columns.items():

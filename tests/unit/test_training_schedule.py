@@ -74,10 +74,12 @@ def test_never_over_the_budget_but_for_the_first_step(
 def stopped_after(losses: list[float], tmp_path, patience: int = 2, threshold: float = 0.01) -> int | None:
     """Play validations as the Trainer does: the callback first, then the best loss."""
     stopping = PatientEarlyStopping(patience, threshold, chance=math.log(2))
-    arguments = TrainingArguments(output_dir=str(tmp_path), metric_for_best_model="eval_loss", use_cpu=True)
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), metric_for_best_model="eval_selection_loss", use_cpu=True
+    )
     state, control = TrainerState(), TrainerControl()
     for number, loss in enumerate(losses, 1):
-        stopping.on_evaluate(arguments, state, control, {"eval_loss": loss})
+        stopping.on_evaluate(arguments, state, control, {"eval_selection_loss": loss})
         if control.should_training_stop:
             return number
         state.best_metric = min(loss, state.best_metric or math.inf)

@@ -720,7 +720,8 @@ class Recipe(Settings):
     early_stopping_steps: Natural
     """Minimum steps without progress before a run stops, since an epoch of a small dataset is a few steps."""
     early_stopping_threshold: Number = Field(ge=0)
-    """Minimum decrease of the validation loss (nats a case) that counts as progress."""
+    """Minimum decrease of the validation loss (nats a case) that counts as progress. With `soft_answers` it is the
+    cross-entropy with the first stage's probabilities (`selection_loss` in the training log)."""
     keep: Literal["best", "last"]
     """Adapter that is kept. `best`: of the latest validation whose loss is within early_stopping_threshold of the
     lowest; `last`: of the last step, as in the paper, and if the validation set is too small to choose by."""
@@ -784,8 +785,8 @@ class Recipe(Settings):
     """Whether the second stage learns the first stage's probabilities of the classes, on the image tokens shown,
     instead of the label. Needs `align_steps`."""
     mixed_share: Number = Field(0.0, ge=0, le=1)
-    """Probability with which a case of the second stage takes a random share of its image tokens from another case of
-    its batch. Needs `soft_answers`."""
+    """Probability with which the image tokens of a case in the second stage are those of all cases of its batch, in
+    random shares of which its own is the largest. Needs `soft_answers`."""
 
     def untuned(self) -> Self:
         """Return the recipe that trains nothing; of the others, what evaluation depends on remains."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributions import Dirichlet
 from torch.nn.functional import log_softmax, nll_loss, normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import get_cosine_schedule_with_warmup
@@ -37,6 +38,8 @@ WARMUP = 0.1
 VALIDATION_INTERVAL, MIN_IMPROVEMENT = 50, 0.002
 #: Training cases whose projected tokens determine the final scale.
 RESCALING_CASES = 256
+#: Concentration of the Dirichlet distribution of the cases' shares in a mixed image.
+CONCENTRATION = 0.5
 
 Features = Callable[[Sequence[int]], torch.Tensor]
 
@@ -150,7 +153,8 @@ class ShownImages:
     share : float
         Share of the image tokens.
     mixed : float
-        Probability with which a case takes a random share of its tokens from the case before it in the batch.
+        Probability with which a case's tokens are those of all cases of the batch, in random shares of which its own
+        is the largest.
     head : ProjectorHead or None
         Gives the soft answers, if any.
     answers : torch.Tensor
@@ -165,14 +169,23 @@ class ShownImages:
     def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the shown features, and with a head the probabilities of the classes, shape (batch, n_classes)."""
         if self.mixed:
-            taken = torch.rand(len(features), 1) * (torch.rand(len(features), 1) < self.mixed)
-            mask = (torch.rand(features.shape[:2]) < taken).to(features.device)
-            features = torch.where(mask[..., None], features.roll(1, dims=0), features)
+            features = self._mixed(features)
         features = shown_tokens(features, self.share)
         if self.head is None:
             return features, None
         with torch.no_grad():
             return features, self.head(features).exp()
+
+    def _mixed(self, features: torch.Tensor) -> torch.Tensor:
+        """Draw the case from which each token comes; a token keeps its place in the image."""
+        cases, tokens = torch.arange(features.shape[0]), torch.arange(features.shape[1])
+        shares = Dirichlet(torch.full((len(cases),), CONCENTRATION)).sample((len(cases),))
+        shares = shares.sort(dim=1, descending=True).values
+        shares[torch.rand(len(cases)) >= self.mixed] = torch.eye(len(cases))[0]
+        drawn = torch.multinomial(
+            shares, len(tokens), replacement=True
+        )  # 0: the case itself, 1: the next one, ...
+        return features[(cases[:, None] + drawn) % len(cases), tokens]
 
 
 def padded_answers(answers: Sequence[Sequence[int]]) -> torch.Tensor:

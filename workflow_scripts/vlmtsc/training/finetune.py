@@ -411,8 +411,8 @@ def _record(
     if settings.method == "none":
         stopped_by = UNTUNED
     if settings.keep == "best":
-        as_good = min(row["validation_loss"] for row in validated) + settings.early_stopping_threshold
-        kept = [row for row in validated if row["validation_loss"] <= as_good][-1]
+        as_good = min(row["selection_loss"] for row in validated) + settings.early_stopping_threshold
+        kept = [row for row in validated if row["selection_loss"] <= as_good][-1]
     return {
         "wall_seconds": round(wall_seconds, 1),
         "alignment": alignment,

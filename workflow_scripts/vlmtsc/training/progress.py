@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 #: A run diverges if this many logged losses in a row exceed so many times the loss of guessing among all tokens.
 PATIENCE, DIVERGED = 5, 2.0
 HINT = "A lower learning_rate, a longer warmup_ratio or precision=fp32 may help"
-COLUMNS = ("step", "epoch", "tokens", "loss", "learning_rate", "validation_loss", "validation_accuracy")
+COLUMNS = (
+    *("step", "epoch", "tokens", "loss", "learning_rate"),
+    *("validation_loss", "selection_loss", "validation_accuracy"),
+)
 #: Project in Weights & Biases where ``WANDB_PROJECT`` is not set.
 PROJECT = "vlm-tsc"
 
@@ -79,6 +82,7 @@ class TrainingLog(TrainerCallback):
             "loss": logs.get("loss"),
             "learning_rate": logs.get("learning_rate"),
             "validation_loss": logs.get("eval_loss"),
+            "selection_loss": logs.get("eval_selection_loss"),
             "validation_accuracy": logs.get("eval_accuracy"),
         }
 

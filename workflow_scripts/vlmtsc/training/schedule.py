@@ -78,7 +78,9 @@ class PatientEarlyStopping(EarlyStoppingCallback):
         **kwargs: Any,
     ) -> None:
         """Count a validation without progress, once any has been better than chance."""
-        best = min(metrics["eval_loss"], math.inf if state.best_metric is None else state.best_metric)
+        best = min(
+            metrics["eval_selection_loss"], math.inf if state.best_metric is None else state.best_metric
+        )
         if best <= PLATEAU * self._chance:
             super().on_evaluate(args, state, control, metrics, **kwargs)
 

@@ -25,7 +25,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.examples import IGNORED, Collator, ExampleSet
 from vlmtsc.model.adapter import parameter_groups
 from vlmtsc.model.checkpoint import autocast, inner_model, only_rows
-from vlmtsc.model.vision import Images
+from vlmtsc.model.vision import Images, VisionFeatures
 from vlmtsc.scoring import score_examples
 from vlmtsc.settings import FinetuneSettings, TrackingSettings
 from vlmtsc.training.alignment import ShownImages
@@ -152,7 +152,7 @@ def training_arguments(
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=settings.keep == "best",
-        metric_for_best_model="eval_loss",
+        metric_for_best_model="eval_selection_loss",
         greater_is_better=False,
         logging_strategy="steps",
         logging_steps=max(1, schedule.steps // 40),
@@ -211,6 +211,9 @@ class AnswerTrainer(Trainer):
         self.shown = shown
         self.evaluation_batch_size = evaluation_batch_size
         self.processes = processes
+        self.soft_answers: np.ndarray | None = None
+        if shown is not None and shown.head is not None and isinstance(vision, VisionFeatures):
+            self.soft_answers = shown.head.scores(vision, self.eval_dataset.image_indices).exp().numpy()
         self.average: WeightAverage | None = None
         if settings.ema_decay:
             if self.is_fsdp_enabled:
@@ -301,10 +304,15 @@ class AnswerTrainer(Trainer):
     def _validate(self, dataset: ExampleSet, prefix: str) -> dict[str, float]:
         scores = self._scores(dataset)
         labels = np.array([example.label_index for example in dataset.examples])
-        rows = np.arange(len(labels))
+        log_likelihoods = log_softmax(scores, axis=1)
+        loss = selection_loss = float(-log_likelihoods[np.arange(len(labels)), labels].mean())
+        if self.soft_answers is not None:
+            selection_loss = float(-(self.soft_answers * log_likelihoods).sum(axis=1).mean())
+        accuracy = float((scores.argmax(axis=1) == labels).mean())
         return {
-            f"{prefix}_loss": float(-log_softmax(scores, axis=1)[rows, labels].mean()),
-            f"{prefix}_accuracy": float((scores.argmax(axis=1) == labels).mean()),
+            f"{prefix}_loss": loss,
+            f"{prefix}_selection_loss": selection_loss,
+            f"{prefix}_accuracy": accuracy,
         }
 
     def _scores(self, dataset: ExampleSet) -> np.ndarray:
@@ -329,7 +337,7 @@ class AnswerTrainer(Trainer):
 
         The Trainer would choose the lowest. A later one of about the same loss was trained longer, at a lower rate.
         """
-        loss = metrics["eval_loss"]
+        loss = metrics["eval_selection_loss"]
         self.state.best_metric = loss if self.state.best_metric is None else min(loss, self.state.best_metric)
         as_good = loss <= self.state.best_metric + self.settings.early_stopping_threshold
         if as_good:
