@@ -214,6 +214,7 @@ def make_task(
     rationale_target: bool = False,
     compat: Sequence[Switch] = (),
     template: Template = "llava_v1",
+    shots: int = 0,
 ) -> TinyTask:
     """Make noisy waves, a frequency a class, and their conversations and plots."""
     generator = np.random.default_rng(0)
@@ -245,6 +246,8 @@ def make_task(
         describer="template" if rationale_target else "none",
         target="answer_then_rationale" if rationale_target else "answer",
         compat=tuple(compat),
+        tuned=not shots,
+        shots=shots,
     )
     rationales = {
         identity: f"It goes {'up' if case % 2 else 'down, then up again'}."

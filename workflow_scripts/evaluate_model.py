@@ -84,7 +84,9 @@ def evaluate_model(
     cases = read_json(test)
     fitted_on = [] if validation is None else read_json(validation)
     with claim_gpus(gpus):
-        predictor = Predictor.load(model, adapter, read_json(parameters), threads, batch_size, features)
+        predictor = Predictor.load(
+            model, adapter, read_json(parameters), threads, batch_size, features, plots
+        )
         table, result = evaluate_test_set(predictor, cases, fitted_on, plots, generate=generate)
         write_csv(predictions, table)
         write_json(metrics, result)

@@ -378,5 +378,8 @@ def test_scenarios_without_fine_tuning() -> None:
         configured(scenarios=["nothing__untuned"])
     few = configured(scenarios=["numbers__3_shot"]).scenario_table["numbers__3_shot"]
     assert (few.tuned, few.shots) == (False, 3)
-    with pytest.raises(InputError, match=r"plot__3_shot: shots=3; allowed here: 0; shots are numbers"):
-        configured(scenarios=["plot__3_shot"])
+    assert configured(scenarios=["plot__3_shot"]).scenario_table["plot__3_shot"].shots == 3
+    with pytest.raises(
+        InputError, match=r"WITH_STATS_2048__3_shot: shots=3; allowed here: 0 with a context text"
+    ):
+        configured(scenarios=["WITH_STATS_2048__3_shot"])

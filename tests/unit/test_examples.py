@@ -16,7 +16,7 @@ from vlmtsc.examples import (
     IGNORED,
     Collator,
     answer_tokens,
-    expand_placeholder,
+    expand_placeholders,
     image_paths,
     make_examples,
     make_questions,
@@ -165,7 +165,7 @@ def test_answers_that_share_their_tokens_are_refused(llama_checkpoint: Path, tmp
 @pytest.mark.parametrize(("tokens", "found"), [([5, 6], 0), ([5, 9, 9], 2)])
 def test_a_wrong_number_of_placeholders(tokens: list[int], found: int) -> None:
     with pytest.raises(InputError, match=f"with {found} image placeholders; allowed: 1"):
-        expand_placeholder(tokens, [9, 7])
+        expand_placeholders(tokens, [9, 7])
 
 
 @given(
@@ -174,9 +174,9 @@ def test_a_wrong_number_of_placeholders(tokens: list[int], found: int) -> None:
 def test_the_image_takes_the_place_of_its_placeholder(
     before: list[int], after: list[int], image: list[int]
 ) -> None:
-    expanded = expand_placeholder([*before, 9, *after], [9, *image])
+    expanded = expand_placeholders([*before, 9, *after], [9, *image])
     assert expanded == [*before, 9, *image, *after]
-    assert expand_placeholder(before, []) == before
+    assert expand_placeholders(before, []) == before
 
 
 def test_images_without_a_folder_of_plots(task: TinyTask, tokenizer) -> None:

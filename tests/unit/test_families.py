@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from vlmtsc.evaluation.controls import score_controls
 from vlmtsc.evaluation.generation import read_answer
 from vlmtsc.evaluation.metrics import INVALID
 from vlmtsc.evaluation.predictor import Predictor
-from vlmtsc.examples import IGNORED, Collator, image_tokens, index_images, make_examples
+from vlmtsc.examples import IGNORED, Collator, image_tokens, index_images, make_examples, scored_tokens
 from vlmtsc.model.adapter import add_adapter, parameter_groups, save_adapter
 from vlmtsc.model.checkpoint import load_checkpoint
 from vlmtsc.model.files import check_kind, check_model, load_checked_processor
@@ -177,7 +178,10 @@ def test_a_family_from_conversations_to_a_merged_model(family: str, checkpoint: 
     for case in (0, 1):
         [example] = make_examples([test[case]], task.representation, tokenizer)
         path = task.plots / test[case]["image"]
-        expected = whole_likelihood(reloaded.model, processor, example, path, task)
+        with Image.open(path) as plot:
+            tensors = process_image(processor, plot.convert("RGB"), {})
+        # Twelve answers: "1" begins "12", so the end token counts.
+        expected = whole_likelihood(reloaded.model, tensors, example.prompt, example.answer)
         found = scores[case, test[case]["label_index"]]
         assert found == pytest.approx(expected, abs=1e-4)
 
@@ -187,20 +191,21 @@ def test_a_family_from_conversations_to_a_merged_model(family: str, checkpoint: 
     np.testing.assert_allclose(again.score(test, task.plots), scores, atol=1e-3)
 
 
-def whole_likelihood(model: Any, processor: Any, example: Any, path: Path, task: TinyTask) -> float:
-    """Score an answer, without its end token, in one pass over the processor's tensors."""
-    with Image.open(path) as plot:
-        tensors = process_image(processor, plot.convert("RGB"), {})
-    for name in ("input_ids", "attention_mask", "labels", "text_replacement_offsets", "batch_num_images"):
-        tensors.pop(name, None)
-    tokens = torch.tensor([example.prompt + example.answer])
-    start = len(example.prompt)
-    answer = torch.arange(tokens.shape[1])[None] >= start
-    tensors.pop("token_type_ids", None)
-    tensors.pop("mm_token_type_ids", None)
+#: Of a processor's tensors, those of its text.
+TEXT = (
+    *("input_ids", "attention_mask", "labels", "token_type_ids", "mm_token_type_ids"),
+    *("text_replacement_offsets", "batch_num_images"),
+)
+
+
+def whole_likelihood(model: Any, tensors: Any, prompt: list[int], answer: list[int]) -> float:
+    """Score an answer in one pass over the processor's tensors of images."""
+    images = {name: value for name, value in tensors.items() if name not in TEXT}
+    tokens = torch.tensor([prompt + answer])
+    start = len(prompt)
+    mask = torch.arange(tokens.shape[1])[None] >= start
     with torch.no_grad():
-        logits = model(input_ids=tokens, answer_mask=answer, **tensors).logits.double().log_softmax(-1)[0]
-    # Twelve answers: "1" begins "12", so the end token counts.
+        logits = model(input_ids=tokens, answer_mask=mask, **images).logits.double().log_softmax(-1)[0]
     return sum(float(logits[place - 1, tokens[0, place]]) for place in range(start, tokens.shape[1]))
 
 
@@ -225,6 +230,55 @@ def test_the_prompt_is_what_the_processor_makes_of_the_chat_template(
         assert example.prompt[: len(expected) - 1] == expected[:-1]
     else:
         assert example.prompt == expected
+
+
+def test_solved_cases_are_shown_with_their_plots(family: str, checkpoint: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"shots": 2, "n_train": 8, "context_length": 4096}
+    template = template_of(family)
+    if family == "llava":  # whose own template writes all images first
+        with pytest.raises(InputError, match="both: shots=2, but the model's chat template shows one image"):
+            make_task(checkpoint, tmp_path / "plots", template=template, **options)
+        template = "llava_v1"
+    task = make_task(checkpoint, tmp_path / "plots", template=template, **options)
+    settings = recipe(lora_r=1).untuned()
+    base = load_checkpoint(checkpoint, precision="fp32", attention="eager", context_length=4096)
+    processor = load_checked_processor(checkpoint)
+    predictor = Predictor(base, processor, task.representation, settings, batch_size=4, shots=task.plots)
+    test = task.records["test"]
+    scores = predictor.score(test, task.plots)
+    assert np.isfinite(scores).all()
+    alone = dataclasses.replace(predictor, batch_size=1).score(test, task.plots)
+    np.testing.assert_allclose(alone, scores, atol=1e-4)
+
+    # The same as what the processor makes of the text and all plots, in one pass.
+    shots = task.representation.shot_images
+    assert len(shots) == 4
+    assert set(shots) <= {record["image"] for record in task.records["train"]}
+    plots = []
+    for name in (*shots, test[0]["image"]):
+        with Image.open(task.plots / name) as plot:
+            plots.append(plot.convert("RGB"))
+    placeholder = image_layout(processor, plots[0].size, {}).placeholder
+    text = task.representation.record_text(test[0], with_answer=False)
+    nested = "row" in str(getattr(processor, "images_kwargs", {}))
+    tensors = processor(
+        images=[plots] if nested else plots,
+        text=[text.replace(placeholder, processor.image_token)],
+        return_tensors="pt",
+    )
+    [question] = predictor.questions(test[:1])
+    if family != "paligemma":  # whose processor adds to the text
+        assert tensors["input_ids"][0].tolist() == question.prompt
+    answers = scored_tokens(processor.tokenizer, task.representation)
+    expected = [whole_likelihood(base, tensors, question.prompt, answer) for answer in answers]
+    np.testing.assert_allclose(scores[0], expected, atol=1e-4)
+
+    # Other plots of the solved cases change the answer.
+    turned = dataclasses.replace(task.representation, shot_images=shots[::-1])
+    other = dataclasses.replace(predictor, representation=turned).score(test, task.plots)
+    assert np.abs(other - scores).max() > 2e-4
+    with pytest.raises(InputError, match="show plots of training cases, which are not here"):
+        dataclasses.replace(predictor, shots=None).score(test, task.plots)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

@@ -11,6 +11,7 @@ from vlmtsc.data.series import CleanSeries
 from vlmtsc.data.splits import SETS
 from vlmtsc.describe.descriptions import describe_template
 from vlmtsc.errors import InputError
+from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.downsampling import DOWNSAMPLERS, downsample
 from vlmtsc.representation.plots import make_plotter
@@ -338,21 +339,25 @@ def test_the_script_draws_what_the_representation_says(tmp_path) -> None:
 @pytest.mark.parametrize("scenario", ["numbers", "both"])
 def test_solved_training_cases_precede_each_question(scenario: str) -> None:
     plain = made(scenario, 1)
-    few = made(scenario, 1, shots=2, context_length=9000, factor=plain.representation.factor)
-    data, begin = series(1), few.representation.chat.begin
-    solved = begin.removeprefix(plain.representation.chat.begin).split("\n\n")[:-1]
+    options = {"shots": 2, "tuned": False, "context_length": 9000, "factor": plain.representation.factor}
+    few = made(scenario, 1, **options)
+    data, begin, image = series(1), few.representation.chat.begin, plain.representation.chat.image
+    assert image == ("<image>\n" if scenario == "both" else "")
+    assert begin.endswith(f"\n\n{image}")
+    solved = begin.removeprefix(plain.representation.chat.begin.removesuffix(image)).split("\n\n")[:-1]
     questions = {
-        f"{few.representation.prompt(data.values[case])}{data.label_index[case] + 1}": case
+        f"{image}{few.representation.prompt(data.values[case])}{data.label_index[case] + 1}": case
         for case in SPLIT["train"].tolist()
     }
     shown = [questions[text] for text in solved]
+    plots = tuple(plot_file_name(case) for case in shown)
+    assert few.representation.shot_images == (plots if scenario == "both" else ())
     assert np.bincount(data.label_index[shown]).tolist() == [2] * len(CLASSES)
     assert len(set(shown)) == len(shown)
     # The budget counts them, and what controls change is the question's own numbers.
     text = few.representation.record_text(few.records["test"][0], with_answer=True)
-    assert few.records["test"][0]["tokens"] == count([text])[0] + (
-        IMAGE_TOKENS - 1 if scenario == "both" else 0
-    )
+    images = len(shown) + 1 if scenario == "both" else 0
+    assert few.records["test"][0]["tokens"] == count([text])[0] + (IMAGE_TOKENS - 1) * images
     assert few.records["test"][0]["conversations"] == plain.records["test"][0]["conversations"]
-    again = made(scenario, 1, shots=2, context_length=9000, factor=plain.representation.factor)
+    again = made(scenario, 1, **options)
     assert again.representation == few.representation

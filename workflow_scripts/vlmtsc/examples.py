@@ -65,6 +65,19 @@ class ExampleSet:
         return {"example": self.examples[index], "image_index": self.image_indices[index]}
 
 
+def shot_paths(representation: Representation, plots: Path | None) -> list[PlotPath]:
+    """List the plots of the solved cases before every question; InputError if there are some, but no folder."""
+    if not representation.shot_images:
+        return []
+    if plots is None:
+        raise InputError(
+            f"scenario {representation.scenario.name}: its questions show plots of training cases, which are not here; "
+            "allowed: evaluation within the workflow, or another scenario"
+        )
+    store = plots_in(plots)
+    return [store / name for name in representation.shot_images]
+
+
 def image_paths(sets: Sequence[Sequence[Example]], plots: Path | None) -> list[PlotPath]:
     """List the plots of all sets, in order; InputError if examples have images but there is no folder of plots."""
     names = [example.image for examples in sets for example in examples if example.image is not None]
@@ -229,7 +242,8 @@ def _tokenise(
         return []
     texts = [representation.record_text(record, with_answer=with_answer) for record in records]
     image = image_tokens(tokenizer, representation)
-    return [expand_placeholder(tokens, image) for tokens in tokenizer(texts)["input_ids"]]
+    count = len(representation.shot_images) + 1
+    return [expand_placeholders(tokens, image, count) for tokens in tokenizer(texts)["input_ids"]]
 
 
 def image_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representation) -> list[int]:
@@ -241,18 +255,16 @@ def image_tokens(tokenizer: PreTrainedTokenizerBase, representation: Representat
     ]
 
 
-def expand_placeholder(tokens: Sequence[int], image: Sequence[int]) -> list[int]:
-    """Replace the placeholder, the first token of an image, by all of them.
+def expand_placeholders(tokens: Sequence[int], image: Sequence[int], count: int = 1) -> list[int]:
+    """Replace each placeholder, the first token of an image, by all of them.
 
-    InputError unless there is one placeholder; without an image the tokens stay as they are.
+    InputError unless there are `count` placeholders; without an image the tokens stay as they are.
     """
-    tokens = list(tokens)
     if not image:
-        return tokens
-    if (found := tokens.count(image[0])) != 1:
-        raise InputError(f"prompt with {found} image placeholders; allowed: 1")
-    position = tokens.index(image[0])
-    return [*tokens[:position], *image, *tokens[position + 1 :]]
+        return list(tokens)
+    if (found := tokens.count(image[0])) != count:
+        raise InputError(f"prompt with {found} image placeholders; allowed: {count}")
+    return [new for token in tokens for new in (image if token == image[0] else [token])]
 
 
 def truncate(

@@ -442,7 +442,7 @@ class ScenarioSettings(Settings):
     """Whether the model is fine-tuned; otherwise the checkpoint is evaluated as it comes. The scenario
     `NAME__untuned` is the scenario NAME without fine-tuning, and needs no row."""
     shots: Natural = Field(0, le=100)
-    """Training cases of each class that precede each question, with their numbers and answers. The scenario
+    """Training cases of each class that precede each question, with their plots, numbers and answers. The scenario
     `NAME__K_shot` is the scenario NAME with K of them and without fine-tuning, and needs no row."""
     compat: Annotated[tuple[Switch, ...], BeforeValidator(as_list), AfterValidator(_switches)] = ()
     """Faults of the original to restore, separated by commas (docs/method.md). `no_image_token`: no placeholder in the
@@ -468,8 +468,10 @@ class ScenarioSettings(Settings):
             refuse("context_text", f"none, {because}")
         if self.target == "answer_then_rationale" and self.context_text == "rationale":
             refuse("target", "answer, since context_text='rationale' shows the rationale in the question")
-        if self.shots and not (self.has_numbers and self.context_text == "none"):
-            refuse("shots", "0; shots are numbers, without a context text")
+        if self.shots and self.context_text != "none":
+            refuse("shots", "0 with a context text")
+        if self.shots and self.tuned and self.has_image:
+            refuse("shots", "0 with a plot, unless tuned=false")
         if (self.describer == "none") == bool(self.descriptions):
             allowed, have = ("template or endpoint", "") if self.descriptions else ("none", "no ")
             parts = f"context_text={self.context_text!r}, target={self.target!r}"

@@ -23,7 +23,7 @@ from vlmtsc.evaluation.metrics import (
     prediction_table,
     temperature_metrics,
 )
-from vlmtsc.examples import Example, image_paths, index_images, make_questions, scored_tokens
+from vlmtsc.examples import Example, image_paths, index_images, make_questions, scored_tokens, shot_paths
 from vlmtsc.model.adapter import load_adapter
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
@@ -42,7 +42,7 @@ class Predictor:
     """A model with its adapter (processor: ProcessorMixin), and the representation and settings of its training.
 
     `batch_size` counts the cases in one forward pass. `features` is a file of the features of plots; others are
-    computed.
+    computed. `shots` is the folder with the plots of solved cases, where every question begins with some.
     """
 
     model: PeftModel
@@ -51,6 +51,7 @@ class Predictor:
     settings: FinetuneSettings
     batch_size: int = MemorySettings().evaluation_batch_size
     features: Path | None = None
+    shots: Path | None = None
 
     @classmethod
     def load(
@@ -61,6 +62,7 @@ class Predictor:
         threads: int = 1,
         batch_size: int = MemorySettings().evaluation_batch_size,
         features: Path | None = None,
+        shots: Path | None = None,
     ) -> Predictor:
         """Load a base model and an adapter with the settings of the training, the run's parameters.json."""
         torch.set_num_threads(threads)
@@ -74,7 +76,7 @@ class Predictor:
             quantization=settings.quantization,
         )
         model, processor = load_adapter(base, adapter), load_checked_processor(checkpoint)
-        return cls(model, processor, representation, settings, batch_size, features)
+        return cls(model, processor, representation, settings, batch_size, features, shots)
 
     def questions(self, records: Sequence[Mapping[str, Any]], *, slack: int = 0) -> list[Example]:
         """Tokenise conversations up to the question, see `make_questions`."""
@@ -93,6 +95,7 @@ class Predictor:
             cache_mb=cache_mb,
             stored=self.features,
             frozen=self.settings.vision_tuning == "frozen",
+            shots=shot_paths(self.representation, self.shots),
         )
 
     def score_questions(

@@ -20,6 +20,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.predictor import Predictor
+from vlmtsc.examples import shot_paths
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.representation.representation import Representation
@@ -115,7 +116,8 @@ class FinishedRun:
         return prepare_case(case, self.representation.n_timepoints, self.cleaning, place)
 
     def load(self, threads: int = 1) -> Predictor:
-        """Load the model."""
+        """Load the model; InputError if its questions show plots of training cases."""
+        shot_paths(self.representation, None)
         return Predictor.load(self.checkpoint, self.folder / "adapter", self.parameters, threads)
 
 

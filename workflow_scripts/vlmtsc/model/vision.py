@@ -90,6 +90,8 @@ class VisionFeatures:
         Positions of plots that are padded to squares.
     stored : Path, optional
         File of `write_features`, from which the features of its plots are read.
+    before : sequence of int
+        Positions of plots that precede every other one in the forward pass.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class VisionFeatures:
         padded: Container[int] = (),
         batch_size: int = 16,
         stored: Path | None = None,
+        before: Sequence[int] = (),
     ) -> None:
+        self._before = before
         self._model = model
         self._processor = processor
         self._paths = list(paths)
@@ -124,7 +128,7 @@ class VisionFeatures:
 
     def inputs(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return the features as arguments of the forward pass."""
-        return {"vision_features": self(indices)}
+        return {"vision_features": self([i for index in indices for i in (*self._before, index)])}
 
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the features of the plots at `indices`, in bfloat16 or float32, without gradient.
@@ -169,6 +173,7 @@ class PlotTensors:
         padded: Container[int] = (),
         options: Mapping[str, Any],
         layout: Sequence[tuple[str, int]] | None = None,
+        before: Sequence[int] = (),
     ) -> None:
         accepted = {*inspect.signature(type(model).forward).parameters}
         self._accepted = accepted - {
@@ -185,6 +190,7 @@ class PlotTensors:
         self._padded = padded
         self._options = options
         self._layout = layout
+        self._before = before
         self._checked: set[tuple[int, int]] = set()  # sizes of images
         self._cache: dict[int, dict[str, torch.Tensor]] = {}
 
@@ -193,7 +199,8 @@ class PlotTensors:
 
         InputError if a plot does not take the tokens of the layout.
         """
-        images = [self._cache[index] if index in self._cache else self._compute(index) for index in indices]
+        shown = [i for index in indices for i in (*self._before, index)]
+        images = [self._cache[index] if index in self._cache else self._compute(index) for index in shown]
         return {
             name: torch.cat([image[name] for image in images]).to(self._model.device) for name in images[0]
         }
@@ -234,19 +241,26 @@ def plot_images(
     padded: Container[int] = (),
     stored: Path | None = None,
     frozen: bool = True,
+    shots: Sequence[PlotPath] = (),
 ) -> Images:
     """Return the plots of a scenario as its model takes them; parameters as for `VisionFeatures`.
 
-    `frozen`: whether the vision tower is.
+    `frozen`: whether the vision tower is. `shots`: plots that precede each of `paths` in the forward pass.
     """
+    shown = [*paths, *shots]
+    before = range(len(paths), len(shown))
     if model.architecture.separate and frozen:
         return VisionFeatures(
-            model, processor, paths, precision=precision, cache_mb=cache_mb, padded=padded, stored=stored
+            *(model, processor, shown),
+            precision=precision,
+            cache_mb=cache_mb,
+            padded=padded,
+            stored=stored,
+            before=before,
         )
     return PlotTensors(
-        model,
-        processor,
-        paths,
+        *(model, processor, shown),
+        before=before,
         cache_mb=cache_mb,
         padded=padded,
         options=representation.image_options,

@@ -180,6 +180,7 @@ def make_conversations(
         image_layout=image_layout,
         image_options=image_options,
         train_labels=series.label_index[split["train"]],
+        train_plots=[plot_file_name(case) for case in split["train"].tolist()],
         limits=fit_limits(series.values[: series.n_train]) if shared else None,
     )
     case_texts = _CaseTexts(series, fit, descriptions or {}, rationales or {})
@@ -189,7 +190,8 @@ def make_conversations(
         return [case_texts.text(cases[position]) for position in positions]
 
     def count_with_image(texts: list[str]) -> np.ndarray:
-        return count_tokens(texts) + (image_tokens - 1 if scenario.has_image else 0)
+        images = len(case_texts.representation.shot_images) + 1 if scenario.has_image else 0
+        return count_tokens(texts) + (image_tokens - 1) * images
 
     count_at = partial(count_all, texts_at, count_with_image, n_cases=len(cases))
     theirs = None
@@ -312,8 +314,8 @@ def _spans(
     if system and system in begin:
         spans.append((begin.index(system), begin.index(system) + len(system), "system_prompt"))
     if representation.has_image:
-        mark = representation.image_layout[0][0]
-        spans.append((begin.index(mark), begin.index(mark) + len(mark), "image"))
+        marks = re.finditer(re.escape(representation.image_layout[0][0]), begin)
+        spans += [(*mark.span(), "image") for mark in marks]
     numbers = number_spans(
         text[len(begin) : answer], representation.scenario.numbers, representation.n_channels
     )

@@ -169,7 +169,7 @@ def chat_format(
         raise InputError(
             f"chat template: writes {prompt[:200]!r}; allowed: the question and the answer, each once"
         )
-    strips = QUESTION not in prompt
+    strips, several = QUESTION not in prompt, ""
     question = core if strips else QUESTION
     begin, ask = prompt.split(question)
     between, after = whole.split(question)[1].split(ANSWER)
@@ -187,10 +187,12 @@ def chat_format(
                 "allowed: one"
             )
         begin = begin.replace(processor.image_token, shown)
+        repeated = _between_texts(processor, asked[:-1], question).replace(processor.image_token, shown)
+        several = repeated if shown in repeated and begin.endswith(repeated) else ""
     first = tokenizer("")["input_ids"][:1]
     if first and first[0] == tokenizer.bos_token_id:  # the tokenizer adds it
         begin = begin.removeprefix(tokenizer.bos_token)
-    return ChatFormat(begin, ask, blank, _end_token(tokenizer, after), strips)
+    return ChatFormat(begin, ask, blank, _end_token(tokenizer, after), strips, several)
 
 
 def model_options(
@@ -230,6 +232,17 @@ def _render(processor: Any, messages: list[dict[str, Any]], *, prompt: bool) -> 
         )
     except (TemplateError, TypeError, ValueError) as error:
         raise InputError(f"chat template: cannot write a question and its answer ({error})") from error
+
+
+def _between_texts(processor: Any, system: list[dict[str, Any]], question: str) -> str:
+    """Return what the chat template writes for the second image of a turn, between two texts; "" if it takes one."""
+    image, texts = {"type": "image"}, [{"type": "text", "text": text} for text in (ANSWER, QUESTION)]
+    turn = {"role": "user", "content": [image, texts[0], image, texts[1]]}
+    try:
+        written = _render(processor, [*system, turn], prompt=True)
+    except InputError:
+        return ""
+    return written.partition(ANSWER)[2].partition(question)[0]
 
 
 def _end_token(tokenizer: Any, after: str) -> str:

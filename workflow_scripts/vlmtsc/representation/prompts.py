@@ -115,6 +115,9 @@ class ChatFormat:
         The end token, behind an answer.
     strips : bool
         Whether the template strips blanks around a question.
+    image : str
+        The end of `begin` that shows the image, and shows another one wherever it is repeated; empty without an image,
+        or if the template cannot show several.
     """
 
     begin: str
@@ -122,6 +125,7 @@ class ChatFormat:
     blank: str
     end: str
     strips: bool = False
+    image: str = ""
 
     def text(self, question: str, answer: str | None = None) -> str:
         """Return one exchange; without an answer, up to where the model continues."""
@@ -142,7 +146,8 @@ def llava_format(*, system: str = "", image: str = "", end: str = "</s>") -> Cha
     'USER: Class:  ASSISTANT: 1</s>'
     """
     shown = f"{image}\n" if image else ""
-    return ChatFormat(f"{f'{system} ' if system else ''}USER: {shown}", " ASSISTANT:", " ", end)
+    begin = f"{f'{system} ' if system else ''}USER: {shown}"
+    return ChatFormat(begin, " ASSISTANT:", " ", end, image=shown)
 
 
 def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ()) -> tuple[str, ...]:

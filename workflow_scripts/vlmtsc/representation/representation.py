@@ -63,6 +63,8 @@ class Representation:
         the text.
     image_options : dict
         Arguments of the image processor that replace the checkpoint's own.
+    shot_images : tuple of str
+        File names of the plots of solved training cases that precede every question.
     """
 
     scenario: ScenarioSettings
@@ -81,6 +83,7 @@ class Representation:
     chat: ChatFormat
     image_layout: tuple[tuple[str, int], ...]
     image_options: dict[str, Any]
+    shot_images: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {len(of) for of in (self.classes, set(self.classes), self.label_texts, set(self.label_texts))}
@@ -271,14 +274,16 @@ def fit_representation(
     image_layout: tuple[tuple[str, int], ...] = (),
     image_options: dict[str, Any] | None = None,
     train_labels: np.ndarray | None = None,
+    train_plots: Sequence[str] = (),
 ) -> Representation:
     """Fit the representation of a scenario with a downsampling factor.
 
     The scale is fitted to the training set alone, `train_values` of shape (n_train, n_channels, n_timepoints), after
     downsampling. `plot` and `image_tokens` are not used where the scenario has no image. `limits` are the shared axis
     limits of each channel (`vlmtsc.representation.plot_files.fit_limits`). `chat` is by default LLaVA v1's, and
-    `image_layout` one placeholder for each image token. `train_labels`, int64 of shape (n_train,), are needed where the
-    scenario has shots, which precede every question.
+    `image_layout` one placeholder for each image token. `train_labels`, int64 of shape (n_train,), and the file names
+    of the plots, `train_plots`, are needed where the scenario has shots, which precede every question. InputError if
+    the chat template cannot show their plots.
     """
     low, high = (None, None) if limits is None else (tuple(bound.tolist()) for bound in limits)
     centre = reach = None
@@ -311,11 +316,19 @@ def fit_representation(
     )
     if not scenario.shots or train_labels is None:
         return fitted
+    if scenario.has_image and not chat.image:
+        raise InputError(
+            f"scenario {scenario.name}: shots={scenario.shots}, but the model's chat template shows one image; "
+            "allowed: shots=0, a scenario without an image, or template=llava_v1"
+        )
+    shots = choose_shots(train_labels, scenario.shots)
     solved = "".join(
-        f"{fitted.prompt(train_values[case])}{fitted.label_texts[train_labels[case]]}\n\n"
-        for case in choose_shots(train_labels, scenario.shots)
+        f"{chat.image}{fitted.prompt(train_values[case])}{fitted.label_texts[train_labels[case]]}\n\n"
+        for case in shots
     )
-    return dataclasses.replace(fitted, chat=dataclasses.replace(chat, begin=f"{chat.begin}{solved}"))
+    begin = f"{chat.begin.removesuffix(chat.image)}{solved}{chat.image}"
+    images = tuple(train_plots[case] for case in shots) if scenario.has_image else ()
+    return dataclasses.replace(fitted, chat=dataclasses.replace(chat, begin=begin), shot_images=images)
 
 
 def choose_shots(labels: np.ndarray, shots: int) -> list[int]:

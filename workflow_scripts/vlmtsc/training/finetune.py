@@ -27,6 +27,7 @@ from vlmtsc.examples import (
     index_images,
     make_examples,
     scored_tokens,
+    shot_paths,
 )
 from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.adapter import add_adapter, save_adapter
@@ -254,6 +255,7 @@ def finetune(job: TrainingJob) -> Finetuned:
             padded=padded_images(examples[0], representation),
             stored=job.features,
             frozen=settings.vision_tuning == "frozen",
+            shots=shot_paths(representation, job.plots),
         )
     sets = index_images(examples)
     alignment, shown = None, None
