@@ -104,6 +104,7 @@ def test_series_of_other_lengths_follow_the_policies(fitted: VLMClassifier) -> N
         ({"scenario": "plt"}, "unknown scenario 'plt'; did you mean 'plot'?"),
         ({"model": "embeded"}, "unknown model 'embeded'; did you mean 'embedded'?.*or a checkpoint folder"),
         ({"scenario": "as_published_WITH_RATIONALE"}, "rationales that name the class"),
+        ({"scenario": BOTH.untuned("few", 1)}, "few: its questions show plots of training cases"),
         ({"recipe": {"epoch": 3}}, "unknown key 'epoch'"),
         ({"validation_share": 1.5}, "validation_share: found 1.5; allowed: less than 1"),
     ],
