@@ -222,7 +222,7 @@ def test_a_class_with_one_training_case_is_in_the_train_set_only():
     ("label_index", "n_train", "settings", "message"),
     [
         ([0, 1], 1, POOLED, "2 cases; needed are at least 3"),
-        ([0, 1, 2, 0], 3, OFFICIAL, "of 0 TRAIN cases leaves 0"),
+        ([0, 1, 2, 0], 3, OFFICIAL, "every class has one TRAIN case"),
         ([0, 0, 1, 1], 4, OFFICIAL, "no TEST cases"),
         ([0, 0, 1, 1, 0], 4, OFFICIAL, "leaves 3 and takes 1; needed is a case of each of the 2 classes"),
     ],
