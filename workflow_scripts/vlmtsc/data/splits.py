@@ -149,7 +149,9 @@ def split_training_cases(label_index: np.ndarray, share: float) -> tuple[np.ndar
     divided, n_classes = np.flatnonzero(~single), int((counts > 1).sum())
     n_validation = math.ceil(share * len(divided))
     if not n_classes:
-        raise InputError("every class has one TRAIN case; needed are several of a class, for a validation set")
+        raise InputError(
+            "every class has one TRAIN case; needed are several of a class, for a validation set"
+        )
     if min(n_validation, len(divided) - n_validation) < n_classes:
         raise InputError(
             f"validation_share {share} of {len(divided)} TRAIN cases leaves {len(divided) - n_validation} and takes "
