@@ -24,7 +24,7 @@ from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.occlusion import Explanation, explain_cases
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.evaluation.unlabelled import FinishedRun
-from vlmtsc.examples import shot_paths
+from vlmtsc.examples import check_without_training_plots
 from vlmtsc.files import atomic_path, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
@@ -156,9 +156,7 @@ class VLMClassifier(BaseClassifier):
         made = self._conversations(
             series, sets, scenario, configuration, row.changed(system_prompt=system_prompt)
         )
-        shot_paths(
-            made.representation, None
-        )  # before it is trained: predict has no plots of the training cases
+        check_without_training_plots(made.representation)  # before it is trained
         self.representation_ = made.representation
         self._class_positions = _positions(made.representation.classes, self.classes_)
         self._mean = series.values[train_cases].mean(axis=0)
@@ -343,7 +341,7 @@ class VLMClassifier(BaseClassifier):
         """
         finished = FinishedRun.open(Path(run), None if model is None else Path(model))
         representation, settings = finished.representation, dict(finished.parameters["finetune"])
-        shot_paths(representation, None)
+        check_without_training_plots(representation)
         name = finished.run.model
         known = load_configuration_files([], PROJECT).model_table.get(name)
         classifier = cls(

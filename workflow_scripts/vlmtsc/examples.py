@@ -65,15 +65,20 @@ class ExampleSet:
         return {"example": self.examples[index], "image_index": self.image_indices[index]}
 
 
-def shot_paths(representation: Representation, plots: Path | None) -> list[PlotPath]:
-    """List the plots of the solved cases before every question; InputError if there are some, but no folder."""
-    if not representation.shot_images:
-        return []
-    if plots is None:
+def check_without_training_plots(representation: Representation) -> None:
+    """Raise InputError if questions show plots of training cases, which new series come without."""
+    if representation.shot_images:
         raise InputError(
             f"scenario {representation.scenario.name}: its questions show plots of training cases, which are not here; "
             "allowed: evaluation within the workflow, or another scenario"
         )
+
+
+def shot_paths(representation: Representation, plots: Path | None) -> list[PlotPath]:
+    """List the plots of the solved cases before every question; InputError if there are some, but no folder."""
+    if plots is None or not representation.shot_images:
+        check_without_training_plots(representation)
+        return []
     store = plots_in(plots)
     return [store / name for name in representation.shot_images]
 

@@ -20,7 +20,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import prediction_table
 from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.predictor import Predictor
-from vlmtsc.examples import shot_paths
+from vlmtsc.examples import check_without_training_plots
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.representation.representation import Representation
@@ -117,7 +117,7 @@ class FinishedRun:
 
     def load(self, threads: int = 1) -> Predictor:
         """Load the model; InputError if its questions show plots of training cases."""
-        shot_paths(self.representation, None)
+        check_without_training_plots(self.representation)
         return Predictor.load(self.checkpoint, self.folder / "adapter", self.parameters, threads)
 
 

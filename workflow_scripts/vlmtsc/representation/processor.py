@@ -169,7 +169,7 @@ def chat_format(
         raise InputError(
             f"chat template: writes {prompt[:200]!r}; allowed: the question and the answer, each once"
         )
-    strips, several = QUESTION not in prompt, ""
+    strips = QUESTION not in prompt
     question = core if strips else QUESTION
     begin, ask = prompt.split(question)
     between, after = whole.split(question)[1].split(ANSWER)
@@ -180,6 +180,7 @@ def chat_format(
         ask = between
     if ask.count(THINK) > ask.count(THOUGHT):
         ask = f"{ask.rstrip()}\n\n{THOUGHT}\n\n"  # no reasoning, as such templates write it
+    repeated = ""
     if image is not None:
         if begin.count(processor.image_token) != 1:
             raise InputError(
@@ -188,11 +189,12 @@ def chat_format(
             )
         begin = begin.replace(processor.image_token, shown)
         repeated = _between_texts(processor, asked[:-1], question).replace(processor.image_token, shown)
-        several = repeated if shown in repeated and begin.endswith(repeated) else ""
+        if shown not in repeated or not begin.endswith(repeated):
+            repeated = ""
     first = tokenizer("")["input_ids"][:1]
     if first and first[0] == tokenizer.bos_token_id:  # the tokenizer adds it
         begin = begin.removeprefix(tokenizer.bos_token)
-    return ChatFormat(begin, ask, blank, _end_token(tokenizer, after), strips, several)
+    return ChatFormat(begin, ask, blank, _end_token(tokenizer, after), strips, repeated)
 
 
 def model_options(

@@ -177,14 +177,15 @@ class ShownImages:
             return features, self.head(features).exp()
 
     def _mixed(self, features: torch.Tensor) -> torch.Tensor:
-        """Draw the case from which each token comes; a token keeps its place in the image."""
+        """Draw the case from which each token comes; a token keeps its place in the image.
+
+        Columns of `shares`: the case itself, the next one of the batch, and so on.
+        """
         cases, tokens = torch.arange(features.shape[0]), torch.arange(features.shape[1])
         shares = Dirichlet(torch.full((len(cases),), CONCENTRATION)).sample((len(cases),))
         shares = shares.sort(dim=1, descending=True).values
         shares[torch.rand(len(cases)) >= self.mixed] = torch.eye(len(cases))[0]
-        drawn = torch.multinomial(
-            shares, len(tokens), replacement=True
-        )  # 0: the case itself, 1: the next one, ...
+        drawn = torch.multinomial(shares, len(tokens), replacement=True)
         return features[(cases[:, None] + drawn) % len(cases), tokens]
 
 
