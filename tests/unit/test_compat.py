@@ -85,6 +85,7 @@ def test_no_switch_is_on_by_default_and_none_says_so() -> None:
         (["merged_labels"] * 2, {}, "each switch once"),
         (["no_image_token"], {"modality": "plot", "numbers": "none"}, "modality='plot'; allowed .*: both"),
         (["no_image_token"], {"modality": "numbers", "plot": "none"}, "modality='numbers'"),
+        (["merged_labels"], {"labels": "characters"}, "labels='characters'; .*: numbers or letters or names"),
         (["single_token_score"], {"labels": "letters"}, "labels='letters'; allowed with this switch: numbers"),
         (["first_case_factor"], {"numbers": "scaled"}, "numbers='scaled'; allowed with this switch: decimals"),
         (["first_case_factor"], {"factor": 3}, "factor=3; allowed with this switch: auto"),

@@ -80,7 +80,7 @@ def test_scale_is_one_short_line() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["numbers", "letters", "names"])
+@pytest.mark.parametrize("kind", ["numbers", "letters", "characters", "names"])
 @given(st.sets(st.integers(-9, 2000).map(str), min_size=1, max_size=800).map(sorted))
 def test_answers_are_a_bijection(kind: str, classes: list[str]) -> None:
     answers = label_texts(kind, classes)
@@ -92,10 +92,13 @@ def test_answers() -> None:
     assert label_texts("numbers", classes) == ("1", "2", "3", "4")
     assert label_texts("letters", classes) == ("A", "B", "C", "D")
     assert label_texts("names", classes) == tuple(classes)
+    assert label_texts("characters", ["x"] * 9) == label_texts("numbers", ["x"] * 9)
+    assert label_texts("characters", ["x"] * 10) == label_texts("letters", ["x"] * 10)
 
 
 @pytest.mark.parametrize(
-    ("index", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")]
+    ("index", "text"),
+    [(0, "A"), (25, "Z"), (26, "a"), (51, "z"), (52, "AA"), (104, "BA"), (52 + 52**2, "AAA")],
 )
 def test_letters_go_on(index: int, text: str) -> None:
     assert label_texts("letters", ["x"] * (index + 1))[index] == text

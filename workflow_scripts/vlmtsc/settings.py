@@ -282,6 +282,8 @@ Needs = Mapping[str, Mapping[str, tuple[str, ...]]]
 #: Settings of a scenario without which a switch has no effect, and their allowed values.
 NEEDS: Needs = {
     "no_image_token": {"modality": ("both",)},
+    # Of merged classes there may be nine instead of ten, which would change the labels as well.
+    "merged_labels": {"labels": ("numbers", "letters", "names")},
     "single_token_score": {"labels": ("numbers",)},
     "first_case_factor": {"numbers": ("decimals",), "factor": ("auto",)},
     "blank_plot": {"modality": _SHOWS_PLOT},
@@ -430,8 +432,10 @@ class ScenarioSettings(Settings):
     """Name of the plot in `config/plots.tsv`, or `none`."""
     context_length: Positive = 2048
     """Maximum tokens of a case: system prompt, image, text, answer and end token."""
-    labels: Literal["numbers", "letters", "names"] = "numbers"
-    """Class labels in answers: 1, 2, ...; A, B, ...; or the archive's own labels."""
+    labels: Literal["numbers", "letters", "characters", "names"] = "numbers"
+    """Class labels in answers. `numbers`: 1, 2, ...; `letters`: A, ..., Z, a, ..., z, AA, ...; `characters`: numbers
+    with up to nine classes, letters with more, so that up to 52 classes have one character each; `names`: the archive's
+    own labels."""
     describer: Literal["none", "template", "endpoint"] = "none"
     """Author of paragraphs. `template`: computed from the series; `endpoint`: a hosted model (see `describe`); `none`
     without paragraphs."""

@@ -13,6 +13,7 @@ from vlmtsc.errors import InputError
 
 #: Placeholder of the image in conversations, as LLaVA's data format stores it.
 IMAGE_TOKEN = "<image>"
+LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
 #: How `build_prompt` writes a channel: a list of decimals, or a line of signed integers.
 _CHANNEL = {
@@ -161,10 +162,12 @@ def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ())
     >>> label_texts("letters", ["-1", "1", "walk"])
     ('A', 'B', 'C')
     """
+    if kind == "characters":
+        kind = "numbers" if len(classes) < 10 else "letters"
     if kind == "numbers":
         return tuple(str(index + 1) for index in range(len(classes)))
     if kind == "letters":
-        return tuple(_column_name(index) for index in range(len(classes)))
+        return tuple(_letters(index) for index in range(len(classes)))
     for name in classes:
         found = [text for text in reserved if text and text in name]
         if not name or name != name.strip() or not name.isprintable() or found:
@@ -175,13 +178,13 @@ def label_texts(kind: str, classes: Sequence[str], reserved: Sequence[str] = ())
     return tuple(classes)
 
 
-def _column_name(index: int) -> str:
-    """Return the name of a spreadsheet's column: A, B, ..., Z, AA, AB, ..."""
+def _letters(index: int) -> str:
+    """Return A, B, ..., Z, a, ..., z, AA, AB, ..."""
     text = ""
     index += 1
     while index:
-        index, letter = divmod(index - 1, 26)
-        text = string.ascii_uppercase[letter] + text
+        index, letter = divmod(index - 1, len(LETTERS))
+        text = LETTERS[letter] + text
     return text
 
 
