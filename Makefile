@@ -93,7 +93,7 @@ publish-paper: environment ## publish the table of make paper-embedded
 	@$(PUBLISH) paper --source $(RESULTS) \
 		--command 'make paper-embedded SCENARIOS="$(SCENARIOS)"$(if $(CONFIG), CONFIG="$(CONFIG)")'
 
-publish-evidence: environment ## publish tables/evidence.md in docs/results.md (RESULTS=folder; SECTION=paper-evidence, unseen)
+publish-evidence: environment ## publish tables/evidence.md in docs/results.md (RESULTS=folder; SECTION=paper-evidence, ...)
 	@$(PUBLISH) $(SECTION) --source $(RESULTS) --command "$$EVIDENCE_COMMAND"
 
 rulegraph: environment ## draw the graph of the rules (Mermaid) into docs/architecture.md

@@ -47,6 +47,8 @@ def test_the_documents_have_their_sections() -> None:
         "paper",
         "evidence",
         "paper-evidence",
+        "pooled_2",
+        "pooled_3",
         "unseen",
         "corrections",
         "ledger",
