@@ -48,7 +48,6 @@ def test_the_documents_have_their_sections() -> None:
         "evidence",
         "paper-evidence",
         "pooled_2",
-        "pooled_3",
         "unseen",
         "corrections",
         "ledger",
