@@ -20,6 +20,7 @@ def publish_results(
         "evidence",
         "paper-evidence",
         "pooled_2",
+        "pooled_3",
         "unseen",
         "corrections",
         "ledger",
@@ -52,7 +53,7 @@ def publish_results(
             publish.draw_example(source, page.with_suffix("") / "example.png")
         case "paper":
             publish.publish_paper(source, page, readme, command)
-        case "evidence" | "paper-evidence" | "pooled_2" | "unseen":
+        case "evidence" | "paper-evidence" | "pooled_2" | "pooled_3" | "unseen":
             publish.publish_evidence(source, page, section, command)
         case "corrections":
             publish.publish_corrections(source, page, command)

@@ -48,6 +48,7 @@ def test_the_documents_have_their_sections() -> None:
         "evidence",
         "paper-evidence",
         "pooled_2",
+        "pooled_3",
         "unseen",
         "corrections",
         "ledger",
