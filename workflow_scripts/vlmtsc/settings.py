@@ -279,10 +279,10 @@ Fault = Literal[
 Switch = Literal["none", Fault]
 _SHOWS_PLOT = ("plot", "both")
 Needs = Mapping[str, Mapping[str, tuple[str, ...]]]
-#: Settings of a scenario without which a switch has no effect, and their allowed values.
+#: Settings of a scenario that a switch needs, to have its effect and no other, and their allowed values.
 NEEDS: Needs = {
     "no_image_token": {"modality": ("both",)},
-    # Of merged classes there may be nine instead of ten, which would change the labels as well.
+    # Not characters: ten classes, of which two are merged, would have numbers instead of letters.
     "merged_labels": {"labels": ("numbers", "letters", "names")},
     "single_token_score": {"labels": ("numbers",)},
     "first_case_factor": {"numbers": ("decimals",), "factor": ("auto",)},

@@ -13,6 +13,7 @@ from vlmtsc.errors import InputError
 
 #: Placeholder of the image in conversations, as LLaVA's data format stores it.
 IMAGE_TOKEN = "<image>"
+#: Answers of one letter, in their order.
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
 #: How `build_prompt` writes a channel: a list of decimals, or a line of signed integers.
