@@ -34,14 +34,26 @@ def test_one_step_is_made_whatever_the_budget() -> None:
     assert plan_schedule([100] * 8, recipe(token_budget=1)).steps == 1
 
 
+@pytest.mark.parametrize(
+    ("classes", "budget"), [(2, 1000), (20, 1000), (30, 1500), (50, 2500), (2000, 100_000)]
+)
+def test_the_budget_grows_with_many_classes(classes: int, budget: int) -> None:
+    settings = recipe(epochs=1000, token_budget=1000, budget_classes=20)
+    schedule = plan_schedule([100] * 4, settings, n_classes=classes)
+    assert (schedule.token_budget, schedule.steps) == (budget, budget // 400)
+    assert plan_schedule([100] * 4, settings.changed(budget_classes=0), n_classes=classes).steps == 2
+    assert plan_schedule([100] * 4, settings.changed(token_budget=0), n_classes=classes).token_budget == 0
+
+
 def test_cases_bound_the_second_stage_of_scenarios_with_an_image() -> None:
     settings = recipe(epochs=10, align_steps=1, aligned_cases=3)
     assert settings.most_cases(3) == 9
     assert settings.changed(align_steps=0).most_cases(3) == 0
-    schedule = plan_schedule([100] * 8, settings, most_cases=9)
+    schedule = plan_schedule([100] * 8, settings, n_classes=3, has_image=True)
     assert (schedule.steps, schedule.stopped_by) == (2, "cases")
-    assert plan_schedule([100] * 8, settings).stopped_by == "epochs"
-    assert plan_schedule([100] * 8, settings.changed(token_budget=400), most_cases=9).steps == 1
+    assert plan_schedule([100] * 8, settings, n_classes=3).stopped_by == "epochs"
+    budget = settings.changed(token_budget=400)
+    assert plan_schedule([100] * 8, budget, n_classes=3, has_image=True).steps == 1
 
 
 def test_a_micro_batch_that_does_not_divide_the_batch() -> None:

@@ -169,11 +169,12 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
         epochs, seconds = 0.0, None
         if budget is not None:
             recipe = configuration.finetune_settings(run.model, run.seed, run.scenario)
-            epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.token_budget)
-            epochs = 0.0 if recipe.method == "none" else epochs
             row = configuration.dataset_table.get(run.dataset)
-            if configuration.shown_plot(run.scenario) is not None and row is not None and row.classes:
-                most = recipe.most_cases(row.classes)
+            classes = row.classes if row is not None else None
+            epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.most_tokens(classes or 1))
+            epochs = 0.0 if recipe.method == "none" else epochs
+            if configuration.shown_plot(run.scenario) is not None and classes:
+                most = recipe.most_cases(classes)
                 epochs = min(epochs, most / budget.cases["train"]) if most else epochs
             work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):

@@ -720,6 +720,9 @@ class Recipe(Settings):
     """Maximum passes over the train set."""
     token_budget: Natural
     """Maximum training tokens of one run; 0: no limit. Every token of every pass counts, image included."""
+    budget_classes: Natural = 0
+    """Number of classes up to which `token_budget` holds as it is; with more, it grows in proportion to them. 0: it
+    never grows."""
     early_stopping_patience: Natural
     """Validations (one an epoch) in a row without progress after which a run stops; 0: never. Those before any was
     better than chance do not count."""
@@ -799,6 +802,11 @@ class Recipe(Settings):
         stages = {"align_steps": 0, "soft_answers": False, "mixed_share": 0, "image_token_share": 1}
         smallest = {"lora_r": 1, "lora_alpha": 1, "use_dora": False, "ema_decay": 0, "torch_compile": False}
         return self.changed(method="none", epochs=1, early_stopping_patience=0, **stages, **smallest)
+
+    def most_tokens(self, n_classes: int) -> int:
+        """Return the maximum training tokens of a run; 0: no limit."""
+        growth = max(1.0, n_classes / self.budget_classes) if self.budget_classes else 1.0
+        return round(self.token_budget * growth)
 
     def most_cases(self, n_classes: int) -> int:
         """Return the maximum training cases of a scenario with an image; 0: no limit."""

@@ -233,8 +233,9 @@ def finetune(job: TrainingJob) -> Finetuned:
     shown_tokens = representation.image_tokens
     hidden = shown_tokens and shown_tokens - shown_count(shown_tokens, settings.image_token_share)
     tokens = [example.tokens - hidden for example in examples[0]]
-    most_cases = settings.most_cases(len(representation.classes)) if representation.has_image else 0
-    schedule = plan_schedule(tokens, settings, processes.count, most_cases)
+    schedule = plan_schedule(
+        tokens, settings, processes.count, len(representation.classes), representation.has_image
+    )
     base = load_checkpoint(
         job.model,
         precision=settings.precision,
@@ -420,7 +421,7 @@ def _record(
         "alignment": alignment,
         "train_samples": round(samples),
         "train_tokens": tokens,
-        "token_budget": settings.token_budget or None,
+        "token_budget": schedule.token_budget or None,
         "epochs_done": round(steps / schedule.steps_per_epoch, 3),
         "steps": steps,
         "stopped_by": stopped_by,

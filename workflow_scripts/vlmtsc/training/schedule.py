@@ -20,31 +20,36 @@ class Schedule:
     """Length of a run, fixed before its first step so that the learning rate can end at zero.
 
     `steps` are optimizer steps; `accumulation` counts the forward passes in one step, of each process; `stopped_by`
-    is "epochs", "token_budget" or "cases", what limits the run.
+    is "epochs", "token_budget" or "cases", what limits the run; `token_budget` is 0 without limit.
     """
 
     steps: int
     steps_per_epoch: int
     accumulation: int
     stopped_by: str
+    token_budget: int
 
 
 def plan_schedule(
-    tokens: list[int], settings: FinetuneSettings, processes: int = 1, most_cases: int = 0
+    tokens: list[int],
+    settings: FinetuneSettings,
+    processes: int = 1,
+    n_classes: int = 1,
+    has_image: bool = False,
 ) -> Schedule:
     """Plan a run on training cases of these lengths: at least one step, within the budgets of tokens and cases.
 
-    Without limit of cases, `most_cases` is 0. InputError if the micro batches of all processes do not divide the batch.
+    InputError if the micro batches of all processes do not divide the batch.
     """
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
     limits = {"epochs": math.ceil(settings.epochs * steps_per_epoch)}
-    if settings.token_budget:
-        limits["token_budget"] = int(settings.token_budget * steps_per_epoch / sum(tokens))
-    if most_cases:
+    if most_tokens := settings.most_tokens(n_classes):
+        limits["token_budget"] = int(most_tokens * steps_per_epoch / sum(tokens))
+    if has_image and (most_cases := settings.most_cases(n_classes)):
         limits["cases"] = most_cases // settings.batch_size
     stopped_by = min(limits, key=lambda name: limits[name])
-    return Schedule(max(1, limits[stopped_by]), steps_per_epoch, accumulation, stopped_by)
+    return Schedule(max(1, limits[stopped_by]), steps_per_epoch, accumulation, stopped_by, most_tokens)
 
 
 def chance_loss(labels: Sequence[int]) -> float:
