@@ -27,7 +27,7 @@ class Schedule:
     steps_per_epoch: int
     accumulation: int
     stopped_by: str
-    token_budget: int
+    token_budget: int = 0
 
 
 def plan_schedule(
