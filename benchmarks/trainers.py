@@ -114,6 +114,9 @@ def plain_side(
     base.architecture = find_architecture(base)
     set_seed(settings.seed)
     model = get_peft_model(base, lora_config(settings, base))
+    if not settings.projector_learning_rate:  # its gradient would count where gradients are clipped
+        for name in base.architecture.projector:
+            base.get_submodule(name).requires_grad_(False)
     collator = Collator(task.pad_token_id)
 
     def collate(features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

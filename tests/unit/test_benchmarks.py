@@ -92,6 +92,27 @@ def test_finetuning_and_evaluation(
         finetune.compare_losses(task, 1, tmp_path)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1e-3])
+def test_both_sides_train_the_same_parameters(
+    material: tuple[Path, Path, Path], tmp_path: Path, rate: float
+) -> None:
+    import finetune
+    import trainers
+
+    recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "projector_learning_rate": rate}
+    task = finetune.StoredTask(*material, recipe)
+    trained = [
+        {
+            name
+            for name, parameter in side(task, task.settings, tmp_path)[0].named_parameters()
+            if parameter.requires_grad
+        }
+        for side in (trainers.our_side, trainers.plain_side)
+    ]
+    assert trained[0] == trained[1]
+    assert any("projector" in name for name in trained[0]) == (rate > 0)
+
+
 def test_gpu_benchmark_at_small_size(monkeypatch: pytest.MonkeyPatch) -> None:
     import gpu_llava
 
