@@ -9,7 +9,6 @@ tight box and no padding, ``close``. Every pixel has to be equal.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -41,36 +40,42 @@ def draw_reference(values: np.ndarray, path: Path) -> None:
 
 
 def measure(cases: int, rounds: int, length: int = 150) -> list[Row]:
-    """Draw `cases` random walks with both sides in turns."""
-    rows = []
-    for channels in (1, 6):
-        walks = np.random.default_rng(0).normal(size=(cases, channels, length)).cumsum(axis=2)
-        plotter = make_plotter(SETTINGS, channels)  # once for all series of a dataset
-        draw: dict[str, Callable[[np.ndarray, Path], None]] = {
-            "ours": lambda walk, path, plotter=plotter: write_png(plotter.render(walk), path),
-            "reference": draw_reference,
+    """Draw `cases` random walks with both sides in turns, of one and of six channels."""
+    return [measure_channels(channels, cases, rounds, length) for channels in (1, 6)]
+
+
+def measure_channels(channels: int, cases: int, rounds: int, length: int) -> Row:
+    """Draw random walks with this many channels."""
+    walks = np.random.default_rng(0).normal(size=(cases, channels, length)).cumsum(axis=2)
+    plotter = make_plotter(SETTINGS, channels)  # once for all series of a dataset
+    with tempfile.TemporaryDirectory() as name:
+        files = {
+            side: [Path(name, f"{side}-{case}.png") for case in range(cases)]
+            for side in ("ours", "reference")
         }
-        with tempfile.TemporaryDirectory() as name:
-            files = {side: [Path(name, f"{side}-{case}.png") for case in range(cases)] for side in draw}
 
-            def seconds_of_a_plot(side: str, walks=walks, files=files, draw=draw) -> float:
-                def draw_all() -> None:
-                    for walk, file in zip(walks, files[side], strict=True):
-                        draw[side](walk, file)
+        def draw_ours() -> None:
+            for walk, file in zip(walks, files["ours"], strict=True):
+                write_png(plotter.render(walk), file)
 
-                return cpu_seconds(draw_all) / cases
+        def draw_references() -> None:
+            for walk, file in zip(walks, files["reference"], strict=True):
+                draw_reference(walk, file)
 
-            seconds = interleaved(
-                rounds, **{side: lambda side=side: seconds_of_a_plot(side) for side in draw}
-            )
-            for ours, reference in zip(files["ours"], files["reference"], strict=True):
-                with Image.open(ours) as one, Image.open(reference) as other:
-                    np.testing.assert_array_equal(np.asarray(one), np.asarray(other.convert("RGB")))
-            kb = {side: number(sum(p.stat().st_size for p in files[side]) / cases / 1000) for side in draw}
-        name = f"rendering, {channels} channel{'s' * (channels > 1)} of {length}"
-        notes = f"{kb['ours']} kB a file, reference {kb['reference']}"
-        rows.append(make_row(name, seconds, "images/s", "every pixel equal", notes))
-    return rows
+        seconds = interleaved(
+            rounds,
+            ours=lambda: cpu_seconds(draw_ours) / cases,
+            reference=lambda: cpu_seconds(draw_references) / cases,
+        )
+        for ours, reference in zip(files["ours"], files["reference"], strict=True):
+            with Image.open(ours) as one, Image.open(reference) as other:
+                np.testing.assert_array_equal(np.asarray(one), np.asarray(other.convert("RGB")))
+        kb = {
+            side: number(sum(p.stat().st_size for p in drawn) / cases / 1000) for side, drawn in files.items()
+        }
+    name = f"rendering, {channels} channel{'s' * (channels > 1)} of {length}"
+    notes = f"{kb['ours']} kB a file, reference {kb['reference']}"
+    return make_row(name, seconds, "images/s", "every pixel equal", notes)
 
 
 if __name__ == "__main__":
