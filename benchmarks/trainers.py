@@ -16,7 +16,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.examples import Collator, ExampleSet
-from vlmtsc.model.adapter import add_adapter, lora_config, parameter_groups
+from vlmtsc.model.adapter import add_adapter, freeze_projector, lora_config, parameter_groups
 from vlmtsc.model.architecture import find_architecture
 from vlmtsc.settings import FinetuneSettings
 from vlmtsc.training.processes import Processes
@@ -114,9 +114,7 @@ def plain_side(
     base.architecture = find_architecture(base)
     set_seed(settings.seed)
     model = get_peft_model(base, lora_config(settings, base))
-    if not settings.projector_learning_rate:  # its gradient would count where gradients are clipped
-        for name in base.architecture.projector:
-            base.get_submodule(name).requires_grad_(False)
+    freeze_projector(model, settings)
     collator = Collator(task.pad_token_id)
 
     def collate(features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -159,10 +159,21 @@ def add_adapter(model: PreTrainedModel, settings: FinetuneSettings) -> PeftModel
     not change.
     """
     adapted = _with_layers(model, lora_config(settings, model))
-    for name, parameter in adapted.named_parameters():
-        if not settings.projector_learning_rate and part_of(name, model.architecture) == "projector":
-            parameter.requires_grad_(False)
+    freeze_projector(adapted, settings)
     return adapted
+
+
+def freeze_projector(model: PeftModel, settings: FinetuneSettings) -> None:
+    """Freeze the projector of an adapted model if it has no learning rate.
+
+    Otherwise its gradient would be computed, and would count where gradients are clipped.
+    """
+    if settings.projector_learning_rate:
+        return
+    architecture = model.get_base_model().architecture
+    for name, parameter in model.named_parameters():
+        if part_of(name, architecture) == "projector":
+            parameter.requires_grad_(False)
 
 
 def part_of(name: str, architecture: Architecture) -> Literal["projector", "vision", "language"]:
