@@ -39,7 +39,8 @@ def plan_schedule(
 ) -> Schedule:
     """Plan a run on training cases of these lengths: at least one step, within the budgets of tokens and cases.
 
-    Both budgets depend on the number of classes; that of cases is of scenarios with an image alone. InputError if the micro batches of all processes do not divide the batch.
+    Both budgets depend on the number of classes; that of cases applies only with an image. InputError if the micro
+    batches of all processes do not divide the batch.
     """
     accumulation = count_passes(settings.batch_size, settings.micro_batch_size, processes)
     steps_per_epoch = math.ceil(len(tokens) / settings.batch_size)
