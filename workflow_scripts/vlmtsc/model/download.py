@@ -43,12 +43,12 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
     the repository is no complete checkpoint of a vision-language model.
     """
     name = f"{settings.repository} at {settings.revision}"
-    snapshot = _download_snapshot(settings, name, ["config.json"])
+    snapshot, _ = _download_snapshot(settings, name, ["config.json"])
     try:
         check_kind(snapshot)  # before the weights are downloaded
     except InputError as error:
         raise InputError(f"{name} is not a complete checkpoint: {error}") from error
-    snapshot = _download_snapshot(settings, name, list(PATTERNS))
+    snapshot, files = _download_snapshot(settings, name, list(PATTERNS))
     record = output.with_name(f"{output.name}.commit.json")
     known = read_json(record)["commit"] if record.is_file() else snapshot.name
     if known != snapshot.name:
@@ -56,10 +56,6 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
             f"{name}: is now the commit {snapshot.name}, and was {known} at first use ({record}); allowed: "
             f"revision: {known}, or remove that file to use the new one"
         )
-    files = sorted(path for pattern in PATTERNS for path in snapshot.glob(pattern))
-    for path in files:
-        if fault := fault_of_download(path):
-            raise InputError(f"{name}: {fault}; {_remove_from_cache(path)}")
     try:
         check_files(snapshot)
         check_processor_files(snapshot)
@@ -77,14 +73,17 @@ def fetch_checkpoint(settings: HubSettings, output: Path) -> None:
     logger.info("%s: %s, commit %s", output, name, snapshot.name)
 
 
-def _download_snapshot(settings: HubSettings, name: str, patterns: list[str]) -> Path:
-    """Download what the cache lacks of some of a checkpoint's files, and return its folder in the cache."""
+def _download_snapshot(settings: HubSettings, name: str, patterns: list[str]) -> tuple[Path, list[Path]]:
+    """Download what the cache lacks of some of a checkpoint's files; return its folder in the cache, and the files.
+
+    InputError if a file is damaged.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError
     from huggingface_hub.utils import httpx
 
     try:
-        return Path(
+        snapshot = Path(
             snapshot_download(
                 settings.repository,
                 revision=settings.revision,
@@ -102,6 +101,11 @@ def _download_snapshot(settings: HubSettings, name: str, patterns: list[str]) ->
             f"{name}: could not be downloaded ({_one_line(error)}). On a machine without access to the hub, give "
             "the model a folder in config/models.yaml: source: {folder: {path: ...}}"
         ) from error
+    files = sorted(path for pattern in patterns for path in snapshot.glob(pattern))
+    for path in files:
+        if fault := fault_of_download(path):
+            raise InputError(f"{name}: {fault}; {_remove_from_cache(path)}")
+    return snapshot, files
 
 
 def _one_line(error: Exception) -> str:
