@@ -27,7 +27,7 @@ def assemble_model(
     vision_tower : Path
         State dictionary of EfficientNet-Lite.
     settings : AssemblySettings
-        Layers, strides and seed.
+        Layers, strides, share of the columns, and seed.
     output : Path
         Checkpoint folder to write.
     """

@@ -26,6 +26,8 @@ from vlmtsc.representation.prompts import llava_format
 from vlmtsc.settings import AssemblySettings
 from vlmtsc.training.finetune import finetune
 
+SETTINGS = AssemblySettings(layers=2, column_share=0.5)
+
 
 def small_llama(tokenizer) -> LlamaForCausalLM:
     torch.manual_seed(0)
@@ -62,7 +64,7 @@ def tower_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assembled(tmp_path_factory: pytest.TempPathFactory, tower_weights: Path) -> Path:
     folder = tmp_path_factory.mktemp("assembled")
     write_language_model(folder / "model.gguf")
-    assemble_checkpoint(folder / "model.gguf", tower_weights, AssemblySettings(layers=2), folder / "model")
+    assemble_checkpoint(folder / "model.gguf", tower_weights, SETTINGS, folder / "model")
     return folder / "model"
 
 
@@ -89,16 +91,15 @@ def test_the_same_parts_make_the_same_files_with_any_number_of_threads(
 ) -> None:
     threads = []
 
-    def noted(*arguments: object) -> None:
+    def noted(*arguments: object, **options: object) -> None:
         threads.append(torch.get_num_threads())
-        initialise_projector(*arguments)
+        initialise_projector(*arguments, **options)
 
     monkeypatch.setattr(assembly, "initialise_projector", noted)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        settings = AssemblySettings(layers=2)
-        assemble_checkpoint(assembled.parent / "model.gguf", tower_weights, settings, tmp_path / "again")
+        assemble_checkpoint(assembled.parent / "model.gguf", tower_weights, SETTINGS, tmp_path / "again")
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -141,6 +142,27 @@ def test_projected_plots_look_like_embeddings(tower_weights: Path) -> None:
     assert torch.equal(projector.linear_1.weight, again)
 
 
+def test_a_share_of_the_hidden_units_sees_one_column_each() -> None:
+    from torch import nn
+
+    generator = torch.Generator().manual_seed(0)
+    columns, share = 4, 0.5
+    codes = torch.eye(columns).repeat(16, 1)
+    features = torch.cat([torch.rand(64, 40, generator=generator) * 7 + 3, codes], dim=1)
+    projector = nn.Module()
+    projector.linear_1, projector.act, projector.linear_2 = nn.Linear(44, 24), nn.GELU(), nn.Linear(24, 24)
+    initialise_projector(projector, features, 0.05, seed=1, columns=columns, column_share=share)
+    with torch.no_grad():
+        hidden = projector.act(projector.linear_1(features))
+        outputs = projector.linear_2(hidden)
+    assert outputs.pow(2).mean().sqrt().item() == pytest.approx(0.05, rel=1e-4)
+    strength = torch.stack([hidden[column::columns].abs().mean(0) for column in range(columns)])
+    assert torch.equal(strength[:, :12].argmax(0), torch.arange(12) % columns)
+    others = strength[:, :12].sort(dim=0, descending=True).values
+    assert (others[1:] < others[0] / 10).all()
+    assert (strength[:, 12:].min(0).values > strength[:, 12:].max(0).values / 10).all()
+
+
 def test_the_output_of_a_shortened_model_is_calibrated() -> None:
     tokenizer = base_tokenizer()
     model = small_llama(tokenizer)
@@ -172,6 +194,18 @@ def test_finer_maps_lie_beside_the_last(tower_weights: Path, strides: tuple[int,
         with torch.no_grad():
             difference = (tower(changed).last_hidden_state - tokens)[..., :-1280].abs().mean((0, 2))
         assert difference.argmax() == 0
+
+
+def test_a_token_ends_with_the_code_of_its_column(tower_weights: Path) -> None:
+    plain = load_vision_tower(tower_weights, (16, 32))
+    coded = load_vision_tower(tower_weights, (16, 32), column_codes=True)
+    assert coded.config.hidden_size == plain.config.hidden_size + 7
+    pixels = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        tokens, expected = coded(pixels).last_hidden_state, plain(pixels).last_hidden_state
+    assert torch.equal(tokens[..., :-7], expected)
+    places = tokens[..., -7:].reshape(2, 7, 7, 7)  # image, row, column, code
+    assert torch.equal(places, torch.eye(7).expand(2, 7, 7, 7))
 
 
 @pytest.mark.parametrize("change", ["missing", "extra"])

@@ -572,6 +572,9 @@ class AssemblySettings(Settings):
     vision_strides: Selection[Literal[8, 16, 32]] = (32,)
     """Strides, in pixels, of the vision tower's feature maps in an image token. 32 is the last map; a finer one adds
     the cells inside it."""
+    column_share: Number = Field(0.0, ge=0, le=1)
+    """Share of the projector's hidden units that see one column of image tokens each, so that what they read depends on
+    its time. With a share above 0 the vision tower appends a one-hot code of its column to each token."""
     seed: SeedNumber = 0
     """Seed of the projector's initial weights."""
 

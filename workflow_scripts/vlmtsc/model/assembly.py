@@ -48,6 +48,8 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
 )
 
+#: Addend of a hidden unit, in standard deviations of its sum, on tokens outside its column: GELU is then near 0.
+CLOSED = -4.0
 #: Text of the domain, used only to calibrate the output's scale.
 CALIBRATION_TEXT = (
     "The power demand of a household follows the hours of the day: it rises in the morning, falls after noon, "
@@ -92,9 +94,12 @@ def calibrate_output(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
     return factor
 
 
-def load_vision_tower(weights: Path, strides: Sequence[int] = (32,)) -> EfficientNetLiteModel:
+def load_vision_tower(
+    weights: Path, strides: Sequence[int] = (32,), column_codes: bool = False
+) -> EfficientNetLiteModel:
     """Load EfficientNet-Lite0 from a state dictionary, without its classifier."""
-    config = EfficientNetLiteConfig(strides=list(strides), hidden_size=token_width(strides))
+    config = EfficientNetLiteConfig(strides=list(strides), column_codes=column_codes)
+    config.hidden_size = token_width(strides) + column_codes * config.columns
     tower = EfficientNetLiteModel(config)
     state = torch.load(weights, weights_only=True, map_location="cpu")
     state = {name: value for name, value in state.items() if not name.startswith("_fc.")}
@@ -134,15 +139,35 @@ def random_plots(count: int, seed: int) -> list[np.ndarray]:
 
 
 def initialise_projector(
-    projector: nn.Module, features: torch.Tensor, embedding_scale: float, seed: int
+    projector: nn.Module,
+    features: torch.Tensor,
+    embedding_scale: float,
+    seed: int,
+    columns: int = 0,
+    column_share: float = 0.0,
 ) -> None:
     """Initialise the projector so that its outputs have the scale of token embeddings from the first step.
 
     The tower's features are sparse and far from zero mean, and the language model's embeddings are small: with the
     usual initialisation, a projector needs its first hundred steps for scale alone. Here the first layer standardises
     each feature (P. Krähenbühl et al., Data-dependent initializations of convolutional neural networks, ICLR 2016),
-    and the outputs of the second have the root mean square `embedding_scale` of the token embeddings. `features` are
-    those of typical images, float32 of shape (n_tokens, vision_hidden_size).
+    and the outputs of the second have the root mean square `embedding_scale` of the token embeddings.
+
+    A share of the hidden units see the tokens of one column of the image each: a token's time is where in the image it
+    lies, and the same shape at another time may stand for another class.
+
+    Parameters
+    ----------
+    projector : nn.Module
+        Changed in place.
+    features : torch.Tensor
+        Of typical images, float32 of shape (n_tokens, vision_hidden_size).
+    embedding_scale : float
+    seed : int
+    columns : int
+        How many features, the last ones, are a one-hot code of the column.
+    column_share : float
+        Share of the hidden units that see one column, divided evenly among the columns.
     """
     generator = torch.Generator().manual_seed(seed)
     mean, deviation = features.mean(0), features.std(0)
@@ -150,7 +175,12 @@ def initialise_projector(
     first, second = projector.linear_1, projector.linear_2
     with torch.no_grad():
         first.weight.normal_(0, 1 / math.sqrt(first.in_features), generator=generator).div_(spread)
+        codes = first.weight[:, len(mean) - columns :]
+        codes.zero_()
         first.bias.copy_(-first.weight @ mean)
+        for unit in range(round(column_share * first.out_features)):
+            codes[unit] = CLOSED
+            codes[unit, unit % columns] = 0
         second.weight.normal_(0, 1 / math.sqrt(second.in_features), generator=generator)
         second.bias.zero_()
         hidden = projector.act(first(features))
@@ -178,7 +208,7 @@ def assemble_checkpoint(
     tokenizer, processor and chat template.
     """
     language_model, tokenizer = load_language_model(gguf, settings.layers)
-    tower = load_vision_tower(tower_weights, settings.vision_strides)
+    tower = load_vision_tower(tower_weights, settings.vision_strides, settings.column_share > 0)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     tokenizer.pad_token = tokenizer.unk_token  # not the end token, which has to be trained
     known = min(language_model.config.vocab_size, len(tokenizer) - 1)
@@ -207,7 +237,12 @@ def assemble_checkpoint(
         features = model.model.vision_tower(pixels).last_hidden_state
     scale = language_model.get_input_embeddings().weight.detach().pow(2).mean().sqrt().item()
     initialise_projector(
-        model.model.multi_modal_projector, features.flatten(0, 1).clone(), scale, settings.seed
+        model.model.multi_modal_projector,
+        features.flatten(0, 1).clone(),
+        scale,
+        settings.seed,
+        columns=tower.config.columns if tower.config.column_codes else 0,
+        column_share=settings.column_share,
     )
     # A path would be wrong on other machines.
     model.config.text_config._name_or_path = ""

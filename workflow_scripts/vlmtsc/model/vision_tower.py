@@ -26,8 +26,8 @@ def token_width(strides: Sequence[int], patch_size: int = 32) -> int:
 class EfficientNetLiteConfig(PreTrainedConfig):
     """Configuration of an EfficientNet-Lite vision tower.
 
-    An image token is made of the feature maps at `strides`, in pixels: 8, 16 or 32; `hidden_size` is their
-    `token_width`.
+    An image token is made of the feature maps at `strides`, in pixels: 8, 16 or 32. With `column_codes`, it ends with a
+    one-hot code of its column in the image. `hidden_size` is `token_width`, plus the number of columns.
     """
 
     model_type = "efficientnet_lite"
@@ -38,6 +38,12 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     patch_size: int = 32
     num_channels: int = 3
     strides: tuple[int, ...] | list[int] = (32,)
+    column_codes: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Number of columns, and of rows, of image tokens."""
+        return self.image_size // self.patch_size
 
 
 class EfficientNetLiteModel(PreTrainedModel):
@@ -66,13 +72,16 @@ class EfficientNetLiteModel(PreTrainedModel):
         return super().train(False)
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        """Return the image tokens, row by row: shape (batch, (image_size / patch_size) ** 2, hidden_size).
+        """Return the image tokens, row by row: shape (batch, columns ** 2, hidden_size).
 
         They are `last_hidden_state` and the only entry of `hidden_states`.
         """
         maps = self._feature_maps(pixel_values)
         cells = [pixel_unshuffle(maps[s], self.config.patch_size // s) for s in self.config.strides]
         tokens = torch.cat(cells, dim=1).flatten(2).transpose(1, 2)
+        if self.config.column_codes:
+            codes = torch.eye(self.config.columns, dtype=tokens.dtype, device=tokens.device)
+            tokens = torch.cat([tokens, codes.repeat(len(codes), 1).expand(len(tokens), -1, -1)], dim=-1)
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
     def _feature_maps(self, pixel_values: torch.Tensor) -> dict[int, torch.Tensor]:

@@ -39,7 +39,7 @@ OF_BASELINE = ("baseline", "seed", "chosen", "wall_seconds", "git_revision", "ve
 #: Kept of the configurations of a checkpoint's language model and vision tower.
 ARCHITECTURE = (
     *("model_type", "variant", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
-    *("image_size", "patch_size", "strides"),
+    *("image_size", "patch_size", "strides", "column_codes"),
 )
 
 Record = dict[str, Any]
