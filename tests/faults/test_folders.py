@@ -25,6 +25,9 @@ from workflow_runs import (
     run,
 )
 
+from vlmtsc.model.vision import write_features
+from vlmtsc.paths import plot_file_name
+
 RESULTS = f"results/datasets/{DATASET}"
 
 
@@ -80,6 +83,24 @@ def test_a_full_disk_stops_the_run_and_space_lets_it_go_on(
     disk.change("size=64m")
     complete(disturbed, *TARGETS)
     assert outcome(disturbed) == outcome(undisturbed), output
+
+
+def test_features_for_which_a_disk_has_no_room_are_an_error(
+    disturbed: Path, disk: SmallDisk, tiny_checkpoint: Path
+) -> None:
+    [plot, *_] = sorted((disturbed / f"results/plots/{DATASET}/line").glob("*.png"))
+    plots = disturbed / "plots"
+    plots.mkdir()
+    for case in range(200):
+        (plots / plot_file_name(case)).hardlink_to(plot)
+    features = disk.place / "line.npy"
+    write_features(tiny_checkpoint, plots, "fp32", features)
+    room = features.stat().st_size // 2
+    features.unlink()
+    disk.change(f"size={room}")
+    # Not a signal, from a write to a page for which there is no room.
+    with pytest.raises(OSError, match="No space left on device"):
+        write_features(tiny_checkpoint, plots, "fp32", features)
 
 
 @pytest.mark.fault_grid(sample=1, group="locks")

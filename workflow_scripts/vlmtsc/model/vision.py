@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,8 @@ def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) 
         if stored is None:
             kind = STORED_TYPES[batch.dtype]
             stored = np.lib.format.open_memmap(output, "w+", kind, (count, *batch.shape[1:]))
+            with output.open("r+b") as file:  # on a full disk, writing to the map would end the process
+                os.posix_fallocate(file.fileno(), 0, output.stat().st_size)
         stored[start : start + len(batch)] = batch.view(torch.from_numpy(stored[:0]).dtype).numpy()
         progress.update(start + len(batch))
     if stored is None:
