@@ -37,19 +37,20 @@ class SmallDisk:
     def __init__(self, place: Path) -> None:
         self.place = place
         place.mkdir()
-        self._mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place))
+        done = self._mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place))
+        if done.returncode:
+            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
 
     def change(self, option: str) -> None:
-        self._mount("-o", f"remount,{option}", str(self.place))
+        done = self._mount("-o", f"remount,{option}", str(self.place))
+        assert done.returncode == 0, done.stderr
 
     def unmount(self) -> None:
         subprocess.run(["umount", "--lazy", str(self.place)], check=False)
 
     @staticmethod
-    def _mount(*arguments: str) -> None:
-        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    def _mount(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

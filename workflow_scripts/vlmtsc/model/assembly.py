@@ -175,12 +175,12 @@ def initialise_projector(
     first, second = projector.linear_1, projector.linear_2
     with torch.no_grad():
         first.weight.normal_(0, 1 / math.sqrt(first.in_features), generator=generator).div_(spread)
-        codes = first.weight[:, len(mean) - columns :]
+        codes = first.weight[:, len(mean) - columns :]  # a view: the weights of the columns' codes
         codes.zero_()
         first.bias.copy_(-first.weight @ mean)
         for unit in range(round(column_share * first.out_features)):
             codes[unit] = CLOSED
-            codes[unit, unit % columns] = 0
+            codes[unit, unit % columns] = 0  # open on this column
         second.weight.normal_(0, 1 / math.sqrt(second.in_features), generator=generator)
         second.bias.zero_()
         hidden = projector.act(first(features))
