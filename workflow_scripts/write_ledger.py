@@ -30,7 +30,7 @@ def write_ledger(
     results : str
         Results folder.
     models, datasets, scenarios : list of str
-        All combinations; those without conversations are left out.
+        All combinations; those without conversations or plots are left out.
     protocol : str
         Split protocol.
     plots : dict of str to str or None

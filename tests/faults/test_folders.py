@@ -80,10 +80,10 @@ def test_a_full_disk_stops_the_run_and_space_lets_it_go_on(
     output = done.stdout + done.stderr
     assert done.returncode == 1, output
     assert "No space left on device" in output or "PytorchStreamWriter failed" in output, output
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output
     disk.change("size=64m")
     complete(disturbed, *TARGETS)
-    assert outcome(disturbed) == outcome(undisturbed), output
+    assert outcome(disturbed) == outcome(undisturbed)
 
 
 def test_features_for_which_a_disk_has_no_room_are_an_error(
@@ -235,7 +235,7 @@ def test_a_damaged_intermediate_is_named_and_made_anew_once_it_is_removed(
     assert done.returncode == 1, output
     assert path.name in output
     assert str(Path(name).parent) in output
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output
     # A folder that a rule makes is removed as a whole.
     whole = path.parent if path.parent.name in ("adapter", "plots") else path
     shutil.rmtree(whole) if whole.is_dir() else whole.unlink()

@@ -85,6 +85,22 @@ def test_scenarios_without_conversations_are_left_out(results: Path) -> None:
     assert table.loc["narrow", "same inputs as"] == ""
 
 
+@pytest.mark.parametrize(
+    "folder", ["plots/Waves/line", "conversations/embedded/Waves/pooled/drawn_otherwise/plots"]
+)
+def test_scenarios_whose_plots_could_not_be_drawn_are_left_out(results: Path, folder: str) -> None:
+    (results / folder / "manifest.json").unlink()
+    left = [name for name, (_, plot) in INPUTS.items() if plot != ("line" if "line" in folder else None)]
+    table = pd.read_csv(written(results) / "ledger.csv", keep_default_na=False)
+    assert table["scenario"].tolist() == left
+
+
+def test_a_table_without_any_scenario_is_written(results: Path) -> None:
+    for scenario in INPUTS:
+        (place(results, scenario) / "budget.json").unlink()
+    assert pd.read_csv(written(results) / "ledger.csv").empty
+
+
 def test_parts_that_do_not_add_up_are_refused(results: Path) -> None:
     wrong = budget("a", breakdown=budget("a")["breakdown"] | {"text": 0})
     write_json(place(results, "plot") / "budget.json", wrong)

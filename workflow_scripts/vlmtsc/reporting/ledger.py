@@ -67,18 +67,20 @@ def ledger_row(key: Mapping[str, Any], budget: Mapping[str, Any], plots: str) ->
 def read_ledger(paths: Paths, runs: Iterable[Run], plots: Mapping[str, str | None]) -> pd.DataFrame:
     """Read the table (columns `COLUMNS`) from existing ``budget.json`` files, in the order of the runs.
 
-    Scenarios without the file are left out. `plots` has each scenario's kind of plots: empty without plots, None for
-    plots of the scenario itself.
+    Scenarios without the file, or whose plots are not drawn, are left out. `plots` has each scenario's kind of plots:
+    empty without plots, None for plots of the scenario itself.
     """
     rows: list[dict[str, Any]] = []
     for run in dict.fromkeys(Run(*(vars(run) | {"seed": 0}).values()) for run in runs):
         budget = Path(paths.conversations(run), "budget.json")
-        if not budget.exists():
-            continue
-        plot, digest = plots[run.scenario], ""
+        plot, manifest = plots[run.scenario], None
         if plot != "":
-            folder = paths.scenario_plots(run) if plot is None else paths.plots(run, plot)
-            digest = read_json(Path(folder, "manifest.json"))["digest"]
+            manifest = Path(
+                paths.scenario_plots(run) if plot is None else paths.plots(run, plot), "manifest.json"
+            )
+        if not budget.exists() or (manifest and not manifest.exists()):
+            continue
+        digest = read_json(manifest)["digest"] if manifest else ""
         rows.append(ledger_row({name: getattr(run, name) for name in KEYS}, read_json(budget), digest))
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
