@@ -788,7 +788,7 @@ class Recipe(Settings):
     align_margin: Number = Field(10.0, gt=0)
     """Log-odds between a class and all others where a case's projected tokens equal the class's code. Less if the
     first stage is overconfident on validation data."""
-    align_patience: Natural = 6
+    align_patience: Natural = 10
     """Validations (every 50 steps) in a row without progress after which the first stage stops; 0: never."""
     image_token_share: Number = Field(1.0, gt=0, le=1)
     """Share of an image's tokens, drawn at random, that a training case shows, in both stages; 1: all. Evaluation
