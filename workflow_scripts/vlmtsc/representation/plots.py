@@ -248,12 +248,14 @@ def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encode pixels, uint8 of shape (height, width, 3), as a PNG file (ISO/IEC 15948).
 
-    Rows are not filtered: several times as fast as Pillow, which searches a filter for each row, and about as small,
-    since most of a plot is white.
+    Each row is stored as its difference from the one above, most of which is zero in a plot: several times as fast as
+    Pillow, which searches a filter for each row, and about as small.
     """
     height, width, _ = pixels.shape
-    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # the first byte of a row: no filter
-    rows[:, 1:] = pixels.reshape(height, -1)
+    flat = pixels.reshape(height, -1)
+    rows = np.full((height, 1 + 3 * width), 2, dtype=np.uint8)  # the first byte of a row: filter "up"
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     # Eight bits a channel, RGB, the only defined methods, not interlaced.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [
