@@ -72,16 +72,15 @@ def read_ledger(paths: Paths, runs: Iterable[Run], plots: Mapping[str, str | Non
     """
     rows: list[dict[str, Any]] = []
     for run in dict.fromkeys(Run(*(vars(run) | {"seed": 0}).values()) for run in runs):
-        budget = Path(paths.conversations(run), "budget.json")
-        plot, manifest = plots[run.scenario], None
+        plot, files = plots[run.scenario], [Path(paths.conversations(run), "budget.json")]
         if plot != "":
-            manifest = Path(
-                paths.scenario_plots(run) if plot is None else paths.plots(run, plot), "manifest.json"
-            )
-        if not budget.exists() or (manifest and not manifest.exists()):
+            folder = paths.scenario_plots(run) if plot is None else paths.plots(run, plot)
+            files.append(Path(folder, "manifest.json"))
+        if not all(file.exists() for file in files):
             continue
-        digest = read_json(manifest)["digest"] if manifest else ""
-        rows.append(ledger_row({name: getattr(run, name) for name in KEYS}, read_json(budget), digest))
+        budget, *manifests = map(read_json, files)
+        digest = manifests[0]["digest"] if manifests else ""
+        rows.append(ledger_row({name: getattr(run, name) for name in KEYS}, budget, digest))
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         alike.setdefault((row["model"], row["dataset"], row["inputs"]), []).append(row["scenario"])
