@@ -20,6 +20,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.model.adapter import add_adapter
 from vlmtsc.model.checkpoint import (
     allow_tf32,
+    autocast,
     check_kernels,
     choose_attention,
     inner_model,
@@ -138,6 +139,21 @@ def test_attention_is_chosen_by_device_and_length() -> None:
     assert choose_attention("auto", cpu, 512) == "eager"
     assert choose_attention("auto", cpu, 513) == choose_attention("auto", gpu, 100) == "sdpa"
     assert choose_attention("sdpa", cpu, 100) == "sdpa"
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny_checkpoint", "llama_checkpoint"])
+def test_scores_of_classes_come_from_logits_in_float32(
+    request: pytest.FixtureRequest, checkpoint: str
+) -> None:
+    """In bfloat16, whose steps are 1/16 where logits are 8 to 16, the likeliest classes of many cases tie."""
+    model = load(request.getfixturevalue(checkpoint), "bf16")
+    output = model.get_output_embeddings()
+    hidden = torch.randn(3, 5, output.in_features, generator=torch.Generator().manual_seed(0))
+    with autocast("bf16", model.device):
+        assert output(hidden).dtype == torch.bfloat16  # in training
+        with torch.inference_mode():
+            logits = output(hidden)
+    torch.testing.assert_close(logits, hidden @ output.weight.float().T)
 
 
 def test_four_bits_are_nf4_with_double_quantisation_and_bf16_products(tiny_checkpoint: Path) -> None:

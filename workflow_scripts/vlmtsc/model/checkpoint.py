@@ -13,6 +13,7 @@ import torch
 from peft import prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from torch import nn
+from torch.nn.functional import linear
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -137,9 +138,22 @@ def load_checkpoint(
 
 
 def attach(model: PreTrainedModel, architecture: Architecture) -> None:
-    """Give a model its architecture as an attribute, and the arguments of `complete_inputs`."""
+    """Give a model its architecture as an attribute, the arguments of `complete_inputs` and `exact_logits`."""
     model.architecture = architecture
     model.register_forward_pre_hook(complete_inputs, with_kwargs=True)
+    model.get_output_embeddings().register_forward_hook(exact_logits)
+
+
+def exact_logits(output: nn.Linear, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor | None:
+    """Compute an output layer's logits in float32 where there are no gradients.
+
+    Logits in bfloat16 have steps of 1/16 to 1/8: the likeliest classes of many cases would tie, and their order decide.
+    """
+    if torch.is_grad_enabled() or logits.dtype == torch.float32:
+        return None
+    with torch.autocast(logits.device.type, enabled=False):
+        bias = None if output.bias is None else output.bias.float()
+        return linear(inputs[0].float(), output.weight.float(), bias)
 
 
 def allow_tf32(precision: str, device: torch.device) -> None:
