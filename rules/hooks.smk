@@ -93,8 +93,10 @@ def write_incomplete_results(asked):
     def write(name, options, table):
         script = [file_of(name)] if name == "write_ledger" else [file_of("write_tables"), name]
         command = [sys.executable, *script, *shlex.split(options), f"--output={INCOMPLETE}"]
-        if subprocess.run(command, check=False).returncode == 0 and table:
+        written = subprocess.run(command, check=False).returncode == 0
+        if written and table:
             print((INCOMPLETE / table).read_text(encoding="utf-8"))
+        return written
 
     if "write_ledger" in asked and any(
         Path(PATHS.conversations(run), "budget.json").exists() for run in RUNS
@@ -106,7 +108,8 @@ def write_incomplete_results(asked):
     states = INCOMPLETE / "states.json"
     failed = run_states(workflow.dag, workflow.scheduler.failed, RUNS)
     states.write_text(json.dumps(failed, indent=1), encoding="utf-8")
-    write("write_tables", f"{write_tables_options()} {option('states', states)}", "accuracy.md")
+    if not write("write_tables", f"{write_tables_options()} {option('states', states)}", "accuracy.md"):
+        return
     if "write_paper_table" in asked:
         options = [option("runs", INCOMPLETE / "runs.csv"), option("published", PUBLISHED)]
         options.append(run_options("models", "datasets", "scenarios", whole=True))
