@@ -185,7 +185,7 @@ def test_a_run_without_progress_stops(
     train: Train, tasks: dict[str, TinyTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "chance_loss", lambda labels: math.inf)  # every loss is better
-    changes = {"early_stopping_patience": 2, "epochs": 9, "keep": "best", "early_stopping_threshold": 100.0}
+    changes = {"early_stopping_patience": 2, "epochs": 9, "keep": "best", "early_stopping_threshold": 0.3}
     record = train(tmp_path, **changes).record
     # The first validation has nothing before it; the next two are no progress.
     assert (record["epochs_done"], record["stopped_by"]) == (3.0, "early_stopping")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -83,15 +84,16 @@ def test_never_over_the_budget_but_for_the_first_step(
     assert schedule.steps <= unlimited.steps
 
 
-def stopped_after(losses: list[float], tmp_path, patience: int = 2, threshold: float = 0.01) -> int | None:
+def stopped_after(losses: list[float], tmp_path: Path, lowest: float = 0.0) -> int | None:
     """Play validations as the Trainer does: the callback first, then the best loss."""
-    stopping = PatientEarlyStopping(patience, threshold, chance=math.log(2))
+    stopping = PatientEarlyStopping(2, 0.01, chance=math.log(2))
     arguments = TrainingArguments(
         output_dir=str(tmp_path), metric_for_best_model="eval_selection_loss", use_cpu=True
     )
     state, control = TrainerState(), TrainerControl()
     for number, loss in enumerate(losses, 1):
-        stopping.on_evaluate(arguments, state, control, {"eval_selection_loss": loss})
+        metrics = {"eval_selection_loss": loss, "eval_lowest_loss": lowest}
+        stopping.on_evaluate(arguments, state, control, metrics)
         if control.should_training_stop:
             return number
         state.best_metric = min(loss, state.best_metric or math.inf)
@@ -111,6 +113,12 @@ def stopped_after(losses: list[float], tmp_path, patience: int = 2, threshold: f
 )
 def test_when_a_run_stops(losses: list[float], expected: int | None, tmp_path) -> None:
     assert stopped_after(losses, tmp_path) == expected
+
+
+def test_a_run_stops_where_no_progress_is_left(tmp_path: Path) -> None:
+    assert stopped_after([0.3, 0.2, 0.1, 0.085], tmp_path, lowest=0.08) == 4
+    assert stopped_after([0.3, 0.2, 0.1, 0.1], tmp_path, lowest=0.095) == 3
+    assert stopped_after([0.3, 0.1, 0.009, 0.001], tmp_path) == 3
 
 
 def test_the_count_survives_an_interruption(tmp_path) -> None:

@@ -732,8 +732,9 @@ class Recipe(Settings):
     early_stopping_steps: Natural
     """Minimum steps without progress before a run stops, since an epoch of a small dataset is a few steps."""
     early_stopping_threshold: Number = Field(ge=0)
-    """Minimum decrease of the validation loss (nats a case) that counts as progress. With `soft_answers` it is the
-    cross-entropy with the first stage's probabilities (`selection_loss` in the training log)."""
+    """Minimum decrease of the validation loss (nats a case) that counts as progress; a run also stops where no such
+    decrease is left. With `soft_answers` it is the cross-entropy with the first stage's probabilities
+    (`selection_loss` in the training log), whose lowest value is their entropy."""
     keep: Literal["best", "last"]
     """Adapter that is kept. `best`: of the latest validation whose loss is within early_stopping_threshold of the
     lowest; `last`: of the last step, as in the paper, and if the validation set is too small to choose by."""

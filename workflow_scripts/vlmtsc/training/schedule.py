@@ -67,6 +67,9 @@ def patience_in_epochs(epochs: int, steps: int, steps_per_epoch: int) -> int:
 class PatientEarlyStopping(EarlyStoppingCallback):
     """Early stopping after `patience` validations in a row that improve the best loss by less than `threshold` nats.
 
+    Also where no such improvement is left: the loss is within `threshold` of the lowest possible one, the entropy of
+    its targets.
+
     Validations before the loss is better than `chance` (`chance_loss`) do not count: learning to read numbers begins
     with a plateau of about forty steps, several epochs of a small dataset.
     """
@@ -83,12 +86,14 @@ class PatientEarlyStopping(EarlyStoppingCallback):
         metrics: dict[str, float],
         **kwargs: Any,
     ) -> None:
-        """Count a validation without progress, once any has been better than chance."""
+        """Count a validation without progress, once any has been better than chance; stop where none is possible."""
         best = min(
             metrics["eval_selection_loss"], math.inf if state.best_metric is None else state.best_metric
         )
         if best <= PLATEAU * self._chance:
             super().on_evaluate(args, state, control, metrics, **kwargs)
+        if metrics["eval_selection_loss"] < metrics["eval_lowest_loss"] + self.early_stopping_threshold:
+            control.should_training_stop = True
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint stores, so that a resumed run continues the count."""

@@ -12,7 +12,7 @@ import torch
 from accelerate.data_loader import SeedableRandomSampler
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from scipy.special import log_softmax
+from scipy.special import entr, log_softmax
 from torch import nn
 from torch.nn.functional import log_softmax as torch_log_softmax
 from torch.nn.functional import pad
@@ -306,12 +306,15 @@ class AnswerTrainer(Trainer):
         labels = np.array([example.label_index for example in dataset.examples])
         log_likelihoods = log_softmax(scores, axis=1)
         loss = selection_loss = float(-log_likelihoods[np.arange(len(labels)), labels].mean())
+        lowest_loss = 0.0
         if self.soft_answers is not None:
             selection_loss = float(-(self.soft_answers * log_likelihoods).sum(axis=1).mean())
+            lowest_loss = float(entr(self.soft_answers).sum(axis=1).mean())
         accuracy = float((scores.argmax(axis=1) == labels).mean())
         return {
             f"{prefix}_loss": loss,
             f"{prefix}_selection_loss": selection_loss,
+            f"{prefix}_lowest_loss": lowest_loss,  # that `selection_loss` can reach
             f"{prefix}_accuracy": accuracy,
         }
 
