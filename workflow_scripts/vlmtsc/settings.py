@@ -625,7 +625,7 @@ class ModelSource(Settings):
 
 
 class MemorySettings(Settings):
-    """Memory that a job may use to be fast. Changes no result, and so reruns no step."""
+    """Memory that a job may use to be fast. Changes results by rounding alone, and so reruns no step."""
 
     evaluation_batch_size: Positive = 16
     """Cases in one forward pass of validation and test. Less if evaluation runs out of memory."""
