@@ -67,7 +67,7 @@ def test_the_aligned_projector_stands_beside_the_baselines_and_is_compared(resul
     folder = summarised(results, "A", ["numbers", "plot"], baselines=["majority"])
     methods = pd.read_csv(folder / "methods.csv").set_index("method")
     assert methods.loc["aligned_projector", ["kind", "accuracy", "wall_seconds"]].tolist() == [
-        *("baseline", 0.75, 12.0)
+        *("first stage", 0.75, 12.0)
     ]
     pairs = pd.read_csv(folder / "comparisons.csv").set_index(["first", "second"])
     of_plot = pairs.loc[("plot", "aligned_projector")]

@@ -36,7 +36,7 @@ from vlmtsc.reporting.comparisons import METHOD_COLUMNS
 from vlmtsc.reporting.costs import cost_points, draw_accuracy_by_cost, pareto_frontier
 from vlmtsc.reporting.figures import draw_accuracy_heatmap, draw_confusion_matrices, draw_training_curves
 from vlmtsc.reporting.ledger import COLUMNS as LEDGER_COLUMNS
-from vlmtsc.reporting.runs import RUN_COLUMNS, accuracy_text, runs_table
+from vlmtsc.reporting.runs import FIRST_STAGE, RUN_COLUMNS, accuracy_text, runs_table
 from vlmtsc.reporting.style import line_looks, panel_grid, wrapped
 
 PLACE = {"model": "m", "protocol": "pooled", "dataset": "Italy"}
@@ -213,6 +213,11 @@ def test_where_an_evaluation_has_no_time_no_point_has_one(runs: pd.DataFrame) ->
     assert label.startswith("GPU seconds (baselines: CPU)")
     _, label = cost_points(runs.assign(gpu_hours=[0, 0, 0, 0.1, 0]), methods())
     assert label.startswith("GPU or CPU seconds,")
+    # The first stage alone is a point, trained where the model is, and no baseline.
+    first = methods(("aligned_projector", 70.0, 0.9)).replace({"kind": {"baseline": FIRST_STAGE}})
+    points, label = cost_points(runs.assign(gpu_hours=0.1), first)
+    assert points["seconds"].to_list() == pytest.approx([360] * 5 + [70])
+    assert label.startswith("GPU seconds,")
 
 
 RUN = Run("m", "Italy", "pooled", "plot", 0)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vlmtsc.reporting.comparisons import METHOD_COLUMNS
 from vlmtsc.reporting.evidence import SHOWN, headline, to_fragment
-from vlmtsc.reporting.runs import runs_table
+from vlmtsc.reporting.runs import FIRST_STAGE, runs_table
 
 
 def run(dataset: str, scenario: str, validation: float, accuracy: float) -> dict[str, Any]:
@@ -61,6 +61,16 @@ def test_the_best_baseline_is_shown() -> None:
     table, _, note = headline(runs, methods)
     assert table["best baseline %"].tolist() == ["82.0 (dtw_1nn)", "-"]
     assert "which favours it" in note
+
+
+def test_the_first_stage_is_no_baseline() -> None:
+    runs = runs_table([run("A", "plot", 0.6, 0.9)])
+    first = method("A", "aligned_projector", 0.98, FIRST_STAGE)
+    table, _, note = headline(runs, pd.DataFrame([method("A", "fcn", 0.71), first]))
+    assert table["best baseline %"].tolist() == ["71.0 (fcn)"]
+    table, _, note = headline(runs, pd.DataFrame([first]))
+    assert "best baseline %" not in table
+    assert "baseline" not in note
 
 
 def test_the_accuracy_without_each_input_is_shown() -> None:

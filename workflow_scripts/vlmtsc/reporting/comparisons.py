@@ -28,7 +28,7 @@ from vlmtsc.evaluation.statistics import (
 )
 from vlmtsc.files import read_csv, read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
-from vlmtsc.reporting.runs import BASELINE, FINE_TUNED
+from vlmtsc.reporting.runs import BASELINE, FINE_TUNED, FIRST_STAGE
 from vlmtsc.reporting.style import figure_style, wrapped
 from vlmtsc.reporting.tables import (
     NONE,
@@ -78,9 +78,9 @@ RANKING_NOTE = (
 class Method:
     """A method's results on one test set, by seed.
 
-    `kind` is "fine-tuned" or "baseline". `predictions` have the columns id, true, predicted as text; `metrics` are
-    contents of ``metrics.json``; `seconds` the wall-clock time of fine-tuning, or of fitting a baseline and
-    predicting with it.
+    `kind` is "fine-tuned", "first stage" or "baseline". `predictions` have the columns id, true, predicted as text;
+    `metrics` are contents of ``metrics.json``; `seconds` the wall-clock time of fine-tuning, of its first stage, or of
+    fitting a baseline and predicting with it.
     """
 
     name: str
@@ -131,7 +131,7 @@ def read_aligned(paths: Paths, runs: Sequence[Run]) -> Method | None:
     types, columns = {"dtype": str, "keep_default_na": False}, ["id", "true", ALIGNED]
     return Method(
         ALIGNED,
-        BASELINE,
+        FIRST_STAGE,
         [
             read_csv(folder / "predictions.csv", usecols=columns, **types).rename(
                 columns={ALIGNED: "predicted"}
@@ -188,7 +188,7 @@ def compare_predictions(
         )
     pairs = []
     for one, other in combinations(range(len(methods)), 2):
-        if methods[one].kind == methods[other].kind == BASELINE:
+        if FINE_TUNED not in (methods[one].kind, methods[other].kind):
             continue
         low, high = interval(resampled[one] - resampled[other])
         means = [correct[index].mean() for index in (one, other)]

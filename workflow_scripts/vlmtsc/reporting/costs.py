@@ -206,10 +206,10 @@ def pareto_frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 
 
 def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return a point for each run and each baseline, and the meaning of its seconds, for the axis.
+    """Return a point for each run and each other method, and the meaning of its seconds, for the axis.
 
     If the evaluation time of any run is unknown, seconds are those of training alone. ``majority_rate`` is NaN for
-    baselines; ``frontier``: whether a point is on the `pareto_frontier` of its place.
+    other methods; ``frontier``: whether a point is on the `pareto_frontier` of its place.
     """
     on_gpus = runs["gpu_hours"] > 0
     complete = bool(runs["compute_seconds"].notna().all())
@@ -217,7 +217,7 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
     seconds = runs["compute_seconds"] if complete else training
     columns = [*style.PLACE, "kind", "method", "seconds", "accuracy", "majority_rate"]
     tuned = runs.assign(kind=FINE_TUNED, method=runs["scenario"], seconds=seconds)[columns]
-    others = methods[(methods["kind"] == BASELINE) & methods["wall_seconds"].notna()]
+    others = methods[(methods["kind"] != FINE_TUNED) & methods["wall_seconds"].notna()]
     others = others.assign(seconds=others["wall_seconds"], majority_rate=float("nan"))[columns]
     points = pd.concat([tuned, others] if len(others) else [tuned], ignore_index=True)
     points["frontier"] = False
@@ -227,7 +227,7 @@ def cost_points(runs: pd.DataFrame, methods: pd.DataFrame) -> tuple[pd.DataFrame
     unit = "CPU seconds"
     if on_gpus.any():
         unit = "GPU seconds" if on_gpus.all() else "GPU or CPU seconds"
-        unit += " (baselines: CPU)" if len(others) else ""
+        unit += " (baselines: CPU)" if (others["kind"] == BASELINE).any() else ""
     return points, f"{unit},\n{'training and test' if complete else 'training'}"
 
 
@@ -235,12 +235,12 @@ def draw_accuracy_by_cost(runs: pd.DataFrame, methods: pd.DataFrame) -> Figure:
     """Draw the test accuracy against seconds of processors or GPUs, a panel for each dataset, a point for each run."""
     points, label = cost_points(runs, methods)
     points["seconds"] = points["seconds"].clip(lower=SHORTEST)
-    # Fine-tuned methods come first and are filled, baselines are hollow.
+    # Fine-tuned methods come first and are filled, the others are hollow.
     kinds = points.drop_duplicates("method").set_index("method")["kind"]
     looks = style.marker_looks(
-        list(kinds.sort_values(key=lambda kind: kind == BASELINE, kind="stable").index)
+        list(kinds.sort_values(key=lambda kind: kind != FINE_TUNED, kind="stable").index)
     )
-    for name in kinds.index[kinds == BASELINE]:
+    for name in kinds.index[kinds != FINE_TUNED]:
         looks[name]["markerfacecolor"] = "white"
     places = list(points.groupby(style.PLACE, sort=False))
     low = style.accuracy_floor(points["accuracy"], points["majority_rate"])

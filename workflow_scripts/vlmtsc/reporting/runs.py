@@ -27,8 +27,8 @@ from vlmtsc.reporting.tables import (
 )
 from vlmtsc.settings import UNTUNED
 
-#: Kinds of methods in tables.
-FINE_TUNED, BASELINE = "fine-tuned", "baseline"
+#: Kinds of methods in tables. A first stage is a part of a fine-tuned model, and no baseline of it.
+FINE_TUNED, FIRST_STAGE, BASELINE = "fine-tuned", "first stage", "baseline"
 RUN_KEYS = ["model", "dataset", "protocol", "scenario", "seed"]
 METRICS = ["n_cases", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority_rate"]
 #: Further metrics, of calibration and of generated answers, which the configuration of evaluation may leave out.
