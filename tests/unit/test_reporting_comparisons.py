@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from finished_runs import summarised, write_baseline, write_run
+from finished_runs import add_aligned, summarised, write_baseline, write_run
 from matplotlib.text import Text
 
 from vlmtsc.errors import InputError
+from vlmtsc.paths import Paths
 from vlmtsc.reporting.comparisons import (
     METHOD_COLUMNS,
     accuracies_by_dataset,
@@ -20,6 +21,7 @@ from vlmtsc.reporting.comparisons import (
     draw_critical_difference,
     draw_multi_comparison_matrix,
 )
+from vlmtsc.reporting.summary import read_summaries
 from write_tables import write_baselines_table
 
 PUBLISHED = "dataset\tmethod\taccuracy\tsource\nItaly\tHIVE-COTE 2\t96.99\tthe archive's site\n"
@@ -75,6 +77,46 @@ def test_predictions_of_other_cases_are_refused(results: Path) -> None:
     pd.read_csv(path).iloc[1:].to_csv(path, index=False)
     with pytest.raises(InputError, match="Italy, dtw_1nn: predictions of other cases"):
         compared(results)
+
+
+FIRST_STAGES = {"plot": 10, "plot_and_numbers": 10, "plot_downsampled": 4}
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "names"),
+    [
+        (["plot"], {"aligned_projector": 0.75}),
+        (["plot", "numbers", "plot_and_numbers"], {"aligned_projector": 0.75}),
+        (
+            ["plot", "plot_and_numbers", "plot_downsampled"],
+            {"aligned_projector (plot)": 0.75, "aligned_projector (plot_downsampled)": 0.9},
+        ),
+        (
+            ["plot_downsampled", "plot_and_numbers"],
+            {"aligned_projector (plot_downsampled)": 0.9, "aligned_projector (plot_and_numbers)": 0.75},
+        ),
+    ],
+)
+def test_scenarios_are_compared_with_their_own_first_stage(
+    tmp_path: Path, scenarios: list[str], names: dict[str, float]
+) -> None:
+    for dataset in "AB":
+        for scenario in scenarios:
+            run = write_run(tmp_path, dataset, scenario, wrong=[0, 39])
+            if scenario in FIRST_STAGES:
+                # On B all have the same first stage, and still the names that they have on A.
+                add_aligned(tmp_path, run, FIRST_STAGES[scenario] if dataset == "A" else 4)
+        summarised(tmp_path, dataset, scenarios)
+    tables = read_summaries(Paths(str(tmp_path)), ["tiny"], list("AB"), "pooled", ["methods", "comparisons"])
+    pairs = tables["comparisons"]
+    own = pairs[(pairs["dataset"] == "A") & (pairs["second"] == "aligned_projector")].set_index("first")
+    # Case 39 is the fine-tuned model's own error, of which the first stage has the first cases wrong.
+    expected = {name: [FIRST_STAGES[name] - 1, 1] for name in scenarios if name in FIRST_STAGES}
+    assert own[["only_first", "only_second"]].T.to_dict("list") == expected
+    accuracies = accuracies_by_dataset(tables["methods"])
+    assert list(accuracies) == [*scenarios, *names]
+    assert accuracies.loc["A", list(names)].to_dict() == names
+    assert accuracies.loc["B", list(names)].tolist() == [0.9] * len(names)
 
 
 def test_tables_for_a_reader(results: Path) -> None:

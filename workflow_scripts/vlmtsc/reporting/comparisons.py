@@ -59,13 +59,15 @@ RANKING_COLUMNS = [*("first", "second", "wins", "ties", "losses", "mean_differen
 TEXT_COLUMNS = ["model", "protocol", "dataset", "first", "second", "method"]
 METHODS_NOTE = (
     "Test accuracy in percent and its 95% interval: Wilson's for one seed; over several the mean ± standard deviation, "
-    "and the interval of a bootstrap of seeds and of cases within each class."
+    "and the interval of a bootstrap of seeds and of cases within each class. "
+    f"{ALIGNED}: the first stage alone; unless it is the same in all scenarios, its scenario is in parentheses, of "
+    "those with equal results the first."
 )
 PAIRS_NOTE = (
     "Difference: accuracy of the first less that of the second, in points, with its 95% interval from a bootstrap of "
     "the same cases for both (and of seeds). p: McNemar's exact test on the cases of the first seed of each. "
-    "Holm: corrected for the tests of this dataset; bold below 0.05. Two baselines are "
-    "not compared with each other."
+    "Holm: corrected for the tests of this dataset; bold below 0.05. Two baselines are not compared with each other. "
+    f"{ALIGNED}: the first stage of this scenario, alone."
 )
 NO_PAIR = "No two methods to compare: of a pair, one at least is a scenario."
 RANKING_NOTE = (
@@ -78,9 +80,9 @@ RANKING_NOTE = (
 class Method:
     """A method's results on one test set, by seed.
 
-    `kind` is "fine-tuned", "first stage" or "baseline". `predictions` have the columns id, true, predicted as text;
-    `metrics` are contents of ``metrics.json``; `seconds` the wall-clock time of fine-tuning, of its first stage, or of
-    fitting a baseline and predicting with it.
+    `kind` is "fine-tuned", "first stage" or "baseline"; a first stage has the name of its scenario. `predictions` have
+    the columns id, true, predicted as text; `metrics` are contents of ``metrics.json``; `seconds` the wall-clock time
+    of fine-tuning, of its first stage, or of fitting a baseline and predicting with it.
     """
 
     name: str
@@ -130,7 +132,7 @@ def read_aligned(paths: Paths, runs: Sequence[Run]) -> Method | None:
         return None
     types, columns = {"dtype": str, "keep_default_na": False}, ["id", "true", ALIGNED]
     return Method(
-        ALIGNED,
+        runs[0].scenario,
         FIRST_STAGE,
         [
             read_csv(folder / "predictions.csv", usecols=columns, **types).rename(
@@ -154,7 +156,7 @@ def compare_predictions(
     -------
     methods, comparisons : list of dict
         Rows with `METHOD_COLUMNS`, and for each pair of methods of which at least one is fine-tuned, with
-        `COMPARISON_COLUMNS`.
+        `COMPARISON_COLUMNS`. A first stage (`ALIGNED`) is compared with its own scenario alone.
     """
     if not methods:
         return [], []
@@ -187,16 +189,17 @@ def compare_predictions(
             }
         )
     pairs = []
-    for one, other in combinations(range(len(methods)), 2):
-        if FINE_TUNED not in (methods[one].kind, methods[other].kind):
+    for (one, left), (other, right) in combinations(enumerate(methods), 2):
+        of_another = FIRST_STAGE in (left.kind, right.kind) and left.name != right.name
+        if FINE_TUNED not in (left.kind, right.kind) or of_another:
             continue
         low, high = interval(resampled[one] - resampled[other])
         means = [correct[index].mean() for index in (one, other)]
         pairs.append(
             {
                 **place,
-                "first": methods[one].name,
-                "second": methods[other].name,
+                "first": left.name,
+                "second": ALIGNED if right.kind == FIRST_STAGE else right.name,
                 "accuracy_first": means[0],
                 "accuracy_second": means[1],
                 "difference": means[0] - means[1],
@@ -208,6 +211,24 @@ def compare_predictions(
     for row, adjusted in zip(pairs, holm([row["p_value"] for row in pairs]), strict=True):
         row["p_holm"] = float(adjusted)
     return rows, pairs
+
+
+def name_first_stages(methods: pd.DataFrame) -> pd.DataFrame:
+    """Rename and merge the first stages in a table of methods, where they have the names of their scenarios.
+
+    If all scenarios have the same results, as with the same plot and answers, one remains, as ``aligned_projector``.
+    Otherwise each different one is ``aligned_projector (SCENARIO)``, with the first scenario that has it. To have the
+    same names on all datasets, `methods` (`METHOD_COLUMNS`) must contain all of them.
+    """
+    first_stage = methods["kind"] == FIRST_STAGE
+    scenarios = methods.loc[first_stage, "method"].unique()
+    measured = methods[first_stage].pivot(
+        index="method", columns=PLACE, values=["accuracy", "accuracy_sd", "balanced_accuracy", "macro_f1"]
+    )
+    different = measured.loc[scenarios].drop_duplicates().index
+    names = {name: f"{ALIGNED} ({name})" if len(different) > 1 else ALIGNED for name in different}
+    named = methods.assign(method=methods["method"].mask(first_stage, methods["method"].map(names)))
+    return named[named["method"].notna()].reset_index(drop=True)
 
 
 def accuracies_by_dataset(methods: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from vlmtsc.reporting.comparisons import (
     PLACE,
     compare_predictions,
     correct_cases,
+    name_first_stages,
     read_aligned,
     read_method,
 )
@@ -62,9 +63,8 @@ def summarise(
             if controls:
                 controlled.extend(control_rows(run, read_csv(folder / "controls.csv"), metrics))
     steps = pd.concat(logs, ignore_index=True)
-    # Scenarios with the same plot align alike: the first one stands for all.
-    aligned = (read_aligned(paths, seeds) for seeds in scenarios)
-    methods += [found for found in aligned if found is not None][:1]
+    first_stages = (read_aligned(paths, seeds) for seeds in scenarios)
+    methods += [found for found in first_stages if found is not None]
     methods += [read_method(paths, [key]) for key in baselines]
     measured, pairs = compare_predictions({name: getattr(runs[0], name) for name in PLACE}, methods)
     tables = {
@@ -83,11 +83,14 @@ def summarise(
 def read_summaries(
     paths: Paths, models: Sequence[str], datasets: Sequence[str], protocol: str, names: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """Read these tables of `summarise`, each joined over models and datasets."""
+    """Read these tables of `summarise`, each joined over models and datasets, with `name_first_stages`."""
     types = {"runs": COLUMN_TYPES, "methods": METHOD_TYPES, "comparisons": COMPARISON_TYPES, "training": {}}
     types |= {"controls": CONTROL_TYPES, "confusion": CONFUSION_TYPES, "reliability": RELIABILITY_TYPES}
     folders = [paths.summary(run) for run in list_runs(models, datasets, protocol, [""], [0])]
-    return {name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in names}
+    tables = {
+        name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in names
+    }
+    return {name: name_first_stages(table) if name == "methods" else table for name, table in tables.items()}
 
 
 def interval_over_seeds(predictions: Sequence[pd.DataFrame]) -> tuple[float, float]:
