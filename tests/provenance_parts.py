@@ -14,6 +14,7 @@ from typing import Any
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.baselines import baseline_key
 from vlmtsc.reporting.provenance import read_provenance
+from vlmtsc.settings import FinetuneSettings
 
 SOURCE = {
     "source": "wheel:package==1:file",
@@ -35,15 +36,13 @@ SPLIT = {
 }
 SCENARIO = {"modality": "plot", "numbers": "none", "plot": "line", "context_length": 256}
 PLOT = {"style": "line", "axis_limits": "per_series", "series": "full", "inches": 4.0, "dpi": 100}
-RECIPE = {
+RECIPE = FinetuneSettings(
     **{"seed": 0, "lora_r": 7, "lora_alpha": 14, "lora_dropout": 0.1, "learning_rate": 3e-4},
     **{"projector_learning_rate": 2e-3, "weight_decay": 0.0, "adam_beta2": 0.95, "warmup_ratio": 0.05},
     **{"batch_size": 6, "micro_batch_size": 3, "epochs": 11.0, "token_budget": 12345, "keep": "best"},
     **{"early_stopping_patience": 2, "early_stopping_steps": 0, "early_stopping_threshold": 0.01},
-    **{"max_grad_norm": 1.0, "precision": "bf16", "lora_targets": "all", "use_rslora": False},
-    **{"use_dora": False, "quantization": "none", "ema_decay": 0.0, "align_steps": 0},
-    **{"image_token_share": 1.0, "soft_answers": False},
-}
+    **{"max_grad_norm": 1.0, "precision": "bf16", "attention": "auto"},
+).model_dump()
 RECORD = {
     **{"git_revision": "a" * 40, "wall_seconds": 600.0, "train_samples": 10, "train_tokens": 9876},
     **{"token_budget": None, "epochs_done": 1.0, "steps": 5, "stopped_by": "epochs", "processes": 1},

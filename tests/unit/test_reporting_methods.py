@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provenance_parts import EVALUATE, PLOT, RECIPE, provenance_of, run_of
+from provenance_parts import EVALUATE, PLOT, RECIPE, SCENARIO, provenance_of, run_of
 
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
@@ -22,7 +22,7 @@ from vlmtsc.reporting.methods import (
     write_methods,
 )
 from vlmtsc.reporting.provenance import duration
-from vlmtsc.settings import BASELINES
+from vlmtsc.settings import AGREED_WEIGHT, BASELINES, HOSTED, UNTUNED, FinetuneSettings
 
 ROOT = Path(__file__).parents[2]
 KNOWN = read_references(ROOT / "config/references.bib")
@@ -71,6 +71,12 @@ def test_numbers_are_those_of_settings_and_records() -> None:
 
 
 NO = dict.fromkeys(EVALUATE, False)
+UNTUNED_RUN = run_of(
+    "plot__2_shot",
+    shown={"scenario": {"name": "plot__2_shot", **SCENARIO, "tuned": False, "shots": 2}},
+    settings=FinetuneSettings(**RECIPE).untuned().model_dump(),
+    stopped_by=UNTUNED,
+)
 OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_gib": 100}}
 
 
@@ -86,6 +92,13 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
             provenance_of([run_of("plot", seed=seed) for seed in (4, 5)]),
             ["the seeds 4 and 5", "standard deviation", "2,000 resamples of seeds and of cases"],
             ["@wilson", "once (seed"],
+        ),
+        (
+            provenance_of([run_of("plot", seed=seed) for seed in (4, 5)], baselines=["fcn"]),
+            [
+                "cases within each class; those of the baselines, which have one seed, are Wilson score intervals"
+            ],
+            [],
         ),
         (
             provenance_of(
@@ -144,15 +157,54 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
         ),
         (
             of_recipe(
-                **{"align_steps": 1500, "align_batch_size": 32, "align_learning_rate": 1e-3},
-                **{"align_weight_decay": 0.05, "image_token_share": 0.5, "soft_answers": True},
+                **{"align_steps": 1500, "align_epochs": 70, "image_token_share": 0.5, "soft_answers": True},
                 **{"mixed_share": 0.7, "projector_learning_rate": 0.0, "aligned_cases": 300},
             ),
             [
-                *("1,500 steps of 32 cases", "show 50% of their image tokens", "with probability 0.7"),
-                "(300 cases of each class behind an aligned projector)",
+                *("1,500 steps of 32 cases and 70 epochs", "show 50% of their image tokens"),
+                "learns, instead of labels, the first stage's class probabilities",
+                *("with probability 0.7 each of these", f"have the weight {AGREED_WEIGHT:g} in the loss"),
+                "; where there are images, on at most 300 cases times the number of classes",
+                "parameters, adapters included, 2M are trained, those of the projector in the first stage not",
+                "9.88k training tokens, those of the first stage not counted",
+                *("@mcnemar", "with its own first stage alone"),
             ],
             ["the whole projector", "for the projector"],
+        ),
+        (of_recipe(), ["cross-entropy of the tokens of the answer and of"], ["first stage", "the weight"]),
+        (
+            of_recipe(align_steps=1500, soft_answers=True, mixed_share=1),
+            ["tokens shown; each of these tokens"],
+            ["with probability", "own first stage alone"],  # the projector is trained further
+        ),
+        (
+            of_recipe(token_budget=100000, budget_classes=20),
+            [
+                "at most 100,000 tokens, image tokens included (with more than 20 classes, in proportion more)."
+            ],
+            [],
+        ),
+        (of_recipe(token_budget=0, budget_classes=20), ["at most 11 epochs."], ["in proportion more"]),
+        (of_recipe(precision="fp32"), ["computed in float32."], []),
+        (
+            of_recipe(vision_tuning="last_blocks", vision_blocks=3, vision_learning_rate=4e-5),
+            ["the last 3 blocks of the vision tower are trained, too (peak learning rate 4e-05)"],
+            ["frozen"],
+        ),
+        (
+            of_recipe(vision_tuning="lora"),
+            ["LoRA matrices in the linear layers of the vision tower"],
+            ["frozen"],
+        ),
+        (
+            provenance_of([UNTUNED_RUN, run_of("plot", seed=1)]),
+            ["up to 2 solved training cases", "rank 7", "(seed 1)", "The 1 fine-tuning took"],
+            ["rank 1,", "recipes"],
+        ),
+        (
+            provenance_of([UNTUNED_RUN]),
+            ["The model is not fine-tuned.", "It is not fine-tuned."],
+            ["[@lora]", "fine-tunings took", "is trained", "were trained"],
         ),
         (of_recipe(lora_targets="query_value"), ["query and value projections"], []),
         (
@@ -183,13 +235,14 @@ def test_all_baselines_and_rows_of_the_tables_can_be_described() -> None:
     for name, row in configuration.scenario_table.items():
         plot = configuration.plot_table[row.plot].model_dump() if row.plot != "none" else None
         runs.append(run_of(name, shown={"scenario": row.model_dump(), "plot": plot}))
-    text = text_of(provenance_of(runs, baselines=BASELINES))
+    text = text_of(provenance_of(runs, baselines=[*BASELINES, HOSTED]))
     described = dict(re.findall(r"^`(.*?)`: (.*)$", text, re.MULTILINE))
     assert described.keys() == configuration.scenario_table.keys()
     assert described["plot"] != described["plot_gaf"] != described["plot_recurrence"]
     assert "largest-triangle" in described["numbers_lttb"]
-    assert "a letter" in described["numbers_letters"]
+    assert "The answer for each class is a letter." in described["numbers_letters"]
     assert "only the answer is scored" in described["rationale_after_answer"]
+    assert "the answer, of the rationale if there is one, and of the end token" in text
     faulty = described["as_published_BASELINE_2048"]
     assert "the plot does not reach the model" in faulty
     assert "no case is truncated" not in faulty
@@ -207,10 +260,16 @@ def test_models_are_described_by_their_source() -> None:
     hub = text_of(
         provenance_of([run_of("plot")], model=models["llava-1.5-7b"].source.model_dump(exclude_none=True))
     )
-    assert "`llava-hf/llava-1.5-7b-hf` at revision `b234b804b114d9e37bb655e11cbbb5f5e971b7a9`, with 32" in hub
-    assert "/secret/place" not in text_of(
-        provenance_of([run_of("plot")], model={"folder": {"path": "/secret/place"}})
+    revision = models["llava-1.5-7b"].source.hub.revision
+    assert f"`llava-hf/llava-1.5-7b-hf` at revision `{revision}` (LLaVA 1.5 [@llava15]), with 32" in hub
+    others = (
+        {"folder": {"path": "/secret/place"}},
+        models["qwen2.5-vl-3b"].source.model_dump(exclude_none=True),
     )
+    for source in others:
+        text = text_of(provenance_of([run_of("plot")], model=source))
+        assert "/secret/place" not in text
+        assert "LLaVA" not in text
 
 
 def test_the_page_escapes_names_and_links_citations() -> None:

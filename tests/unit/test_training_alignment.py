@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmtsc.errors import InputError
+from vlmtsc.settings import AGREED_WEIGHT
 from vlmtsc.training.alignment import (
     Labelled,
     ProjectorHead,
@@ -23,7 +24,7 @@ from vlmtsc.training.alignment import (
     padded_answers,
     shown_tokens,
 )
-from vlmtsc.training.trainer import AGREED_WEIGHT, soft_loss
+from vlmtsc.training.trainer import soft_loss
 
 WIDTH, HIDDEN, TOKENS = 6, 16, 8
 END = 39

@@ -827,6 +827,10 @@ class Recipe(Settings):
         return self
 
 
+#: Weight in the loss with `soft_answers` of tokens that do not tell classes apart.
+AGREED_WEIGHT = 0.1
+
+
 class FinetuneSettings(Recipe, Seed):
     """A fine-tuning recipe and the seed of one run."""
 

@@ -26,7 +26,7 @@ from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
 from vlmtsc.evaluation.statistics import RESAMPLES
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import PAGES, counted, short_count
-from vlmtsc.settings import ScenarioSettings
+from vlmtsc.settings import AGREED_WEIGHT, UNTUNED, ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
 #: A citation: ``[@key]`` or ``[@first; @second]``, as in pandoc's Markdown.
@@ -67,7 +67,9 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         for name, row in part["scenarios"].items():
             settings = ScenarioSettings(**row["scenario"])
             scenarios.setdefault(name, {})[part["dataset"]] = row | {"settings": settings}
-    modalities = {row["settings"].modality for rows in scenarios.values() for row in rows.values()}
+    shown = [row["settings"] for rows in scenarios.values() for row in rows.values()]
+    modalities = {scenario.modality for scenario in shown}
+    has_image = any(scenario.has_image for scenario in shown)
     image_controls = IMAGE_CONTROLS if modalities - {"numbers"} else ()
     number_controls = NUMBER_CONTROLS if modalities - {"plot"} else ()
     baselines = [record for part in parts for record in part["baselines"]]
@@ -90,26 +92,31 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         "baselines": names,
         "baseline_seeds": sorted({record["seed"] for record in baselines}),
         "several_seeds": len({run["seed"] for run in runs}) > 1,
+        "rationales": any(scenario.has_rationale_target for scenario in shown),
+        # Recipes with a first stage.
+        "aligned": [recipe for recipe in provenance["recipes"] if has_image and recipe["align_steps"]],
+        "agreed_weight": AGREED_WEIGHT,
         "n_methods": len(scenarios) + len(names),
         "ranked": len(datasets) >= DATASETS_NEEDED and len(scenarios) + len(names) >= METHODS_NEEDED,
         "versions": [each["versions"] for each in environments],
         "machines": _distinct(describe_machine(each["hardware"]) for each in environments),
         "revisions": _distinct(f"`{run['git_revision']}`" for run in runs),
-        "trainings": [run for run in runs if not run["shared_with"]],
+        "trainings": [run for run in runs if not run["shared_with"] and run["stopped_by"] != UNTUNED],
         "short_count": short_count,
     }
 
 
 def _model(name: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    runs = [run for run in provenance["runs"] if run["model"] == name]
+    """Describe a model and its fine-tunings; those without training have no recipe."""
+    tuned = [run for run in provenance["runs"] if run["model"] == name and run["stopped_by"] != UNTUNED]
     return {
         "source": provenance["configuration"]["models"][name]["source"],
         "architecture": provenance["models"][name]["architecture"],
-        "recipes": [provenance["recipes"][number - 1] for number in sorted({run["recipe"] for run in runs})],
-        "seeds": sorted({run["seed"] for run in runs}),
-        "processes": sorted({run["processes"] or 1 for run in runs}),
-        "total": [run["total_parameters"] for run in runs],
-        "trainable": [run["trainable_parameters"] for run in runs],
+        "recipes": [provenance["recipes"][number - 1] for number in sorted({run["recipe"] for run in tuned})],
+        "seeds": sorted({run["seed"] for run in tuned}),
+        "processes": sorted({run["processes"] or 1 for run in tuned}),
+        "total": [run["total_parameters"] for run in tuned],
+        "trainable": [run["trainable_parameters"] for run in tuned],
     }
 
 

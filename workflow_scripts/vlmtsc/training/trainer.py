@@ -27,15 +27,13 @@ from vlmtsc.model.adapter import parameter_groups
 from vlmtsc.model.checkpoint import autocast, inner_model, only_rows
 from vlmtsc.model.vision import Images, VisionFeatures
 from vlmtsc.scoring import score_examples
-from vlmtsc.settings import FinetuneSettings, TrackingSettings
+from vlmtsc.settings import AGREED_WEIGHT, FinetuneSettings, TrackingSettings
 from vlmtsc.training.alignment import ShownImages
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 
 #: File of the averaged weights in a checkpoint.
 AVERAGE = "weight_average.safetensors"
-#: Weight in the loss with soft answers of tokens that do not tell classes apart.
-AGREED_WEIGHT = 0.1
 
 
 def compile_layers(model: PeftModel, backend: str = "inductor") -> None:
