@@ -346,6 +346,58 @@ def test_a_folder_of_one_file_a_case(tmp_path):
     assert len(read_own(tmp_path / "by_table", ColumnOptions(), labelled=False).series) == 4
 
 
+HOURS = [f"{hour}:00" for hour in (7, 8, 9, 10, 11, 12)]
+DAYS = [f"2020-{month}-{day}" for month, day in ((1, 9), (1, 10), (1, 8), (1, 11))]
+
+
+@pytest.mark.parametrize(
+    ("times", "irregular", "expected"),
+    [
+        (HOURS, "refuse", [0, 1, 2, 3, 4, 5]),  # as text 10:00 is before 7:00
+        (DAYS, "refuse", [2, 0, 1, 3]),
+        ([0, 1, 3, 4], "interpolate", [0, 1, 1.5, 2, 3]),
+        ([0, 1, 3, 4], "ignore", [0, 1, 2, 3]),
+        ([0, 1, 9, 10], "refuse", "time steps from 1 to 8, irregular=refuse"),
+        (["1/8/2020", "1/9/2020"], "ignore", "'1/8/2020' may be day or month first"),
+        (["2020-01-13", "1/8/2020"], "ignore", "'1/8/2020' may be day or month first"),
+        ([1, 2, 1], "ignore", "time 1 is there twice"),
+        ([1, "", 2], "ignore", "row 2 of the table: no value of 'time'"),
+        ([1, "inf", 2], "ignore", "'time': not times"),
+        (["early", "late"], "ignore", "'time': not times"),
+    ],
+)
+def test_times_in_a_folder_mean_what_they_mean_in_a_long_table(times, irregular, expected, tmp_path):
+    rows = [f"{time},{value}" for value, time in enumerate(times)]
+    paths = [tmp_path / "long.csv", tmp_path / "folder"]
+    write(paths[0], "id,time,x,label\n" + "".join(f"a,{row},u\n" for row in rows))
+    write(paths[1] / "u/a.csv", "\n".join(["time,x", *rows]))
+    for path, place in zip(paths, (r"long\.csv", r"folder/u/a\.csv"), strict=True):
+        if isinstance(expected, str):
+            with pytest.raises(InputError, match=f"{place}.*{re.escape(expected)}"):
+                read_own(path, ColumnOptions(), irregular=irregular)
+            continue
+        cases = read_own(path, ColumnOptions(), irregular=irregular)
+        np.testing.assert_allclose(cases.series[0], [expected])
+        assert ("rows sorted by time" in cases.understood) == (times == DAYS)
+        interpolated = "1 series with irregular time steps, interpolated to regular ones"
+        assert (interpolated in cases.understood) == (irregular == "interpolate")
+
+
+def test_the_time_of_a_folder_is_the_named_column_or_the_only_one(tmp_path):
+    write(tmp_path / "u/a.csv", "date,step,x\n1,2,5\n2,1,6\n")
+    assert read(tmp_path, time="step").series[0].tolist() == [[6, 5]]
+    assert read(tmp_path, time="date").series[0].tolist() == [[5, 6]]
+    with pytest.raises(
+        InputError, match=r"a\.csv: 'date' and 'step' may be the time; allowed: columns=\{time"
+    ):
+        read(tmp_path)
+    with pytest.raises(InputError, match=r"a\.csv: time: unknown column 'steps'; did you mean 'step'"):
+        read(tmp_path, time="steps")
+    write(tmp_path / "u/a.csv", "time\n1\n2\n4\n")
+    with pytest.raises(InputError, match=r"a\.csv: 0 channels"):
+        read(tmp_path)
+
+
 def test_datasets_saved_by_hugging_face(tmp_path):
     """The files that `datasets` 4 writes: a stream of Arrow, its features, and a dictionary of sets."""
     features = {"series": {"_type": "List"}, "label": {"names": ["down", "up"], "_type": "ClassLabel"}}
@@ -391,6 +443,12 @@ def test_irregular_times_by_policy(tmp_path):
     assert read_own(path, ColumnOptions(), irregular="ignore").series[0].tolist() == [[0, 1, 2, 4]]
     with pytest.raises(InputError, match="time steps from 1 to 2, irregular=refuse"):
         read_own(path, ColumnOptions(), irregular="refuse")
+    # Missing values at the end of all channels end the series, at the end of one they are missing.
+    write(path, "id,t,x,y,label\na,0,0,0,u\na,2,2,2,u\na,3,,3,u\na,4,,,u\n")
+    assert read(path, values=["x", "y"]).series[0].tolist() == [
+        [0, 1, 2, pytest.approx(nan, nan_ok=True)],
+        [0, 1, 2, 3],
+    ]
     write(path, "id,t,v,label\na,0,0,u\na,1,1,u\na,2,2,u\na,1000,4,u\n")
     with pytest.raises(InputError, match="time steps from 1 to 998; allowed: steps that differ less"):
         read(path)

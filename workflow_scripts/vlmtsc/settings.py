@@ -350,8 +350,8 @@ class CleaningSettings(Settings):
     """Series of unequal lengths: resampled linearly to the longest, all but the most common length (of two, the
     longer) dropped, or an error."""
     irregular: Irregular = "interpolate"
-    """Irregular time steps in tables of one's own: interpolated linearly to the series' median step, ignored, or an
-    error."""
+    """Irregular time steps in tables and folders of one's own: interpolated linearly to the series' median step,
+    ignored, or an error."""
     normalize: Flag = False
     """Whether each channel of each case is z-normalised."""
 

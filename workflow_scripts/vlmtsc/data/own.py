@@ -13,9 +13,20 @@ import pandas as pd
 from vlmtsc.data.readers import read_part, shown
 from vlmtsc.data.series import FAULTS, LabelledSeries, series_length
 from vlmtsc.data.sources import files_of
-from vlmtsc.data.tables import SETS, OwnCases, Table, is_saved_dataset, meaning, plain, read_text
+from vlmtsc.data.tables import (
+    SETS,
+    OwnCases,
+    Table,
+    in_time,
+    is_saved_dataset,
+    meaning,
+    only,
+    plain,
+    read_text,
+    read_times,
+)
 from vlmtsc.errors import InputError
-from vlmtsc.settings import ColumnOptions
+from vlmtsc.settings import ColumnOptions, unknown
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +54,13 @@ def read_own(
     labelled : bool
         Whether labels are needed; otherwise they are left out.
     irregular : str
-        Treatment of irregular time steps: interpolate, ignore or refuse.
+        Treatment of irregular time steps, in long tables and folders of CSV files: interpolate, ignore or refuse.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if path.is_dir() and not is_saved_dataset(path):
-        cases = _read_folder(path, columns, labelled)
+        cases = _read_folder(path, columns, labelled, irregular)
     elif suffix in (".npz", ".npy"):
         cases = _read_arrays(path, columns, labelled)
     elif suffix in (".ts", ".arff"):
@@ -109,7 +120,7 @@ def describe_own(cases: OwnCases, series: LabelledSeries) -> list[str]:
 # Folders
 
 
-def _read_folder(path: Path, columns: ColumnOptions, labelled: bool) -> OwnCases:
+def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: str) -> OwnCases:
     """Read one CSV file a case; labels are names of subfolders (below those of sets, if any), or in a table."""
     files = [file for file in files_of(path) if file.name.lower().endswith((".csv", ".tsv", ".csv.gz"))]
     listed = ("labels", "label", "metadata", "classes")
@@ -120,18 +131,22 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool) -> OwnCases
         raise InputError(f"{path}: no *.csv file; allowed: a folder with one CSV file a series")
     ids = [file.relative_to(path).as_posix().split(".")[0] for file in files]
     names: list[str] = []
-    series = []
+    series, times = [], []
+    cut = 0
     for file in files:
-        channels, values = _read_case(file, columns.time)
+        channels, values, when, empty = _read_case(file, columns.time)
         names = names or channels
         if channels != names:
             raise InputError(
                 f"{file}: the columns {', '.join(channels)}, but {files[0].name} has {', '.join(names)}"
             )
         series.append(values)
-    cases = OwnCases(series, ids, places=[str(file) for file in files], columns=columns)
+        times.append(when)
+        cut += empty
+    cases = OwnCases([], ids, places=[str(file) for file in files], columns=columns)
     cases.understood = [f"folder of {len(files)} CSV files, one a case; channels: {', '.join(names)}"]
-    if cut := sum(case.shape[1] - series_length(case) for case in series):
+    cases.series = in_time(series, times, irregular, cases.places, cases.understood)
+    if cut:
         cases.understood.append(f"{cut} empty rows at the ends of files left out")
         logger.warning("%s: %s empty rows at the ends of files left out", path, cut)
     if table is not None:
@@ -153,20 +168,26 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool) -> OwnCases
     return cases
 
 
-def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray]:
-    """Return channels and values of a file with a column a channel, sorted by a column of times if there is one."""
+def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.ndarray, int]:
+    """Return channels, values and times (0, 1, ... where no column has them), and how many empty rows end the file."""
     frame, _ = read_text(file)
-    times = [name for name in frame.columns if name == time or meaning(name) == "time"]
-    if times:
-        frame = frame.sort_values(times[0], kind="stable")
-    channels = [name for name in frame.columns if name not in times and not name.startswith("Unnamed: ")]
+    if time is not None and time not in frame:
+        raise InputError(f"{file}: time: {unknown('column', time, frame.columns)}")
+    found = [name for name in frame.columns if meaning(name) == "time"]
+    time = time or only(found, "time", file)
+    channels = [name for name in frame if name not in (*found, time) and not name.startswith("Unnamed: ")]
     for name in channels:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise InputError(
                 f"{file}, column {name!r}: {shown(frame[name].iloc[0])}; allowed: a finite number, or nothing for a "
                 "missing value"
             )
-    return channels, frame[channels].to_numpy(dtype=np.float64).T
+    cells = frame[channels if time is None else [time, *channels]]
+    empty = (cells.isna() | (cells == "")).all(axis=1)
+    end = int(np.flatnonzero(~empty).max(initial=-1)) + 1
+    values = frame[channels].to_numpy(dtype=np.float64)[:end].T
+    times = np.arange(end, dtype=float) if time is None else read_times(frame[time][:end], file)
+    return channels, values, times, len(frame) - end
 
 
 def _labels_of_files(table: Path, columns: ColumnOptions) -> Mapping[str, str]:

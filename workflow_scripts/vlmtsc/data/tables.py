@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,16 @@ def meaning(name: Hashable, beside: Iterable[Hashable] = ()) -> str | None:
     if plain(name) == "y" and "x" in map(plain, beside):
         return None
     return next((key for key, names in NAMES.items() if plain(name) in names.split()), None)
+
+
+def only(found: Sequence[str], what: str, path: Path) -> str | None:
+    """Return the column found to be `what`, if any; InputError if there are several."""
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: {' and '.join(map(repr, found))} may be the {what}; allowed: columns={{{what}: {found[0]}}}, or "
+            "another of them"
+        )
+    return found[0] if found else None
 
 
 # Frames
@@ -283,12 +293,7 @@ class Table:
         found = self._find(what)
         if what == "label" and len(found) > 1:
             found = [name for name in found if plain(name) != "y"]
-        if len(found) > 1:
-            raise InputError(
-                f"{self.path}: {' and '.join(map(repr, found))} may be the {what}; allowed: "
-                f"columns={{{what}: {found[0]}}}, or another of them"
-            )
-        return found[0] if found else None
+        return only(found, what, self.path)
 
     def _left(self) -> list[str]:
         """Return the columns that have no meaning yet."""
@@ -361,12 +366,8 @@ class Table:
         """Return the cases, a long table's in the order of their first rows; `irregular` time steps are treated so."""
         frame, ids = self.frame, [*self.columns.id]
         long = self.columns.layout == "long"
-        for name in [*ids, *filter(None, [self.columns.time])] if long else ():
-            gone = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
-            if gone.any():
-                raise InputError(
-                    f"{self.path}, row {int(gone.to_numpy().argmax()) + 1} of the table: no value of {name!r}"
-                )
+        for name in ids if long else ():
+            check_present(frame[name], self.path)
         case_of = frame.groupby(ids, sort=False).ngroup().to_numpy() if long else np.arange(len(frame))
         first = np.unique(case_of, return_index=True)[1]
         names = [" ".join(map(str, row)) for row in frame[ids].iloc[first].to_numpy()] if ids else []
@@ -429,7 +430,9 @@ class Table:
     def _long_series(self, case_of: np.ndarray, names: list[str], irregular: str) -> list[np.ndarray]:
         """Return the series of each case, sorted by time, and regular."""
         time, channel = self.columns.time, self.columns.channel
-        times = np.arange(len(case_of), dtype=float) if time is None else self._times(self.frame[time])
+        times = (
+            np.arange(len(case_of), dtype=float) if time is None else read_times(self.frame[time], self.path)
+        )
         values = self._floats(self.values)
         if channel is not None:
             if len(self.values) > 1 or time is None:
@@ -447,42 +450,13 @@ class Table:
             self.notes.append(f"{table.shape[1]} channels: {', '.join(table.columns)}")
             case_of, times = (table.index.get_level_values(level).to_numpy() for level in (0, 1))
             values = table.to_numpy()
-        order = np.lexsort((times, case_of))
+        order = np.argsort(case_of, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(case_of[order])) + 1)
-        if any((np.diff(part) < 0).any() for part in parts):
-            self.notes.append("rows sorted by time")
         series = [values[part].T for part in parts]
         if time is None:
             return series
-        regular = [
-            _regular(case, times[part], irregular, f"{self.path}, series {name}")
-            for case, part, name in zip(series, parts, names, strict=True)
-        ]
-        if changed := sum(one is not other for one, other in zip(series, regular, strict=True)):
-            self.notes.append(f"{changed} series with irregular time steps, interpolated to regular ones")
-        return regular
-
-    def _times(self, column: pd.Series) -> np.ndarray:
-        """Return times as numbers; dates as seconds."""
-        if not pd.api.types.is_numeric_dtype(column):
-            column = column.astype(str).str.strip()
-        numbers = pd.to_numeric(column, errors="coerce")
-        if numbers.notna().all():
-            return numbers.to_numpy(dtype=float)
-        place = f"{self.path}: {str(column.name)!r}"
-        try:
-            one, other = (
-                pd.to_datetime(column, dayfirst=dayfirst, utc=True, format="mixed")
-                for dayfirst in (False, True)
-            )
-        except ValueError as error:
-            fault = " ".join(str(error).split())
-            raise InputError(f"{place}: not times ({fault[:120]}); allowed: numbers or dates") from error
-        if (one != other).any():
-            raise InputError(
-                f"{place}: {shown(column[0])} may be day or month first; allowed: ISO 8601, such as 2020-12-31"
-            )
-        return one.astype("int64").to_numpy() / 1e9
+        places = [f"{self.path}, series {name}" for name in names]
+        return in_time(series, [times[part] for part in parts], irregular, places, self.notes)
 
 
 def _stems(names: Iterable[str]) -> dict[str | None, list[tuple[int, str]]]:
@@ -494,15 +468,82 @@ def _stems(names: Iterable[str]) -> dict[str | None, list[tuple[int, str]]]:
     return stems
 
 
+# Times
+
+
+def check_present(column: pd.Series, path: Path) -> None:
+    """Raise InputError, with the row, if a cell of a column has no value."""
+    gone = (column.isna() | (column.astype(str).str.strip() == "")).to_numpy()
+    if gone.any():
+        raise InputError(f"{path}, row {gone.argmax() + 1} of the table: no value of {str(column.name)!r}")
+
+
+def read_times(column: pd.Series, path: Path) -> np.ndarray:
+    """Return times as numbers (float64, a row each), dates as seconds; InputError if one is missing or neither."""
+    check_present(column, path)
+    if not pd.api.types.is_numeric_dtype(column):
+        column = column.astype(str).str.strip()
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    if np.isfinite(numbers).all():
+        return numbers
+    place = f"{path}: {str(column.name)!r}"
+    try:
+        one, other = (
+            pd.to_datetime(column.astype(str), dayfirst=dayfirst, utc=True, format="mixed")
+            for dayfirst in (False, True)
+        )
+    except ValueError as error:
+        fault = " ".join(str(error).split())
+        raise InputError(f"{place}: not times ({fault[:120]}); allowed: numbers or dates") from error
+    if (differ := (one != other).to_numpy()).any():
+        raise InputError(
+            f"{place}: {shown(column.iloc[differ.argmax()])} may be day or month first; allowed: ISO 8601, such as "
+            "2020-12-31"
+        )
+    return one.astype("int64").to_numpy() / 1e9
+
+
+def in_time(
+    series: Sequence[np.ndarray],
+    times: Sequence[np.ndarray],
+    irregular: str,
+    places: Sequence[str],
+    notes: list[str],
+) -> list[np.ndarray]:
+    """Sort series by time and make them regular; append to `notes` what was changed.
+
+    Parameters
+    ----------
+    series : sequence of ndarray of float64, shape (n_channels, n_timepoints)
+    times : sequence of ndarray of float64, shape (n_timepoints,)
+    irregular : str
+        As in `read_own`.
+    places : sequence of str
+        Names of the series in messages.
+    notes : list of str
+    """
+    orders = [np.argsort(each, kind="stable") for each in times]
+    if any((np.diff(order) < 0).any() for order in orders):
+        notes.append("rows sorted by time")
+    ordered = [case[:, order] for case, order in zip(series, orders, strict=True)]
+    regular = [
+        _regular(case, each[order], irregular, place)
+        for case, each, order, place in zip(ordered, times, orders, places, strict=True)
+    ]
+    if changed := sum(one is not other for one, other in zip(ordered, regular, strict=True)):
+        notes.append(f"{changed} series with irregular time steps, interpolated to regular ones")
+    return regular
+
+
 def _regular(values: np.ndarray, times: np.ndarray, irregular: str, place: str) -> np.ndarray:
     """Interpolate a series to regular steps (the median one), or return it as it is if its own are."""
-    if len(times) < 2:
+    if len(times) < 2 or not len(values):
         return values
     steps = np.diff(times)
     if steps.min() <= 0:
         raise InputError(
-            f"{place}: time {times[steps.argmin()]:g} is there twice; allowed: once in a series (columns={{id: [...]}} "
-            "may name several columns, columns={channel: ...} that of the channels)"
+            f"{place}: time {times[steps.argmin()]:g} is there twice; allowed: once in a series (in one "
+            "table columns={id: [...]} may name several columns, columns={channel: ...} that of the channels)"
         )
     step, found = float(np.median(steps)), f"{place}: time steps from {steps.min():g} to {steps.max():g}"
     if irregular == "ignore" or np.allclose(steps, step, rtol=1e-3, atol=0):
@@ -514,12 +555,15 @@ def _regular(values: np.ndarray, times: np.ndarray, irregular: str, place: str) 
     count = round((times[-1] - times[0]) / step) + 1
     if count > 20 * len(times):
         raise InputError(
-            f"{found}; allowed: steps that differ less, or without columns={{time: ...}} the order of the rows alone"
+            f"{found}; allowed: steps that differ less, or preprocess={{irregular: ignore}}, the order of times alone"
         )
     grid, present = np.linspace(times[0], times[-1], count), ~np.isnan(values)
+    # Missing values at the end remain, since they may end the series.
     return np.stack(
         [
-            np.interp(grid, times[there], channel[there]) if there.any() else np.full(count, np.nan)
+            np.interp(grid, times[there], channel[there], right=np.nan)
+            if there.any()
+            else np.full(count, np.nan)
             for channel, there in zip(values, present, strict=True)
         ]
     )
