@@ -99,6 +99,36 @@ def test_series_of_other_lengths_follow_the_policies(fitted: VLMClassifier) -> N
 
 
 @pytest.mark.parametrize(
+    "missing",
+    [
+        {},
+        {0: [slice(7, None)]},
+        {0: [slice(7, None)], 1: [slice(11, None)], 2: [slice(0, 3), 5, slice(9, None)]},
+        {case: [slice(10, None)] for case in range(16)},
+        {0: [5], 1: [slice(0, 2), slice(4, 7)]},
+    ],
+    ids=["none", "end of one", "ends of several", "end of all", "inside"],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_fit_and_predict_prepare_series_alike(
+    tiny: Callable[..., VLMClassifier],
+    monkeypatch: pytest.MonkeyPatch,
+    missing: dict[int, list[int | slice]],
+    listed: bool,
+) -> None:
+    X, y = waves()
+    for case, gaps in missing.items():
+        for gap in gaps:
+            X[case, :, gap] = np.nan
+    series = [*X[:-1], X[-1][:, :9]] if listed else X
+    fitted: list[np.ndarray] = []
+    monkeypatch.setattr(VLMClassifier, "_train", lambda _, folder, clean, *more: fitted.append(clean.values))
+    monkeypatch.setattr(VLMClassifier, "_load", lambda _: None)
+    classifier = tiny().fit(series, y)
+    np.testing.assert_array_equal(classifier.prepare(series)[0], fitted[0])
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"scenario": "plt"}, "unknown scenario 'plt'; did you mean 'plot'?"),

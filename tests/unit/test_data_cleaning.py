@@ -287,6 +287,19 @@ def test_an_impossible_split_names_the_file(archive, tmp_path):
     assert not (tmp_path / "split").exists()
 
 
+def test_missing_values_end_a_new_series_unless_training_series_have_one_length() -> None:
+    case = np.array([[0.0, 1, 2, 3, *[np.nan] * 4]])
+    place = ("x, case 1",)
+    cut = prepare_case(case, 8, CleaningSettings(missing="refuse"), *place)
+    np.testing.assert_allclose(cut, [np.linspace(0, 3, 8)])
+    filled = prepare_case(case, 8, CleaningSettings(unequal_length="refuse"), *place, equal_length=True)
+    assert filled.tolist() == [[0, 1, 2, 3, 3, 3, 3, 3]]
+    with pytest.raises(InputError, match="4 timepoints, unequal_length=refuse; allowed: 8"):
+        prepare_case(case, 8, CleaningSettings(unequal_length="refuse"), *place)
+    # In a source of equal lengths no training series has values behind `n_timepoints`.
+    assert prepare_case(case, 5, CleaningSettings(), *place, equal_length=True).tolist() == [[0, 1, 2, 3, 3]]
+
+
 @pytest.mark.parametrize("value", [1e300, -1e61, np.inf])
 def test_a_new_series_is_refused_where_a_training_series_is(value: float) -> None:
     case = np.array([[0.0, value, 1.0]])

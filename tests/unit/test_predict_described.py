@@ -1,8 +1,9 @@
-"""From series to predictions of new ones, where questions hold descriptions: by the template, and by an endpoint."""
+"""From series to predictions of new ones: preparation; questions with descriptions by the template or an endpoint."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,22 @@ from tiny_llava import finetune_into, recipe
 from build_conversations import build_conversations
 from describe_series import describe_series
 from predict_series import predict_series
-from vlmtsc.data.series import CleanSeries
+from preprocess_dataset import preprocess_dataset
+from vlmtsc import VLMClassifier
+from vlmtsc.data.readers import read_part
+from vlmtsc.data.series import CleanSeries, LabelledSeries
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import read_json, write_json
 from vlmtsc.paths import Run
-from vlmtsc.settings import KEY_VARIABLE, URL_VARIABLE, EndpointSettings, RequestLimits, ScenarioSettings
+from vlmtsc.settings import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    CleaningSettings,
+    EndpointSettings,
+    RequestLimits,
+    ScenarioSettings,
+)
 from vlmtsc.training.finetune import TrainingJob
 
 SCENARIO = ScenarioSettings(
@@ -91,6 +103,42 @@ def test_new_series_are_described_by_the_template(
     table = predict(results, tiny_checkpoint, new_series)
     assert len(table) == 3
     assert set(table["predicted"].astype(str)) <= {"a", "b"}
+
+
+@pytest.mark.parametrize("equal_length", [False, True])
+def test_new_series_are_prepared_as_the_training_series_were(
+    results: Path, tiny_checkpoint: Path, tmp_path: Path, equal_length: bool
+) -> None:
+    values = VALUES.copy()
+    values[0, :, 6:] = values[1, :, 2:4] = np.nan
+    labels = [str(case % 2) for case in range(12)]
+    header = f"@equalLength {str(equal_length).lower()}\n@classLabel true 0 1\n@data\n"
+    lines = [
+        ",".join(map(repr, case.tolist())) + f":{label}\n"
+        for case, label in zip(values[:, 0], labels, strict=True)
+    ]
+    parts = [read_part((header + "".join(some)).encode(), "x.ts") for some in (lines[:8], lines[8:])]
+    LabelledSeries.from_parts(*parts).save(tmp_path / "archive.npz")
+    copy, name = tmp_path / "results", "runs/tiny/Toy/pooled/described/seed-0"
+    preprocess_dataset(tmp_path / "archive.npz", "Toy", CleaningSettings(), copy / "datasets/Toy")
+    expected = CleanSeries.load(copy / "datasets/Toy/series.npz").values
+    assert (expected[0, 0, 6:] == values[0, 0, 5]).all() == equal_length
+    run = shutil.copytree(results / name, copy / name)
+
+    (tmp_path / "new.ts").write_text(header + "".join(lines))
+    np.savetxt(tmp_path / "wide.csv", values[:, 0], delimiter=",")
+    np.save(tmp_path / "new.npy", values)
+    frame = pd.DataFrame({"id": np.repeat(range(12), 10), "time": [*range(10)] * 12, "x": values.ravel()})
+    frame.to_csv(tmp_path / "long.csv", index=False)
+    finished = FinishedRun.open(run, tiny_checkpoint)
+    for new in ("new.ts", "wide.csv", "new.npy", "long.csv"):
+        own = finished.read(tmp_path / new)
+        prepared = [finished.prepare(case, place) for case, place in zip(own.series, own.places, strict=True)]
+        np.testing.assert_array_equal(prepared, expected, err_msg=new)
+    classifier = VLMClassifier.from_run(run, tiny_checkpoint)
+    classifier.save(tmp_path / "saved")
+    for each in (classifier, VLMClassifier.load(tmp_path / "saved", tiny_checkpoint)):
+        np.testing.assert_array_equal(each.prepare(values)[0], expected)
 
 
 def test_build_conversations_wants_the_texts_that_the_scenario_shows(

@@ -94,7 +94,8 @@ class VLMClassifier(BaseClassifier):
 
     Notes
     -----
-    The downsampling factor of the numbers fits the longest case of ``fit``; a longer one in ``predict`` may exceed the
+    Missing values at the end of all channels end a series, which is then treated as one of another length. The
+    downsampling factor of the numbers fits the longest case of ``fit``; a longer one in ``predict`` may exceed the
     scenario's context. Pickles and saved classifiers contain the adapter and the path of the base model.
 
     Examples
@@ -148,6 +149,7 @@ class VLMClassifier(BaseClassifier):
         share = SplitOptions(validation_share=self.validation_share).validation_share
         places = [f"X[{number}]" for number in range(len(y))]
         labelled = LabelledSeries.from_cases(list(X), y.tolist(), places, n_train=len(y))
+        self._equal_length = labelled.equal_length
         series, _ = clean_series(labelled, "X", self._cleaning)
         train_cases, validation_cases = split_training_cases(series.label_index, share)
         sets = {"train": train_cases, "validation": validation_cases, "test": validation_cases}
@@ -266,7 +268,13 @@ class VLMClassifier(BaseClassifier):
         """Return series cleaned as those of ``fit``, (n_cases, n_channels, n_timepoints), and their descriptions."""
         representation = self.representation_
         cases = [
-            prepare_case(np.asarray(x, float), representation.n_timepoints, self._cleaning, f"X[{number}]")
+            prepare_case(
+                np.asarray(x, float),
+                representation.n_timepoints,
+                self._cleaning,
+                f"X[{number}]",
+                equal_length=self._equal_length,
+            )
             for number, x in enumerate(X)
         ]
         return np.stack(cases), template_paragraphs(cases, representation.scenario, "predict")
@@ -297,6 +305,7 @@ class VLMClassifier(BaseClassifier):
             "classes": self.classes_.tolist(),
             "n_channels": self.metadata_["n_channels"],
             "cleaning": self._cleaning.model_dump(),
+            "equal_length": self._equal_length,
             "checkpoint": str(Path(self._checkpoint).resolve()),
             "record": self.record_,
             "mean": None if self._mean is None else self._mean.tolist(),
@@ -325,6 +334,7 @@ class VLMClassifier(BaseClassifier):
             classes=np.array(fitted["classes"]),
             parameters=read_json(folder / PARAMETERS),
             cleaning=CleaningSettings(**fitted["cleaning"]),
+            equal_length=fitted.get("equal_length", False),  # files of earlier versions lack it
             adapter=_read_files(folder / "adapter"),
             checkpoint=Path(place),
             record=fitted["record"],
@@ -357,6 +367,7 @@ class VLMClassifier(BaseClassifier):
             classes=np.array(sorted(representation.classes)),
             parameters=finished.parameters,
             cleaning=finished.cleaning,
+            equal_length=finished.equal_length,
             adapter=_read_files(finished.folder / "adapter"),
             checkpoint=finished.checkpoint,
             record={},
@@ -369,6 +380,7 @@ class VLMClassifier(BaseClassifier):
         classes: np.ndarray,
         parameters: Mapping[str, Any],
         cleaning: CleaningSettings,
+        equal_length: bool,
         adapter: dict[str, bytes],
         checkpoint: Path,
         record: dict[str, Any],
@@ -380,7 +392,8 @@ class VLMClassifier(BaseClassifier):
         self._class_dictionary = {label: index for index, label in enumerate(classes.tolist())}
         self.metadata_ = {"n_channels": self.representation_.n_channels}
         self.parameters_, self.record_ = dict(parameters), record
-        self._cleaning, self._adapter, self._checkpoint = cleaning, adapter, checkpoint
+        self._cleaning, self._equal_length = cleaning, equal_length
+        self._adapter, self._checkpoint = adapter, checkpoint
         self._mean = mean
         self._class_positions = _positions(self.representation_.classes, classes)
         self.is_fitted = True

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmtsc.data.series import CleanSeries, LabelledSeries, check_case
+from vlmtsc.data.series import CleanSeries, LabelledSeries, check_case, without_end
 from vlmtsc.errors import InputError
 from vlmtsc.settings import CleaningSettings
 
@@ -98,13 +98,17 @@ def z_normalize(values: np.ndarray) -> np.ndarray:
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
 
 
-def prepare_case(case: np.ndarray, n_timepoints: int, settings: CleaningSettings, place: str) -> np.ndarray:
+def prepare_case(
+    case: np.ndarray, n_timepoints: int, settings: CleaningSettings, place: str, *, equal_length: bool = False
+) -> np.ndarray:
     """Clean one new series (n_channels, any), NaN where missing, like the training series of `n_timepoints`.
 
+    `equal_length` is that of the training data (`LabelledSeries`): missing values at the end are filled, not cut off.
     A policy that drops or refuses training cases refuses a new one. InputError, beginning with `place`, if a policy
     refuses the series, a channel has no value, or a value is as large as in training none may be.
     """
     check_case(case, len(case), place)
+    case = without_end(case, n_timepoints if equal_length else 0)
     if np.isnan(case).any():
         if settings.missing != "interpolate" or np.isnan(case).all(axis=1).any():
             raise InputError(
@@ -220,6 +224,7 @@ def dataset_facts(
         "dataset": dataset,
         "digest": parsed.digest(),
         "settings": settings.model_dump(),
+        "equal_length": parsed.equal_length,
         "archive": {
             "train_size": parsed.n_train,
             "test_size": len(parsed.labels) - parsed.n_train,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vlmtsc.data.readers import read_part, shown
-from vlmtsc.data.series import FAULTS, LabelledSeries, series_length
+from vlmtsc.data.series import FAULTS, LabelledSeries, without_end
 from vlmtsc.data.sources import files_of
 from vlmtsc.data.tables import (
     SETS,
@@ -38,6 +38,7 @@ def read_own(
     *,
     labelled: bool = True,
     irregular: str = "interpolate",
+    least: int = 0,
 ) -> OwnCases:
     """Read the cases of a user's file or folder.
 
@@ -55,6 +56,8 @@ def read_own(
         Whether labels are needed; otherwise they are left out.
     irregular : str
         Treatment of irregular time steps, in long tables and folders of CSV files: interpolate, ignore or refuse.
+    least : int
+        First timepoints that remain even if they are missing values at the end.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -74,7 +77,7 @@ def read_own(
     cases.places = cases.places or [f"{path}, series {name}" for name in cases.ids]
     if not cases.series:
         raise InputError(f"{path}: no series; allowed: one or more")
-    cases.series = [case[:, : series_length(case)] for case in cases.series]
+    cases.series = [without_end(case, least) for case in cases.series]
     for place, case in zip(cases.places, cases.series, strict=True):
         if np.isinf(case).any() or case.shape[1] == 0:
             what = "an infinite value" if case.shape[1] else f"{len(case)} channels of 0 timepoints"

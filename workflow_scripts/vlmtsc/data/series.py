@@ -191,6 +191,11 @@ def series_length(case: np.ndarray) -> int:
     return int(present[-1]) + 1 if present.size else 0
 
 
+def without_end(case: np.ndarray, least: int = 0) -> np.ndarray:
+    """Return a series without the missing values at its end (`series_length`), but the first `least` timepoints."""
+    return case[:, : max(series_length(case), least)]
+
+
 def check_case(case: np.ndarray, n_channels: int, place: str) -> None:
     """Raise InputError, beginning with `place`, if a series has other channels, no value, or one that is too large."""
     if case.ndim != 2 or len(case) != n_channels:

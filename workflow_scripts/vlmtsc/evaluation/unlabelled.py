@@ -52,7 +52,7 @@ class FinishedRun:
     """A fine-tuned model in its results folder, and the preparation of the series that it was trained on.
 
     `paths` are those of its results folder, `parameters` the content of the run's parameters.json, `checkpoint` the
-    folder of its base model.
+    folder of its base model, `equal_length` as in `LabelledSeries`.
     """
 
     folder: Path
@@ -61,6 +61,7 @@ class FinishedRun:
     parameters: Mapping[str, Any]
     representation: Representation
     cleaning: CleaningSettings
+    equal_length: bool
     checkpoint: Path
 
     @classmethod
@@ -74,14 +75,15 @@ class FinishedRun:
             raise InputError(f"{run}: no parameters.json; allowed: the folder of a finished run")
         parameters = read_json(run / "parameters.json")
         name, paths = Run(**parameters["run"]), Paths(str(run.parents[5]))
-        facts = facts or Path(paths.dataset(name)) / "facts.json"
+        found = read_json(facts or Path(paths.dataset(name)) / "facts.json")
         return cls(
             run,
             name,
             paths,
             parameters,
             Representation.from_json(parameters["representation"]),
-            CleaningSettings(**read_json(facts)["settings"]),
+            CleaningSettings(**found["settings"]),
+            found.get("equal_length", False),  # results of earlier versions lack it
             model or Path(paths.model(name.model)),
         )
 
@@ -90,9 +92,13 @@ class FinishedRun:
         if columns is None:
             source = Path(self.paths.dataset(self.run)) / "source.json"
             columns = ColumnOptions(**(read_json(source).get("columns") or {}) if source.is_file() else {})
-        own, expected = (
-            read_own(series, columns, labelled=False, irregular=self.cleaning.irregular),
-            self.representation,
+        expected = self.representation
+        own = read_own(
+            series,
+            columns,
+            labelled=False,
+            irregular=self.cleaning.irregular,
+            least=expected.n_timepoints if self.equal_length else 0,
         )
         for line in own.understood:
             logger.info("%s: %s", series, line)
@@ -113,7 +119,8 @@ class FinishedRun:
 
     def prepare(self, case: np.ndarray, place: str) -> np.ndarray:
         """Clean a new series as the training series: `prepare_case`."""
-        return prepare_case(case, self.representation.n_timepoints, self.cleaning, place)
+        n_timepoints = self.representation.n_timepoints
+        return prepare_case(case, n_timepoints, self.cleaning, place, equal_length=self.equal_length)
 
     def load(self, threads: int = 1) -> Predictor:
         """Load the model; InputError if its questions show plots of training cases."""
