@@ -91,6 +91,12 @@ def test_the_pooled_split_depends_on_nothing_else() -> None:
     assert changed.split_settings("official").validation_share == 0.1
 
 
+@pytest.mark.parametrize("changes", [{"micro_batch_size": 1, "mixed_share": 0}, {"micro_batch_size": 2}])
+def test_cases_are_mixed_where_a_forward_pass_has_several(changes: dict[str, int]) -> None:
+    recipe = configured(finetune=changes).recipe("embedded")
+    assert (recipe.mixed_share > 0) == (recipe.micro_batch_size > 1)
+
+
 def test_finetune_replaces_single_keys_of_the_recipe() -> None:
     plain = configured()
     changed = configured(finetune={"lora_r": 3, "use_dora": "true"})
@@ -150,6 +156,8 @@ FAULTS = [
     ),
     ({"finetune": {"max_grad_norm": 1e300}}, "finetune.max_grad_norm: found 1e+300; allowed: 1e+30 or less"),
     ({"finetune": {"token_budget": 10**400}}, "allowed: 1e+12 or less"),
+    ({"finetune": {"soft_answers": False}}, "allowed: mixed_share=0 without soft_answers"),
+    ({"finetune": {"micro_batch_size": 1}}, "allowed: mixed_share=0 with micro_batch_size=1"),
     # What YAML makes of: on, 007, 2024-01-01.
     ({"datasets": [True]}, "datasets.0: found true; allowed: text; put it in quotes"),
     ({"datasets": [7]}, "datasets.0: found 7; allowed: text; put it in quotes"),

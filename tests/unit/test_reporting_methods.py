@@ -163,7 +163,8 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
             [
                 *("1,500 steps of 32 cases and 70 epochs", "show 50% of their image tokens"),
                 "learns, instead of labels, the first stage's class probabilities",
-                *("with probability 0.7 each of these", f"have the weight {AGREED_WEIGHT:g} in the loss"),
+                "with probability 0.7 each of these tokens comes from one of the 3 cases of a forward pass",
+                f"have the weight {AGREED_WEIGHT:g} in the loss",
                 "; where there are images, on at most 300 cases times the number of classes",
                 "parameters, adapters included, 2M are trained, those of the projector in the first stage not",
                 "9.88k training tokens, those of the first stage not counted",

@@ -290,7 +290,7 @@ class Resources(dict[str, Any]):
     ("gpu", "launch", "recipe", "message"),
     [
         (2, None, (8, 4), r"resources\.gpu=2 without launch; allowed: 1, or a launch"),
-        (2, {"strategy": "ddp", "processes": 4}, (8, 1), r"launch\.processes=4 for 2 GPUs; allowed: up to 2"),
+        (2, {"strategy": "ddp", "processes": 4}, (8, 2), r"launch\.processes=4 for 2 GPUs; allowed: up to 2"),
         (
             4,
             {"strategy": "ddp"},

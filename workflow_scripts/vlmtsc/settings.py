@@ -798,8 +798,9 @@ class Recipe(Settings):
     """Whether the second stage learns the first stage's probabilities of the classes, on the image tokens shown,
     instead of the label. Needs `align_steps`."""
     mixed_share: Number = Field(0.0, ge=0, le=1)
-    """Probability with which the image tokens of a case in the second stage are those of all cases of its batch, in
-    random shares of which its own is the largest. Needs `soft_answers`."""
+    """Probability with which the image tokens of a case in the second stage are those of all cases of its forward
+    pass, in random shares of which its own is the largest. Results then depend on `micro_batch_size`, which has to be
+    2 or more, and on the number of processes. Needs `soft_answers`."""
 
     def untuned(self) -> Self:
         """Return the recipe that trains nothing; of the others, what evaluation depends on remains."""
@@ -822,6 +823,8 @@ class Recipe(Settings):
             raise _refused("soft_answers=false without a first stage (align_steps=0)")
         if self.mixed_share and not self.soft_answers:
             raise _refused("mixed_share=0 without soft_answers")
+        if self.mixed_share and self.micro_batch_size == 1:
+            raise _refused("mixed_share=0 with micro_batch_size=1 (the cases of one forward pass are mixed)")
         if self.vision_tuning != "frozen" and (self.align_steps or self.image_token_share < 1):
             raise _refused("align_steps=0 and image_token_share=1, unless vision_tuning=frozen")
         return self

@@ -153,8 +153,8 @@ class ShownImages:
     share : float
         Share of the image tokens.
     mixed : float
-        Probability with which a case's tokens are those of all cases of the batch, in random shares of which its own
-        is the largest.
+        Probability with which a case's tokens are those of all cases of the forward pass, in random shares of which
+        its own is the largest.
     head : ProjectorHead or None
         Gives the soft answers, if any.
     answers : torch.Tensor
@@ -179,7 +179,7 @@ class ShownImages:
     def _mixed(self, features: torch.Tensor) -> torch.Tensor:
         """Draw the case from which each token comes; a token keeps its place in the image.
 
-        Columns of `shares`: the case itself, the next one of the batch, and so on.
+        Columns of `shares`: the case itself, the next one of the forward pass, and so on.
         """
         cases, tokens = torch.arange(features.shape[0]), torch.arange(features.shape[1])
         shares = Dirichlet(torch.full((len(cases),), CONCENTRATION)).sample((len(cases),))
