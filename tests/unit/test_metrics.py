@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
+from scipy.stats import binom
 from sklearn import metrics as sklearn_metrics
 
 from vlmtsc.errors import InputError
@@ -33,10 +34,11 @@ from vlmtsc.evaluation.metrics import (
     temperature_metrics,
 )
 from vlmtsc.evaluation.statistics import (
+    accuracy_interval,
     bootstrap_accuracies,
+    difference_interval,
     friedman_p_value,
     holm,
-    interval,
     mean_ranks,
     paired_test,
     signed_rank_tests,
@@ -271,22 +273,75 @@ def test_bootstrap_keeps_the_class_balance_and_pairs_the_cases() -> None:
     assert first.std() > 0
 
 
-def test_bootstrap_interval_is_near_that_of_a_binomial() -> None:
-    one = (np.arange(400) < 320)[None]
-    low, high = interval(bootstrap_accuracies([one], np.zeros(400, dtype=int))[0])
+def resampled_interval(*right: np.ndarray) -> tuple[float, float]:
+    """Interval of the accuracy of one method, or of the difference of two; all cases are of one class."""
+    draws = bootstrap_accuracies(right, np.zeros(right[0].shape[1], dtype=int))
+    return (
+        accuracy_interval(*right, *draws)
+        if len(right) == 1
+        else difference_interval(*right, draws[0] - draws[1])
+    )
+
+
+def test_the_bootstrap_is_near_the_binomial() -> None:
+    seeds = np.stack([np.arange(400) < 320] * 2)
+    low, high = np.quantile(bootstrap_accuracies([seeds], np.zeros(400, dtype=int))[0], [0.025, 0.975])
     spread = 1.96 * np.sqrt(0.8 * 0.2 / 400)
     assert (low, high) == pytest.approx((0.8 - spread, 0.8 + spread), abs=0.008)
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
-    labels = np.zeros(200, dtype=int)
     seeds = np.stack([np.arange(200) < count for count in (120, 160, 200)])
     same = np.stack([np.arange(200) < 160] * 3)
-    wide, narrow = (interval(values) for values in bootstrap_accuracies([seeds, same], labels))
+    wide, narrow = resampled_interval(seeds), resampled_interval(same)
     assert wide[1] - wide[0] > narrow[1] - narrow[0] + 0.1
     assert wide[0] < 0.8 < wide[1]
+    # Of the difference, too.
+    assert np.ptp(resampled_interval(seeds, same)) > np.ptp(resampled_interval(same, same)) + 0.1
     with pytest.raises(InputError, match=r"allowed: \(seeds, 200\)"):
-        bootstrap_accuracies([seeds[:, :9]], labels)
+        bootstrap_accuracies([seeds[:, :9]], np.zeros(200, dtype=int))
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_intervals_without_errors_are_as_wide_as_the_cases_are_few(n_seeds: int) -> None:
+    right = np.ones((n_seeds, 40), dtype=bool)
+    # The score interval at 100%: z**2 / (n + z**2) below.
+    margin = 1.959964**2 / (40 + 1.959964**2)
+    assert resampled_interval(right) == pytest.approx((1 - margin, 1))
+    assert resampled_interval(right, right) == pytest.approx((-margin, margin))
+
+
+@pytest.mark.parametrize(("accuracy", "n_cases"), [(0.97, 40), (0.99, 100), (0.8, 40)])
+def test_the_interval_of_several_seeds_covers_the_accuracy(accuracy: float, n_cases: int) -> None:
+    # Seeds that agree are no more than one: the distribution of the right cases is binomial.
+    covered = 0.0
+    for n_right in np.arange(n_cases + 1)[binom.pmf(range(n_cases + 1), n_cases, accuracy) > 1e-4]:
+        low, high = resampled_interval(np.stack([np.arange(n_cases) < n_right] * 3))
+        covered += binom.pmf(n_right, n_cases, accuracy) * (low <= accuracy <= high)
+    assert covered > 0.945
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((36, 12, 2, 0), (0.0569, 0.3404)),
+        ((18, 12, 2, 18), (0.0562, 0.3290)),
+        ((53, 0, 0, 1), (-0.0729, 0.0729)),
+        ((0, 30, 0, 0), (0.8395, 1)),
+    ],
+)
+def test_intervals_of_differences_are_the_published_ones(
+    counts: tuple[int, int, int, int], expected: tuple[float, float]
+) -> None:
+    # Examples of Newcombe (1998), method 10.
+    one, other = (each[None] for each in right(*counts))
+    assert resampled_interval(one, other) == pytest.approx(expected, abs=1e-4)
+    low, high = resampled_interval(other, one)
+    assert (-high, -low) == pytest.approx(expected, abs=1e-4)
+    # Seeds that agree give the same, at least.
+    low, high = resampled_interval(np.concatenate([one, one]), other)
+    assert low <= expected[0] + 1e-4
+    assert high >= expected[1] - 1e-4
 
 
 def accuracies(n_datasets: int) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def test_methods_with_several_seeds_and_with_one(results: Path) -> None:
     methods, _ = compared(results)
     assert list(methods) == METHOD_COLUMNS
     plot, baseline = methods.iloc[0], methods.iloc[3]
-    assert (plot["method"], plot["seeds"], plot["interval"]) == ("plot", 3, "bootstrap")
+    assert (plot["method"], plot["seeds"], plot["interval"]) == ("plot", 3, "wilson, bootstrap")
     assert plot["accuracy"] == pytest.approx(38 / 40)
     assert plot["accuracy_sd"] == pytest.approx(1 / 40)
     assert plot["accuracy_low"] < plot["accuracy"] < plot["accuracy_high"] <= 1

@@ -66,7 +66,8 @@ def test_numbers_are_those_of_settings_and_records() -> None:
         "between 0.05 and 20",
     ):
         assert part in text, part
-    assert "[@bootstrap]" in text  # of the difference between two scenarios
+    assert "[@newcombe]." in text  # of the difference between two scenarios
+    assert "bootstrap" not in text  # of several seeds only
     assert "[@aeon]" not in text
 
 
@@ -90,8 +91,13 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
         ),
         (
             provenance_of([run_of("plot", seed=seed) for seed in (4, 5)]),
-            ["the seeds 4 and 5", "standard deviation", "2,000 resamples of seeds and of cases"],
-            ["@wilson", "once (seed"],
+            ["the seeds 4 and 5", "standard deviation", "@wilson", "2,000 resamples of seeds and of cases"],
+            ["once (seed"],
+        ),
+        (
+            provenance_of([run_of(name, seed=seed) for name in ("a", "b") for seed in (4, 5)]),
+            ["[@newcombe], widened to contain those of the bootstrap"],
+            [],
         ),
         (
             provenance_of([run_of("plot", seed=seed) for seed in (4, 5)], baselines=["fcn"]),

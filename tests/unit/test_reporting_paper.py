@@ -108,6 +108,22 @@ def test_the_scenario_that_is_compared_is_chosen_on_validation(runs: pd.DataFram
     ]
 
 
+def test_several_seeds_have_the_interval_that_is_shown(runs: pd.DataFrame) -> None:
+    of_seed = runs[(runs["dataset"] == "HandOutlines")].assign(
+        accuracy_low_over_seeds=0.601, accuracy_high_over_seeds=0.802
+    )
+    runs = pd.concat([of_seed, of_seed.assign(seed=1, accuracy=0.74)], ignore_index=True)
+    every = rows(runs)[1].set_index(["dataset", "scenario"]).loc["HandOutlines", "plot"]
+    assert (every["low"], every["high"]) == pytest.approx((60.1, 80.2))
+    assert every["text"] == "72.0 ± 2.8 [60.1, 80.2], 2 seeds"
+    assert "bootstrap" in tables(runs)[0].note
+    # Of a single finished seed of two, nothing is known about the spread of seeds.
+    runs.loc[1, "status"] = "failed"
+    every = rows(runs)[1].set_index(["dataset", "scenario"]).loc["HandOutlines", "plot"]
+    assert every[["low", "high"]].isna().all()
+    assert every["text"] == "70.0, 1 of 2 seeds"
+
+
 def test_a_dataset_without_a_result_says_why(runs: pd.DataFrame) -> None:
     runs.loc[runs["dataset"] == "HandOutlines", ["status", "validation_accuracy"]] = ["failed", None]
     cells = tables(runs)[0].cells.set_index("dataset")

@@ -225,6 +225,8 @@ def test_several_seeds_get_an_interval_over_seeds_and_cases(tmp_path: Path) -> N
     runs = read_tables([folder / "runs.csv"], COLUMN_TYPES)
     low, high = (runs[name] for name in ("accuracy_low_over_seeds", "accuracy_high_over_seeds"))
     assert low[0] == low[1] < 0.9 < high[0] == high[1]
+    methods = pd.read_csv(folder / "methods.csv")
+    assert methods.loc[0, ["accuracy_low", "accuracy_high"]].tolist() == [low[0], high[0]]
     cell = accuracy_table(runs).cells["plot"].iloc[0]
     assert cell == f"90.0 ± 7.1 [{100 * low[0]:.1f}, {100 * high[0]:.1f}], 2 seeds (620k)"
     # Seeds that were scored on other cases do not belong together.

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.constants import ALPHA, DATASETS_NEEDED, METHODS_NEEDED
@@ -77,10 +78,52 @@ def bootstrap_accuracies(
     return accuracies
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the middle 95% of bootstrapped values."""
-    low, high = np.quantile(values, [ALPHA / 2, 1 - ALPHA / 2])
-    return float(low), float(high)
+def accuracy_interval(right: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
+    """Return the 95% interval of a method's mean accuracy over its seeds.
+
+    Of one seed Wilson's score interval; of several the same interval at their mean accuracy, widened to contain the
+    middle 95% of a bootstrap, which alone has width 0 where all seeds have all cases right. `right` is whether each
+    prediction is right: bool, shape (n_seeds, n_cases); `resampled` is of `bootstrap_accuracies`: shape (resamples,).
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of the American
+    Statistical Association 22 (1927) 209-212.
+    """
+    score = proportion_confint(right.sum() / len(right), right.shape[1], alpha=ALPHA, method="wilson")
+    return _widened(score, resampled, several=len(right) > 1)
+
+
+def difference_interval(first: np.ndarray, second: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
+    """Return the 95% interval of the difference of two methods' mean accuracies on the same cases.
+
+    Of one seed each Newcombe's score interval for paired proportions (his method 10); of several the same interval of
+    the mean table over pairs of seeds, widened as in `accuracy_interval`. `first` and `second` are whether each
+    prediction is right: bool, shape (n_seeds, n_cases); `resampled` are differences of `bootstrap_accuracies`: shape
+    (resamples,).
+
+    R. G. Newcombe, Improved confidence intervals for the difference between binomial proportions based on paired
+    data, Statistics in Medicine 17 (1998) 2635-2650.
+    """
+    shares, n_cases = np.stack([first.mean(axis=0), second.mean(axis=0)]), first.shape[1]
+    right = shares.sum(axis=1)
+    low, high = proportion_confint(right, n_cases, alpha=ALPHA, method="wilson")
+    (below, below_second), (above, above_second) = right / n_cases - low, high - right / n_cases
+    # Correlation of the two methods over the cases, a positive one with Newcombe's correction for continuity.
+    shared = n_cases * (shares[0] @ shares[1]) - right[0] * right[1]
+    shared = max(shared - n_cases / 2, min(shared, 0))
+    spread = np.sqrt((right * (n_cases - right)).prod())
+    correlation = shared / spread if spread else 0.0
+    difference = (right[0] - right[1]) / n_cases
+    score = (
+        difference - np.sqrt(below**2 - 2 * correlation * below * above_second + above_second**2),
+        difference + np.sqrt(above**2 - 2 * correlation * above * below_second + below_second**2),
+    )
+    return _widened(score, resampled, several=len(first) > 1 or len(second) > 1)
+
+
+def _widened(score: tuple[float, float], resampled: np.ndarray, several: bool) -> tuple[float, float]:
+    """Return the smallest interval with a score interval and, of several seeds, the middle 95% of a bootstrap."""
+    low, high = np.quantile(resampled, [ALPHA / 2, 1 - ALPHA / 2]) if several else score
+    return float(min(low, score[0])), float(max(high, score[1]))
 
 
 def why_no_ranking(accuracies: pd.DataFrame) -> str | None:

@@ -28,8 +28,8 @@ PANEL_WIDTH, ROW_HEIGHT, SCATTER_HEIGHT = 2.1, 0.27, 1.9
 def scenario_points(runs: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy and 95% interval of each scenario over its seeds, as in the accuracy table.
 
-    Columns: `style.PLACE`, scenario, ``seeds`` (how many), ``accuracy`` (their mean), ``low`` and ``high`` (Wilson
-    interval of a single seed, bootstrap interval over several; NaN where a table has none), ``majority_rate``.
+    Columns: `style.PLACE`, scenario, ``seeds`` (how many), ``accuracy`` (their mean), ``low`` and ``high`` (NaN
+    where a table has none), ``majority_rate``.
     """
     columns = ["accuracy_low", "accuracy_high", *OVER_SEEDS]
     points = runs.groupby([*style.PLACE, "scenario"], sort=False, as_index=False).agg(

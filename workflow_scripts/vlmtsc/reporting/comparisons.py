@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from statsmodels.stats.proportion import proportion_confint
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.constants import ALIGNED
 from vlmtsc.evaluation.statistics import (
     ALPHA,
+    accuracy_interval,
     bootstrap_accuracies,
+    difference_interval,
     friedman_p_value,
     holm,
-    interval,
     mean_ranks,
     paired_test,
     signed_rank_tests,
@@ -28,7 +28,7 @@ from vlmtsc.evaluation.statistics import (
 )
 from vlmtsc.files import read_csv, read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
-from vlmtsc.reporting.runs import BASELINE, FINE_TUNED, FIRST_STAGE
+from vlmtsc.reporting.runs import BASELINE, FINE_TUNED, FIRST_STAGE, INTERVAL_NOTE
 from vlmtsc.reporting.style import figure_style, wrapped
 from vlmtsc.reporting.tables import (
     NONE,
@@ -58,16 +58,18 @@ COMPARISON_TYPES: dict[str, Any] = {"first": "str", "second": "str", "dataset": 
 RANKING_COLUMNS = [*("first", "second", "wins", "ties", "losses", "mean_difference", "p_value", "p_holm")]
 TEXT_COLUMNS = ["model", "protocol", "dataset", "first", "second", "method"]
 METHODS_NOTE = (
-    "Test accuracy in percent and its 95% interval: Wilson's for one seed; over several the mean ± standard deviation, "
-    "and the interval of a bootstrap of seeds and of cases within each class. "
-    f"{ALIGNED}: the first stage alone; unless it is the same in all scenarios, its scenario is in parentheses, of "
-    "those with equal results the first."
+    f"Test accuracy in percent and its 95% interval. {INTERVAL_NOTE} {ALIGNED}: the first stage alone; unless it is "
+    "the same in all scenarios, its scenario is in parentheses, of those with equal results the first."
+)
+#: What the interval of a difference is (`vlmtsc.evaluation.statistics.difference_interval`).
+DIFFERENCE_NOTE = (
+    "Its 95% interval: Newcombe's score interval for paired proportions; over several seeds at their means, and "
+    "widened to contain that of a bootstrap with the same cases for both."
 )
 PAIRS_NOTE = (
-    "Difference: accuracy of the first less that of the second, in points, with its 95% interval from a bootstrap of "
-    "the same cases for both (and of seeds). p: McNemar's exact test on the cases of the first seed of each. "
-    "Holm: corrected for the tests of this dataset; bold below 0.05. Two baselines are not compared with each other. "
-    f"{ALIGNED}: the first stage of this scenario, alone."
+    f"Difference: accuracy of the first less that of the second, in points. {DIFFERENCE_NOTE} p: McNemar's exact test "
+    "on the cases of the first seed of each. Holm: corrected for the tests of this dataset; bold below 0.05. Two "
+    f"baselines are not compared with each other. {ALIGNED}: the first stage of this scenario, alone."
 )
 NO_PAIR = "No two methods to compare: of a pair, one at least is a scenario."
 RANKING_NOTE = (
@@ -168,9 +170,7 @@ def compare_predictions(
     rows = []
     for method, runs, accuracies in zip(methods, correct, resampled, strict=True):
         of_seeds, single = runs.mean(axis=1), len(runs) == 1
-        low, high = interval(accuracies)
-        if single:
-            low, high = proportion_confint(int(runs.sum()), runs.size, alpha=ALPHA, method="wilson")
+        low, high = accuracy_interval(runs, accuracies)
         rows.append(
             {
                 **place,
@@ -182,7 +182,7 @@ def compare_predictions(
                 "accuracy_sd": None if single else of_seeds.std(ddof=1),
                 "accuracy_low": low,
                 "accuracy_high": high,
-                "interval": "wilson" if single else "bootstrap",
+                "interval": "wilson" if single else "wilson, bootstrap",
                 "balanced_accuracy": float(np.mean([one["balanced_accuracy"] for one in method.metrics])),
                 "macro_f1": float(np.mean([one["macro_f1"] for one in method.metrics])),
                 "wall_seconds": float(np.mean(method.seconds)),
@@ -193,7 +193,7 @@ def compare_predictions(
         of_another = FIRST_STAGE in (left.kind, right.kind) and left.name != right.name
         if FINE_TUNED not in (left.kind, right.kind) or of_another:
             continue
-        low, high = interval(resampled[one] - resampled[other])
+        low, high = difference_interval(correct[one], correct[other], resampled[one] - resampled[other])
         means = [correct[index].mean() for index in (one, other)]
         pairs.append(
             {

@@ -16,6 +16,7 @@ from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.reporting.baselines import baseline_key, read_baseline
 from vlmtsc.reporting.comparisons import (
+    DIFFERENCE_NOTE,
     accuracy_with_interval,
     compare_predictions,
     difference_text,
@@ -26,6 +27,7 @@ from vlmtsc.reporting.runs import (
     BASELINE,
     DONE,
     FINE_TUNED,
+    INTERVAL_NOTE,
     accuracy_text,
     choose_scenarios,
     read_run,
@@ -66,15 +68,15 @@ PERTURBED = {control: name for control, name in NAMES.items() if control != INTA
 INPUT_COLUMNS = [*PLACE, "scenario", "chosen", "seeds", "accuracy", *PERTURBED, *INPUTS]
 TEXT_COLUMNS = ["model", "dataset", "verdict", "scenario", *INPUTS]
 NOTE = (
-    "VLM: test accuracy in percent of the fine-tuned scenario chosen on validation, with its 95% interval (one "
-    "seed: Wilson; several: mean ± standard deviation and a bootstrap of seeds and cases). Balanced, macro F1: its "
-    "balanced accuracy and unweighted mean of the classes' F1. Baselines: test accuracy on the same split. Bold: "
-    "the best baseline, which is the one with the highest accuracy on validation (on a tie the first); the test set "
-    f"played no role in that choice either. {ALIGNED}: the projector of the VLM's own scenario after the first stage, "
+    "VLM: test accuracy in percent of the fine-tuned scenario chosen on validation, with its 95% interval. "
+    f"{INTERVAL_NOTE} Balanced, macro F1: its balanced accuracy and unweighted mean of the classes' F1. Baselines: "
+    "test accuracy on the same split. Bold: the best baseline, which is the one with the highest accuracy on "
+    "validation (on a tie the first); the test set played no role in that choice either. "
+    f"{ALIGNED}: the projector of the VLM's own scenario after the first stage, "
     "without the language model, mean of the seeds; untuned: the model without fine-tuning, in the scenario that is "
-    "best on validation; both are no candidates for the best baseline. Difference: in points, with a 95% interval "
-    "from a bootstrap of the same cases for both. p: McNemar's exact test on the same cases (of several seeds the "
-    f"first), with Holm's correction for the datasets tested here. Verdict: which is better at {ALPHA:.0%}."
+    f"best on validation; both are no candidates for the best baseline. Difference: in points. {DIFFERENCE_NOTE} p: "
+    "McNemar's exact test on the same cases (of several seeds the first), with Holm's correction for the datasets "
+    f"tested here. Verdict: which is better at {ALPHA:.0%}."
 )
 INPUTS_NOTE = (
     "Test accuracy in percent, mean of the seeds: intact, and at test time with a blank image, the image of a case "

@@ -9,15 +9,21 @@ from typing import Any
 import pandas as pd
 
 from vlmtsc.paths import Run
-from vlmtsc.reporting.runs import DONE, NOT_RUN, accuracy_text, choose_scenarios
+from vlmtsc.reporting.runs import (
+    DONE,
+    INTERVAL_NOTE,
+    NOT_RUN,
+    accuracy_bounds,
+    accuracy_text,
+    choose_scenarios,
+)
 from vlmtsc.reporting.tables import NONE, ReaderTable, joined, percent, short_count
 
 NOTE = (
     "Published: test accuracy in percent ({sources}), on the pooled split according to the original's code "
-    "(inferred), and shown for protocol pooled only. Ours: test accuracy in percent and its 95% Wilson interval "
-    "(over several seeds: mean ± standard deviation). Difference: ours less published, in points. Majority %: "
-    "accuracy of always answering the test set's most frequent class. Tokens: those trained on; budget: those "
-    "allowed. Protocol: {protocol}."
+    "(inferred), and shown for protocol pooled only. Ours: test accuracy in percent and its 95% interval. "
+    f"{INTERVAL_NOTE} Difference: ours less published, in points. Majority %: accuracy of always answering the test "
+    "set's most frequent class. Tokens: those trained on; budget: those allowed. Protocol: {protocol}."
 )
 BEST_NOTE = (
     "Ours is the scenario with the highest accuracy on validation data; the test set played no role in the choice. "
@@ -65,8 +71,7 @@ def _entry(runs: pd.DataFrame, published: float | None) -> dict[str, Any]:
         empty = dict.fromkeys(["ours", "low", "high", "difference", "majority", "tokens", "token budget"])
         return {"published": published, **empty, "seeds": 0, "status": status, "text": status}
     ours = 100 * float(done["accuracy"].mean())
-    bounds = done.iloc[0][["accuracy_low", "accuracy_high"]] if len(runs) == 1 else [None, None]
-    low, high = (None if bound is None else 100 * float(bound) for bound in bounds)
+    low, high = (100 * bound for bound in accuracy_bounds(runs))
     budget = done["token_budget"].iloc[0]
     return {
         "published": published,

@@ -49,7 +49,7 @@ COSTS = [
     *("device", "peak_gpu_memory_mb", "cpu_hours", "gpu_hours", "evaluation_seconds", "compute_seconds"),
     *("flops_per_token", "flops_per_second", "flops_utilisation"),
 ]
-#: Bootstrap interval of a scenario's mean accuracy, the same for all its seeds; empty with one seed.
+#: Interval of a scenario's mean accuracy, the same for all its seeds; empty with one seed.
 OVER_SEEDS = ["accuracy_low_over_seeds", "accuracy_high_over_seeds"]
 BOUNDS = ["accuracy_low", "accuracy_high"]
 RUN_COLUMNS = [*RUN_KEYS, "status", *METRICS, *BOUNDS, *OVER_SEEDS, *OPTIONAL_METRICS, *RECORD, *COSTS]
@@ -67,11 +67,15 @@ COLUMN_TYPES: dict[str, Any] = {
 }
 CONFUSION_COLUMNS = [*RUN_KEYS, "true", "predicted", "count"]
 CONFUSION_TYPES: dict[str, Any] = dict.fromkeys(["true", "predicted"], "str")
+#: What the interval of an accuracy is (`vlmtsc.evaluation.statistics.accuracy_interval`).
+INTERVAL_NOTE = (
+    "Interval: Wilson's score interval; over several seeds (mean ± standard deviation) at their mean, and widened to "
+    "contain that of a bootstrap of seeds and of cases within each class."
+)
 NOTE = (
-    "Test accuracy in percent, then its 95% Wilson interval in brackets (over several seeds: mean ± standard "
-    "deviation, and the interval of a bootstrap of seeds and cases), then the tokens trained on in parentheses. "
-    "Bold: the scenario chosen on validation accuracy; the test set played no role in the choice. Majority %: "
-    "accuracy of always answering the test set's most frequent class."
+    "Test accuracy in percent, then its 95% interval in brackets, then the tokens trained on in parentheses. "
+    f"{INTERVAL_NOTE} Bold: the scenario chosen on validation accuracy; the test set played no role in the choice. "
+    "Majority %: accuracy of always answering the test set's most frequent class."
 )
 
 
@@ -223,13 +227,21 @@ def _accuracy_cell(runs: pd.DataFrame) -> str:
     return f"{accuracy_text(runs)} ({short_count(done['train_tokens'].mean())})"
 
 
+def accuracy_bounds(runs: pd.DataFrame) -> tuple[float, float]:
+    """Return the interval of a scenario's accuracy; NaN if only one of several seeds is done."""
+    done = runs[runs["status"] == DONE]
+    if len(runs) > 1 == len(done):
+        return math.nan, math.nan
+    low, high = done[BOUNDS if len(runs) == 1 else OVER_SEEDS].iloc[0]
+    return low, high
+
+
 def accuracy_text(runs: pd.DataFrame) -> str:
     """Return accuracy and interval of a scenario with at least one finished seed: ``94.1 [90.2, 96.5]``."""
     done = runs[runs["status"] == DONE]
+    text = with_interval(done["accuracy"].mean(), *accuracy_bounds(runs), deviation=done["accuracy"].std())
     if len(runs) == 1:
-        return with_interval(*done.iloc[0][["accuracy", "accuracy_low", "accuracy_high"]])
-    low, high = done[OVER_SEEDS].iloc[0] if len(done) > 1 else (math.nan, math.nan)
-    text = with_interval(done["accuracy"].mean(), low, high, deviation=done["accuracy"].std())
+        return text
     return f"{text}, {counted(len(done), 'seed') if len(done) == len(runs) else f'{len(done)} of {len(runs)} seeds'}"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmtsc.evaluation.statistics import bootstrap_accuracies, interval
 from vlmtsc.files import read_csv, read_json
 from vlmtsc.paths import BaselineKey, Paths, Run
 from vlmtsc.reporting.calibration import RELIABILITY_COLUMNS, RELIABILITY_TYPES, reliability_rows
@@ -19,7 +18,6 @@ from vlmtsc.reporting.comparisons import (
     METHOD_TYPES,
     PLACE,
     compare_predictions,
-    correct_cases,
     name_first_stages,
     read_aligned,
     read_method,
@@ -27,6 +25,7 @@ from vlmtsc.reporting.comparisons import (
 from vlmtsc.reporting.controls import CONTROL_COLUMNS, CONTROL_TYPES, control_rows
 from vlmtsc.reporting.costs import adapter_flops, job_seconds, run_costs
 from vlmtsc.reporting.runs import (
+    BOUNDS,
     COLUMN_TYPES,
     CONFUSION_COLUMNS,
     CONFUSION_TYPES,
@@ -47,26 +46,29 @@ def summarise(
     rows, logs, confusion, reliability, controlled = [], [], [], [], []
     scenarios = [list(group) for _, group in groupby(runs, key=lambda run: run.scenario)]
     methods = [read_method(paths, seeds) for seeds in scenarios]
-    for seeds, method in zip(scenarios, methods, strict=True):
-        over_seeds = interval_over_seeds(method.predictions) if len(seeds) > 1 else (None, None)
-        bounds = dict(zip(OVER_SEEDS, over_seeds, strict=True))
-        for run in seeds:
-            folder = Path(paths.run(run))
-            metrics, record = read_json(folder / "metrics.json"), read_json(folder / "run_record.json")
-            # Adapters and benchmarks are no inputs of the rule: they may be removed to save space.
-            seconds = job_seconds(Path(paths.benchmark("evaluate_model", str(run))))
-            costs = run_costs(record, adapter_flops(folder / "adapter"), seconds)
-            rows.append(run_row(run, metrics, record) | costs | bounds)
-            logs.append(read_csv(folder / "training_log.csv").assign(**vars(run)))
-            confusion.extend(confusion_rows(run, metrics))
-            reliability.extend(reliability_rows(run, folder / "predictions.csv", metrics))
-            if controls:
-                controlled.extend(control_rows(run, read_csv(folder / "controls.csv"), metrics))
+    for run in runs:
+        folder = Path(paths.run(run))
+        metrics, record = read_json(folder / "metrics.json"), read_json(folder / "run_record.json")
+        # Adapters and benchmarks are no inputs of the rule: they may be removed to save space.
+        seconds = job_seconds(Path(paths.benchmark("evaluate_model", str(run))))
+        costs = run_costs(record, adapter_flops(folder / "adapter"), seconds)
+        rows.append(run_row(run, metrics, record) | costs)
+        logs.append(read_csv(folder / "training_log.csv").assign(**vars(run)))
+        confusion.extend(confusion_rows(run, metrics))
+        reliability.extend(reliability_rows(run, folder / "predictions.csv", metrics))
+        if controls:
+            controlled.extend(control_rows(run, read_csv(folder / "controls.csv"), metrics))
     steps = pd.concat(logs, ignore_index=True)
     first_stages = (read_aligned(paths, seeds) for seeds in scenarios)
     methods += [found for found in first_stages if found is not None]
     methods += [read_method(paths, [key]) for key in baselines]
     measured, pairs = compare_predictions({name: getattr(runs[0], name) for name in PLACE}, methods)
+    over_seeds = {
+        method["method"]: dict(zip(OVER_SEEDS, map(method.get, BOUNDS), strict=True))
+        for method in measured[: len(scenarios)]
+        if method["seeds"] > 1
+    }
+    rows = [row | over_seeds.get(row["scenario"], {}) for row in rows]
     tables = {
         "runs": runs_table(rows),
         "training": steps[RUN_KEYS + [name for name in steps if name not in RUN_KEYS]],
@@ -91,11 +93,3 @@ def read_summaries(
         name: read_tables([f"{folder}/{name}.csv" for folder in folders], types[name]) for name in names
     }
     return {name: name_first_stages(table) if name == "methods" else table for name, table in tables.items()}
-
-
-def interval_over_seeds(predictions: Sequence[pd.DataFrame]) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of the mean accuracy, over seeds and over cases within each class."""
-    cases = predictions[0].sort_values("id", ignore_index=True)
-    labels = pd.factorize(cases["true"])[0]
-    [accuracies] = bootstrap_accuracies([correct_cases("seeds", predictions, cases)], labels)
-    return interval(accuracies)
