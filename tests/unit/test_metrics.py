@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from itertools import product
 from math import comb
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
-from scipy.stats import binom
+from scipy.stats import binom, rankdata, wilcoxon
 from sklearn import metrics as sklearn_metrics
 
 from vlmtsc.errors import InputError
@@ -41,6 +42,7 @@ from vlmtsc.evaluation.statistics import (
     holm,
     mean_ranks,
     paired_test,
+    signed_rank_p_value,
     signed_rank_tests,
     why_no_ranking,
 )
@@ -361,6 +363,32 @@ def test_signed_ranks_by_hand() -> None:
     assert table.loc[("a", "b"), "p_holm"] == pytest.approx(3 * 2 / 2**6)
     assert table.loc[("b", "c"), ["wins", "ties", "losses"]].tolist() == [3, 0, 3]
     assert table.loc[("b", "c"), "p_value"] > 0.9
+
+
+@pytest.mark.parametrize("n_zeros", [0, 9])
+@pytest.mark.parametrize("n_differences", [5, 12, 40, 70])
+def test_signed_ranks_without_ties_are_those_of_scipy(n_differences: int, n_zeros: int) -> None:
+    difference = np.random.default_rng(n_differences).normal(0.3, 1, n_differences)
+    expected = wilcoxon(difference, method="exact").pvalue
+    assert signed_rank_p_value(np.append(difference, np.zeros(n_zeros))) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(-4, 4), max_size=9))
+def test_signed_ranks_are_exact_with_ties(differences: list[int]) -> None:
+    # All signs of the differences, one by one.
+    kept = np.array([each for each in differences if each])
+    signs = np.array(list(product([1, -1], repeat=len(kept))))
+    off = np.abs(signs @ rankdata(np.abs(kept)))
+    observed = abs(np.sign(kept) @ rankdata(np.abs(kept)))
+    assert signed_rank_p_value(np.array(differences)) == pytest.approx((off >= observed).mean())
+
+
+def test_signed_ranks_of_equal_differences_are_the_sign_test() -> None:
+    # Where scipy would take the normal distribution: ties in more than 13 differences.
+    difference = np.array([0.01] * 13 + [-0.01] * 3)
+    expected = 2 * sum(comb(16, count) for count in range(4)) / 2**16
+    assert signed_rank_p_value(difference) == pytest.approx(expected)
+    assert signed_rank_p_value(np.array([0.1, 0.2, 0.3, 0.4, 0.5] + [0.0] * 9)) == 2 / 2**5
 
 
 def test_equal_methods_have_a_p_value() -> None:

@@ -20,8 +20,10 @@ from vlmtsc.reporting.comparisons import (
     comparison_files,
     draw_critical_difference,
     draw_multi_comparison_matrix,
+    ranking_table,
 )
 from vlmtsc.reporting.summary import read_summaries
+from vlmtsc.reporting.tables import p_text
 from write_tables import write_baselines_table
 
 PUBLISHED = "dataset\tmethod\taccuracy\tsource\nItaly\tHIVE-COTE 2\t96.99\tthe archive's site\n"
@@ -165,6 +167,41 @@ def test_methods_of_several_models_and_figures_of_ranks(tmp_path: Path) -> None:
         assert {"plot (a)", "dtw_1nn", "plot (b)"} <= {*re.findall(r"plot \(\w\)|dtw_1nn", found)}
     with pytest.raises(InputError, match="Methods are not ranked over datasets"):
         draw_critical_difference(pd.read_csv(many_datasets(tmp_path, 5)))
+
+
+def ranked_methods(accuracies: np.ndarray) -> pd.DataFrame:
+    """Rows of the table of methods, from accuracies of shape (n_datasets, n_methods); methods are named a, b, ..."""
+    rows = [
+        dict.fromkeys(METHOD_COLUMNS)
+        | {
+            "model": "tiny",
+            "dataset": f"set{number}",
+            "kind": "fine-tuned",
+            "method": name,
+            "accuracy": accuracy,
+        }
+        for number, of_dataset in enumerate(accuracies)
+        for name, accuracy in zip("abcdefgh", of_dataset, strict=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_matrix_shows_the_tests_of_the_table() -> None:
+    # On 14 datasets, a and b are better than c and d; b equals a on all but five, and d equals c.
+    a, c = np.random.default_rng(0).uniform(0.6, 0.7, (2, 14))
+    methods = ranked_methods(np.stack([a + 0.2, a + 0.2 + 0.01 * (np.arange(14) < 5), c, c], axis=1))
+    rankings, _ = ranking_table(accuracies_by_dataset(methods))
+    axes = draw_multi_comparison_matrix(methods).axes[0]
+    names = [label.get_text()[0] for label in axes.get_xticklabels()]
+    cells = {cell.get_position(): cell for cell in axes.texts}
+    for row in rankings.to_dict("records"):
+        first, second = names.index(row["first"]), names.index(row["second"])
+        for place, counts in (((second, first), ("wins", "losses")), ((first, second), ("losses", "wins"))):
+            text = cells[place].get_text().splitlines()
+            assert text[1] == f"{row[counts[0]]} / {row['ties']} / {row[counts[1]]}"
+            assert text[2] == p_text(row["p_value"])
+            assert cells[place].get_fontweight() == ("bold" if row["p_holm"] < 0.05 else "normal")
+    assert set(rankings["p_holm"] < 0.05) == {True, False}
 
 
 def baselines_table(results: Path, published: str = PUBLISHED, **changes: Any) -> str:
