@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from finished_runs import add_aligned, summarised, write_baseline, write_run
 from matplotlib.text import Text
 
 from vlmtsc.errors import InputError
+from vlmtsc.evaluation.statistics import mean_ranks
 from vlmtsc.paths import Paths
 from vlmtsc.reporting.comparisons import (
     METHOD_COLUMNS,
@@ -202,6 +204,26 @@ def test_the_matrix_shows_the_tests_of_the_table() -> None:
             assert text[2] == p_text(row["p_value"])
             assert cells[place].get_fontweight() == ("bold" if row["p_holm"] < 0.05 else "normal")
     assert set(rankings["p_holm"] < 0.05) == {True, False}
+
+
+@pytest.mark.parametrize(("n_datasets", "bars"), [(7, ["abcde"]), (14, ["bd", "cd"])])
+def test_the_bars_of_the_ranks_are_the_tests_of_the_table(n_datasets: int, bars: list[str]) -> None:
+    # Everywhere a is best, e worst, and b better than c; d takes turns. On seven datasets that is no evidence, as there
+    # are ten tests.
+    number = np.arange(n_datasets)
+    c, d = 0.6 + number / 1000, 0.61 + (-1.0) ** number * (50 + number) / 1000
+    methods = ranked_methods(np.stack([c + 0.2, c + 0.02, c, d, c - 0.2], axis=1))
+    wide = accuracies_by_dataset(methods)
+    rankings, ranks = ranking_table(wide)[0], mean_ranks(wide)
+    axes = draw_critical_difference(methods).axes[0]
+    ticks = {int(text.get_text()): text.get_position()[0] for text in axes.texts if text.get_text().isdigit()}
+    per_rank = (ticks[1] - ticks[5]) / 4
+    shown = [1 + (ticks[1] - line.get_xdata()) / per_rank for line in axes.lines if line.get_marker() == "o"]
+    found = ["".join(sorted(ranks.index[np.abs(ranks - x).argmin()] for x in bar)) for bar in shown]
+    assert sorted(found) == bars
+    # Every pair without a significant difference has a bar, and no other.
+    equal = {row["first"] + row["second"] for row in rankings.to_dict("records") if row["p_holm"] >= 0.05}
+    assert equal == {one + other for bar in bars for one, other in combinations(bar, 2)}
 
 
 def baselines_table(results: Path, published: str = PUBLISHED, **changes: Any) -> str:

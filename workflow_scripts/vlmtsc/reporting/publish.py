@@ -28,9 +28,8 @@ from vlmtsc.reporting.tables import NONE, joined, percent, read_tables
 
 HEATMAP, CURVES, RANKS = "accuracy_heatmap.png", "training_curves.png", "critical_difference.png"
 RANKS_NOTE = (
-    "*Mean ranks of the accuracies over the datasets; 1 is the best. A bar joins methods that do not differ "
-    "significantly (pairwise signed-rank tests, corrected for the number of methods); `tables/rankings.csv` has exact "
-    "p-values of all pairs.*"
+    "*Mean ranks of the accuracies over the datasets; 1 is the best. A bar joins methods (dots) of which no two differ "
+    "significantly (exact two-sided signed-rank tests with Holm's correction for all pairs, `tables/rankings.csv`).*"
 )
 
 
