@@ -101,9 +101,7 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
         ),
         (
             provenance_of([run_of("plot", seed=seed) for seed in (4, 5)], baselines=["fcn"]),
-            [
-                "cases within each class; those of the baselines, which have one seed, are not widened"
-            ],
+            ["cases within each class; those of the baselines, which have one seed, are not widened"],
             [],
         ),
         (
