@@ -24,12 +24,22 @@ def write_conversations(results: Path, dataset: str, scenario: str, cases: int, 
     path.write_text(json.dumps({"tokens": sets}))
 
 
-def write_run(results: Path, dataset: str, scenario: str, seconds: float, shared: str | None = None) -> Path:
+def write_run(
+    results: Path,
+    dataset: str,
+    scenario: str,
+    seconds: float,
+    shared: str | None = None,
+    **recipe: float,
+) -> Path:
     """Write a finished run of two epochs that took `seconds` to train, and a tenth of that to evaluate."""
     place = f"{MODEL}/{dataset}/pooled/{scenario}/seed-0"
     folder = results / "runs" / place
     folder.mkdir(parents=True)
     record = {"wall_seconds": seconds, "epochs_done": 2.0, "seed": 0, "shared_with": shared}
+    record["settings"] = (
+        load_configuration_files([], ROOT, {"finetune": recipe}).finetune_settings(MODEL, 0).model_dump()
+    )
     (folder / "run_record.json").write_text(json.dumps(record))
     (folder / "metrics.json").write_text("{}")
     (folder / "controls.csv").write_text("control\n")
@@ -106,7 +116,10 @@ def test_the_plan_of_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_the_plan_uses_budgets_and_finished_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_conversations(tmp_path, "GunPoint", "plot", 120, 50)
     write_conversations(tmp_path, "GunPoint", "numbers", 120, 100)
-    finished = write_run(tmp_path, "GunPoint", "plot", 160.0)  # 2 x (6000 + 2000) tokens: 100 tokens/s
+    recipe = {"epochs": 3, "token_budget": 24000}
+    finished = write_run(
+        tmp_path, "GunPoint", "plot", 160.0, **recipe
+    )  # 2 x (6000 + 2000) tokens: 100 tokens/s
     options = ("datasets=[GunPoint]", "scenarios=[plot,numbers]", "finetune={epochs: 3, token_budget: 24000}")
     options += ("evaluate={temperature: false, controls: true}",)
     rows, output = plan(capsys, tmp_path, *options)
@@ -119,6 +132,17 @@ def test_the_plan_uses_budgets_and_finished_runs(tmp_path: Path, capsys: pytest.
     (finished / "metrics.json").unlink()
     rows, _ = plan(capsys, tmp_path, *options)
     assert rows["plot"] == ["0", "not", "run", "1", "0", "0", f"{16 / 60:.1f}"]
+
+
+def test_a_run_of_other_settings_is_out_of_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "GunPoint", "plot", 160.0, epochs=3)
+    options = ("datasets=[GunPoint]", "scenarios=[plot]")
+    rows, output = plan(capsys, tmp_path, *options, "finetune={epochs: 3}")
+    assert rows["plot"] == ["0", "done"]
+    assert "only snakemake -n lists" in output
+    rows, output = plan(capsys, tmp_path, *options, "finetune={epochs: 2}")
+    assert rows["plot"][:5] == ["0", "out", "of", "date", "2"]
+    assert "1 to run" in output
 
 
 def test_a_dataset_without_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

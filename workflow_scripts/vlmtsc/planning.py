@@ -60,9 +60,9 @@ class Budget:
 class PlannedRun:
     """A run and what is left to do of it.
 
-    `missing` are the steps to do. `budget` is None for a dataset of unknown size. `epochs` are those at most, since
-    early stopping may end training. `seconds` of the missing steps are None if the throughput of one of them is
-    unknown.
+    `missing` are the steps to do, all of them if the run is `stale`: trained with another recipe. `budget` is None for
+    a dataset of unknown size. `epochs` are those at most, since early stopping may end training. `seconds` of the
+    missing steps are None if the throughput of one of them is unknown.
     """
 
     run: Run
@@ -70,6 +70,7 @@ class PlannedRun:
     budget: Budget | None
     epochs: float
     seconds: float | None
+    stale: bool = False
 
     def training(self, of: Mapping[str, float]) -> float:
         """Cases or tokens shown in training, if that is still to do."""
@@ -162,13 +163,14 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
 
     planned = []
     for run in configuration.runs():
-        steps = list(STEPS)
-        missing = [step for step in steps if not Path(paths.run(run), STEPS[step]).exists()]
+        steps, recipe = list(STEPS), configuration.finetune_settings(run.model, run.seed, run.scenario)
+        record = Path(paths.run(run), STEPS[steps[0]])
+        stale = record.exists() and read_json(record).get("settings") != recipe.model_dump(mode="json")
+        missing = [step for step in steps if stale or not Path(paths.run(run), STEPS[step]).exists()]
         missing = steps[steps.index(missing[0]) :] if missing else []  # downstream steps rerun too
         budget = budget_of(run.model, run.dataset, run.protocol, run.scenario)
         epochs, seconds = 0.0, None
         if budget is not None:
-            recipe = configuration.finetune_settings(run.model, run.seed, run.scenario)
             row = configuration.dataset_table.get(run.dataset)
             classes = row.classes if row is not None else None
             epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.most_tokens(classes or 1))
@@ -179,7 +181,7 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
             work = budget.work(epochs, evaluate.temperature)
             if all((run.model, step) in speeds for step in missing):
                 seconds = sum(work[step] / speeds[run.model, step] for step in missing)
-        planned.append(PlannedRun(run, tuple(missing), budget, epochs, seconds))
+        planned.append(PlannedRun(run, tuple(missing), budget, epochs, seconds, stale))
     return planned
 
 
@@ -195,18 +197,24 @@ def plan_table(planned: Sequence[PlannedRun]) -> str:
     minutes = f"{sum(entry.seconds or 0.0 for entry in timed) / 60:.1f}" if timed or not todo else "?"
     total = ["total", "", "", "", f"{len(todo)} to run", *map(str, counts), minutes]
     rows = [[*COLUMNS], *map(_row, planned), total]
-    return "\n".join([_aligned(rows), *_notes(todo)])
+    notes = list(_notes(todo))
+    if len(todo) < len(planned):
+        notes.append(
+            "Done: with this recipe. What a change of code, data or tables repeats, only snakemake -n lists."
+        )
+    return "\n".join([_aligned(rows), *notes])
 
 
 def _row(entry: PlannedRun) -> list[str]:
     run = [entry.run.model, entry.run.dataset, entry.run.scenario, str(entry.run.seed)]
     if not entry.missing:
-        return [*run, "done", "", "", "", ""]
+        return [*run, DONE, "", "", "", ""]
     counts = ["?", "?"]
     if entry.budget:
         counts = [f"{entry.training(of):.0f}" for of in (entry.budget.cases, entry.budget.tokens)]
     minutes = "?" if entry.seconds is None else f"{entry.seconds / 60:.1f}"
-    return [*run, "not run", str(len(entry.missing)), *counts, minutes]
+    state = "out of date" if entry.stale else NOT_RUN
+    return [*run, state, str(len(entry.missing)), *counts, minutes]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
