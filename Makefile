@@ -28,12 +28,17 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES) --max-jobs-per-timespan 1000/5s
 SCRIPT := $(RUN) python workflow_scripts
 PUBLISH := $(SCRIPT)/publish_results.py --section
-# Not of a dry run, after which there is nothing to report.
-REPORT = $(if $(filter -n --dry-run,$(ARGS)),,--report $(RESULTS)/report.html --report-after-run --report-stylesheet rules/report/report.css)
-ONLY := --config 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG)
+# After a dry run there is nothing to report or to publish.
+DRY = $(filter -n% --dry-run% --dryrun%,$(ARGS))
+REPORT = $(if $(DRY),,--report $(RESULTS)/report.html --report-after-run --report-stylesheet rules/report/report.css)
+# Snakemake takes the last --config alone.
+CONFIG_OPTION = $(if $(filter --config --config=% -C%,$(ARGS)),$(error make $@: --config goes into CONFIG, not into ARGS))--config
+ONLY = $(CONFIG_OPTION) 'only={scenarios: [$(SCENARIOS)], datasets: [$(DATASETS)]}' $(CONFIG)
 # These would break Python itself, for commands that are not jobs of Snakemake.
 unexport PYTHONSAFEPATH PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING
 export PYTHONUTF8 := 1
+# The workflow refuses another folder than that of the report or of what is published.
+results paper-embedded evidence corrections: export VLMTSC_RESULTS = $(RESULTS)
 CODE := workflow_scripts tests benchmarks docs
 
 .DEFAULT_GOAL := help
@@ -59,27 +64,26 @@ demo-packages: environment
 ledger: environment ## token usage of each scenario; trains nothing
 	@$(SNAKEMAKE) ledger $(ARGS)
 
-baselines: environment ## baselines on the same split; fine-tunes nothing (ARGS="--config baselines=[dtw_1nn, minirocket]")
+baselines: environment ## baselines on the same split; fine-tunes nothing (ARGS="--config baselines=[dtw_1nn,minirocket]")
 	@$(SNAKEMAKE) $(ARGS) -- baselines
 
 paper-embedded: environment ## the paper's table with the embedded model (SCENARIOS="plot, numbers" DATASETS=)
 	@$(SNAKEMAKE) all paper --configfile config/paper-embedded.yaml $(REPORT) $(ONLY) $(ARGS)
 
 evidence: environment ## runs, baselines, controls, ranks, and the comparison of the best ones (CONFIG="seeds=[0,1,2]")
-	@$(if $(findstring --config ,$(ARGS)),$(error make evidence: --config goes into CONFIG, not into ARGS))
-	@$(SNAKEMAKE) all baselines evidence $(REPORT) $(ARGS) --config 'baselines=[$(BASELINES)]' $(CONFIG)
+	@$(SNAKEMAKE) all baselines evidence $(REPORT) $(ARGS) $(CONFIG_OPTION) 'baselines=[$(BASELINES)]' $(CONFIG)
 
 paper: environment ## tables, figures, methods, references of finished runs into results/paper; trains nothing (PAPER= SCENARIOS=)
 	@$(SNAKEMAKE) collect_paper --configfile $(PAPER) $(ONLY) $(ARGS)
 
 corrections: environment ## measure the effect of each fault of the original, into docs/results.md
 	@$(SNAKEMAKE) --configfile config/corrections.yaml $(ARGS) -- corrections
-	@$(PUBLISH) corrections --source $(RESULTS) --command "make corrections"
+	@$(if $(DRY),,$(PUBLISH) corrections --source $(RESULTS) --command "make corrections")
 
 paper-ledger: environment ## token usage of the paper's scenarios on LLaVA-1.5, into docs/results.md; needs npm, no weights
 	@$(RUN) PYTHONPATH=workflow_scripts python tests/full_size_llava.py --ledger
 	@$(SNAKEMAKE) ledger --configfile config/paper.yaml results/full_size/ledger.json $(ARGS)
-	@$(PUBLISH) ledger --source results/full_size/ledger --command "make paper-ledger"
+	@$(if $(DRY),,$(PUBLISH) ledger --source results/full_size/ledger --command "make paper-ledger")
 
 plan: environment ## list the jobs, and the configured runs with samples, tokens and time
 	@$(SNAKEMAKE) --dry-run --quiet host rules reason $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,18 +39,26 @@ def own_data(configuration: Configuration) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the plan; of the options of a `snakemake` command, read the configuration and ignore the others."""
+    """Print the plan; of the options of a `snakemake` command, read the configuration and ignore the others.
+
+    As in Snakemake, a repeated option replaces the first.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configfile", nargs="+", type=Path, action="extend", default=[])
-    parser.add_argument("--config", "-C", nargs="*", action="extend", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", "-C", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--directory", "-d", type=Path, default=Path())
     options, _ = parser.parse_known_args(arguments)
     try:
+        # Snakemake reads the files before it changes to the directory.
+        files = [path.absolute() for path in options.configfile]
+        os.chdir(options.directory)
+        files = [Path(os.path.relpath(path)) for path in files]
         if wrong := [text for text in options.config if "=" not in text]:
             raise InputError(f"--config: found {wrong[0]!r}; allowed: key=value")
         values = {
             key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.config)
         }
-        configuration = load_configuration_files(options.configfile, ROOT, values)
+        configuration = load_configuration_files(files, ROOT, values)
         print(*own_data(configuration), sep="\n", end="")
         print(plan_table(plan_runs(configuration)))
     except InputError as error:

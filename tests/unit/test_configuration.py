@@ -166,6 +166,7 @@ FAULTS = [
         {"scenarios": datetime.date(2024, 1, 1)},
         'scenarios.0: found "2024-01-01"; allowed: text; put it in quotes',
     ),
+    ({"results": "README.md/x"}, 'results: found "README.md/x"; allowed: a folder, not a file or inside one'),
     ({"results": False}, "results: found false; allowed: text; put it in quotes"),
     ({"describe": {"model": 4}}, "describe.model: found 4; allowed: text; put it in quotes"),
     ({"protocol": True}, "allowed: official, pooled, pooled_2, pooled_3); put it in quotes"),

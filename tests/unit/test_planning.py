@@ -157,6 +157,24 @@ def test_a_dataset_without_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "the dataset table has no sizes: Mine." in output
 
 
+def test_options_are_those_of_snakemake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("datasets: [GunPoint]\nscenarios: [plot]\n")
+    Path("inner").mkdir()
+    monkeypatch.chdir("inner")
+    # The last `--config` replaces the first; paths of files are relative to the folder of the call.
+    rows, _ = plan(
+        capsys,
+        tmp_path,
+        *("--config", "seeds=[3]", "--config", "results=here"),
+        *("--configfiles", "../mine.yaml", "--directory", ".."),
+    )
+    assert rows == {"plot": ["0", "not", "run", "2", *rows["plot"][4:]]}
+    assert Path.cwd() == tmp_path
+
+
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(SystemExit, match="found 'datasets'; allowed: key=value"):
         main(["--config", "datasets"])

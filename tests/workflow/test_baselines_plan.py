@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SnakemakeRunner
+from conftest import SnakemakeRunner
 
 from vlmtsc.settings import BASELINES, PROBES
 
@@ -79,8 +79,3 @@ def test_an_unknown_baseline_is_refused(project: Path, snakemake: SnakemakeRunne
     assert done.returncode != 0
     assert "baselines.0" in done.stdout + done.stderr
     assert "euclidean_1nn" in done.stdout + done.stderr
-
-
-def test_make_evidence_names_every_simple_method() -> None:
-    [names] = re.findall(r"^BASELINES \?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert tuple(names.split(", ")) == BASELINES

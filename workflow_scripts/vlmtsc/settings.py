@@ -200,6 +200,12 @@ def _folder(value: str) -> str:
     return real.as_posix()
 
 
+def _not_a_file(value: str) -> str:
+    if any(path.is_file() for path in (Path(value), *Path(value).parents)):
+        raise _refused("a folder, not a file or inside one")
+    return value
+
+
 def _factor(value: Any) -> Any:
     try:
         if value == "auto" or (not isinstance(value, bool) and int(value) == float(value) >= 1):
@@ -1070,7 +1076,7 @@ class Options(Settings):
     they name.
     """
 
-    results: Annotated[str, Field(pattern="^[^{}]+$"), AfterValidator(_folder)]
+    results: Annotated[str, Field(pattern="^[^{}]+$"), AfterValidator(_folder), AfterValidator(_not_a_file)]
     """Folder of all outputs. No braces, which are wildcards in Snakemake."""
     datasets: Selection[Name]
     """Datasets to run: names in `config/datasets.tsv`, or of datasets in the folder `download.folder`."""
