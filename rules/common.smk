@@ -40,7 +40,7 @@ ROOT = workflow_folder(workflow.current_basedir)
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vlmtsc.code_digest import code_digest
-from vlmtsc.configuration import load_configuration
+from vlmtsc.configuration import load_configuration, with_origin
 from vlmtsc.environment import clean
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_model
@@ -71,7 +71,10 @@ CONFIGURATION = configured(
     load_configuration, config, ROOT, ", ".join(map(os.path.relpath, workflow.configfiles))
 )
 # Of `make`: the folder of its report, or of what it publishes.
-if Path(os.environ.get("VLMTSC_RESULTS", CONFIGURATION.results)).resolve() != Path(CONFIGURATION.results).resolve():
+if (
+    Path(os.environ.get("VLMTSC_RESULTS", CONFIGURATION.results)).resolve()
+    != Path(CONFIGURATION.results).resolve()
+):
     raise WorkflowError(
         f"results: {CONFIGURATION.results}, but make has RESULTS={os.environ['VLMTSC_RESULTS']}; allowed: the same "
         f"folder in both (make RESULTS={CONFIGURATION.results})"
@@ -89,7 +92,8 @@ RUNS = CONFIGURATION.runs()
 # Before the first job: a checkpoint folder that cannot be used.
 for name in {*CONFIGURATION.models} & {*CONFIGURATION.models_from("folder")}:
     row = CONFIGURATION.model_table[name].changed(recipe=CONFIGURATION.recipe(name))
-    configured(check_model, Path(row.source.folder.path), row)
+    place = f"{CONFIGURATION.tables.models}: {name}: source.folder.path"
+    configured(with_origin, place, check_model, Path(row.source.folder.path), row)
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 

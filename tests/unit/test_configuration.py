@@ -128,6 +128,13 @@ def test_a_dataset_in_a_folder_needs_no_row(folder: Path) -> None:
     assert settings.sources == ("folder",)
 
 
+def test_data_of_ones_own_take_the_place_of_the_folder(folder: Path) -> None:
+    table = folder / "table.csv"
+    table.write_text("a,1\n")
+    configuration = configured(data=str(table), folder=str(folder / "Mine"))
+    assert configuration.own_table("table") == table
+
+
 def test_a_dataset_that_is_nowhere_is_named_with_the_folder(folder: Path) -> None:
     with pytest.raises(InputError, match=r"'Mime'.*did you mean 'Mine'.*") as caught:
         configured(datasets=["Mime"], folder=str(folder))
@@ -156,8 +163,7 @@ FAULTS = [
     ),
     ({"finetune": {"max_grad_norm": 1e300}}, "finetune.max_grad_norm: found 1e+300; allowed: 1e+30 or less"),
     ({"finetune": {"token_budget": 10**400}}, "allowed: 1e+12 or less"),
-    ({"finetune": {"soft_answers": False}}, "allowed: mixed_share=0 without soft_answers"),
-    ({"finetune": {"micro_batch_size": 1}}, "allowed: mixed_share=0 with micro_batch_size=1"),
+    ({"finetune": {"micro_batch_size": 1}}, "mixed_share=1, micro_batch_size=1; allowed: mixed_share=0, or "),
     # What YAML makes of: on, 007, 2024-01-01.
     ({"datasets": [True]}, "datasets.0: found true; allowed: text; put it in quotes"),
     ({"datasets": [7]}, "datasets.0: found 7; allowed: text; put it in quotes"),
@@ -172,6 +178,18 @@ FAULTS = [
     ({"protocol": True}, "allowed: official, pooled, pooled_2, pooled_3); put it in quotes"),
     ({"split": {"validation_share": 1}}, "split.validation_share: found 1; allowed: less than 1"),
     ({"datasets": ["../up"]}, "datasets.0: found "),
+    (
+        {"finetune": {"batch_size": 2}},
+        "config/config.yaml: finetune, with the recipe of config/models.yaml: embedded: "
+        "micro_batch_size=4; allowed: a divisor of batch_size=2",
+    ),
+    ({"finetune": {"align_steps": 0}}, "soft_answers=true, align_steps=0; allowed: soft_answers=false, or "),
+    ({"finetune": {"soft_answers": False}}, "mixed_share=1, soft_answers=false; allowed: mixed_share=0, or "),
+    (
+        {"finetune": {"vision_tuning": "lora"}},
+        "vision_tuning=lora, align_steps=2000, image_token_share=0.49; ",
+    ),
+    ({"scenarios": ["plot__999_shot"]}, "config/config.yaml: scenarios (plot__999_shot): shots: found 999; "),
     ({"tables": {"datasets": "absent.tsv"}}, "absent.tsv: cannot be read (No such file or directory)"),
 ]
 
@@ -383,6 +401,8 @@ def test_scenarios_without_fine_tuning() -> None:
     everything = configured(scenarios="[plot, numbers]", finetune="none")
     assert everything.scenarios == ("plot__untuned", "numbers__untuned")
     assert everything.finetune.model_dump(exclude_unset=True) == {}
+    twice = configured(scenarios="[plot, plot__untuned]", finetune="none")
+    assert twice.scenarios == ("plot__untuned",)
     with pytest.raises(InputError, match="unknown scenario 'nothing__untuned'"):
         configured(scenarios=["nothing__untuned"])
     few = configured(scenarios=["numbers__3_shot"]).scenario_table["numbers__3_shot"]

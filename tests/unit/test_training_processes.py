@@ -203,9 +203,11 @@ def test_the_step_launches_processes(
 def test_what_a_process_finds_wrong_is_the_step_s_message(
     tiny_checkpoint: Path, tasks: Tasks, tmp_path: Path
 ) -> None:
-    launch = LaunchSettings(strategy="ddp", configurations=str(ROOT / "config/accelerate"))
-    with pytest.raises(InputError, match=r"^micro_batch_size=3; allowed: a divisor of batch_size=4$"):
-        run(tmp_path / "run", tiny_checkpoint, tasks["numbers"], launch, micro_batch_size=3)
+    launch = LaunchSettings(strategy="ddp", processes=2, configurations=str(ROOT / "config/accelerate"))
+    with pytest.raises(
+        InputError, match=r"^micro_batch_size=4 in 2 processes; allowed: a divisor of batch_size=4 "
+    ):
+        run(tmp_path / "run", tiny_checkpoint, tasks["numbers"], launch, micro_batch_size=4)
 
 
 @pytest.mark.parametrize(("cases", "filled"), [(8, 0), (7, 1), (5, 3), (1, 3)])

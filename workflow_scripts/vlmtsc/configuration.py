@@ -118,7 +118,7 @@ class Configuration(Options):
             raise InputError(unknown("dataset", dataset, known))
         row = self.dataset_table.get(dataset) or DatasetRow(name=dataset, sources="")
         listed = [f"file:{self.data}"] if self.data else row.sources.split()
-        folder = self.folder or self.download.folder or ""
+        folder = "" if self.data else self.folder or self.download.folder or ""
         order = list(self.download.sources)
         if self.folder or (folder and "folder" not in order):
             order = ["folder", *(kind for kind in order if kind != "folder")]
@@ -275,6 +275,7 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
             name if UNTUNED_NAME.fullmatch(name) else f"{name}__{UNTUNED}"
             for name in as_list(merged["scenarios"])
         ]
+        merged["scenarios"] = [*dict.fromkeys(merged["scenarios"])]
     given = checked(Options, merged, origin)
     own = options.get("tables") or {}
     paths = {name: _table(name in own, path, root) for name, path in given.tables.model_dump().items()}
@@ -288,14 +289,16 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     for name in given.scenarios:
         found = UNTUNED_NAME.fullmatch(name)
         if found and (tuned := scenarios.get(found["base"])):
-            derived = _with_origin(origin, tuned.untuned, name, int(found["shots"] or 0))
+            derived = with_origin(
+                f"{origin}: scenarios ({name})", tuned.untuned, name, int(found["shots"] or 0)
+            )
             scenarios.setdefault(name, derived)
     for number, correction in enumerate(given.corrections):
         place = f"{origin}: corrections.{number}"
         known = {*datasets, *given.datasets}
         _check_names("dataset", correction.datasets, known, paths["datasets"], place)
         _check_names("scenario", [correction.scenario], scenarios, paths["scenarios"], place)
-        faulty = _with_origin(place, scenarios[correction.scenario].with_fault, correction.switch)
+        faulty = with_origin(place, scenarios[correction.scenario].with_fault, correction.switch)
         if scenarios.setdefault(faulty.name, faulty) != faulty:
             raise InputError(
                 f"{paths['scenarios']} ({faulty.name}): the name of a row that {place} makes; allowed: another"
@@ -307,9 +310,11 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
         **dict(given), dataset_table=datasets, scenario_table=scenarios, plot_table=plots, model_table=models
     )
     for name in given.models:
-        _with_origin(f"{paths['models']}: {name}", models[name].check_launch, configuration.recipe(name))
+        row = f"{paths['models']}: {name}"
+        recipe = with_origin(f"{origin}: finetune, with the recipe of {row}", configuration.recipe, name)
+        with_origin(row, models[name].check_launch, recipe)
     if HOSTED in given.baselines:
-        _with_origin(origin, getattr, configuration, "asked_scenario")
+        with_origin(origin, getattr, configuration, "asked_scenario")
     _check_datasets(configuration, paths["datasets"], origin)
     for kind, names in given.only.model_dump().items():
         selected = getattr(given, kind)
@@ -447,7 +452,7 @@ def _check_plots(
         if scenario.plot not in plots:
             raise InputError(f"{path} ({name}): plot: {unknown('plot', scenario.plot, [*plots, 'none'])}")
         plot = plots[scenario.plot]
-        _with_origin(str(path), check_switches_of_plot, scenario, plot)
+        with_origin(str(path), check_switches_of_plot, scenario, plot)
         if plot.series == "downsampled" and scenario.modality == "plot" and scenario.factor == "auto":
             raise InputError(
                 f"{path} ({name}): factor='auto'; allowed here: an integer, since the plot "
@@ -455,7 +460,7 @@ def _check_plots(
             )
 
 
-def _with_origin(origin: str, check: Callable[..., Any], *arguments: Any) -> Any:
+def with_origin(origin: str, check: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function, and begin its error messages with `origin`."""
     try:
         return check(*arguments)
@@ -465,7 +470,8 @@ def _with_origin(origin: str, check: Callable[..., Any], *arguments: Any) -> Any
 
 def _check_datasets(configuration: Configuration, path: Path, origin: str) -> None:
     """Check that each dataset has a row, or files in the configured folder."""
-    table, folder = configuration.dataset_table, configuration.folder or configuration.download.folder
+    table = configuration.dataset_table
+    folder = None if configuration.data else configuration.folder or configuration.download.folder
     if not folder and not configuration.data:
         hint = "; for data of your own: --config data=PATH, or folder=PATH for files like the archive's"
         _check_names("dataset", configuration.datasets, table, path, origin, hint)
@@ -475,7 +481,7 @@ def _check_datasets(configuration: Configuration, path: Path, origin: str) -> No
             raise InputError(
                 f"{origin}: datasets: {fault}: {lacking_files(folder, name)}; it has no row in {path} either"
             )
-        _with_origin(f"{origin}: datasets", configuration.own_files, name)
+        with_origin(f"{origin}: datasets", configuration.own_files, name)
 
 
 def _check_names(

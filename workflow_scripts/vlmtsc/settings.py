@@ -51,15 +51,15 @@ class Settings(BaseModel):
         __init__.__pydantic_base_init__ = True
 
     def changed(self, **changes: Any) -> Self:
-        """Return a validated copy with some values replaced."""
-        return type(self)(**dict(self) | changes)
+        """Return a validated copy with some values replaced; InputError as from `checked`, without an origin."""
+        return checked(type(self), dict(self) | changes)
 
     def part(self, model: type[Model]) -> Model:
         """Return the settings that another model has in common with this one."""
         return model(**{name: getattr(self, name) for name in model.model_fields})
 
 
-def checked(model: type[Model], content: Any, origin: str) -> Model:
+def checked(model: type[Model], content: Any, origin: str = "") -> Model:
     """Validate `content`, which YAML, JSON or a table's row contains; `origin` is a file, or a file and a row.
 
     Text is converted to the types of the model, as in table cells and in ``--config 'finetune={epochs: 3}'``.
@@ -73,7 +73,8 @@ def checked(model: type[Model], content: Any, origin: str) -> Model:
 
 def explain(error: ValidationError, model: type[Settings], origin: str) -> str:
     """Describe each fault in one line."""
-    lines = [f"{origin}: {_line(fault, model)}" for fault in error.errors(include_url=False)]
+    start = f"{origin}: " if origin else ""
+    lines = [f"{start}{_line(fault, model)}" for fault in error.errors(include_url=False)]
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -824,15 +825,27 @@ class Recipe(Settings):
         return self.aligned_cases * n_classes if self.align_steps else 0
 
     @model_validator(mode="after")
-    def _check_stages(self) -> Self:
+    def _check_together(self) -> Self:
         if self.soft_answers and not self.align_steps:
-            raise _refused("soft_answers=false without a first stage (align_steps=0)")
+            raise InputError(
+                "soft_answers=true, align_steps=0; allowed: soft_answers=false, or align_steps=1 or more"
+            )
         if self.mixed_share and not self.soft_answers:
-            raise _refused("mixed_share=0 without soft_answers")
+            raise InputError(
+                f"mixed_share={self.mixed_share:g}, soft_answers=false; allowed: mixed_share=0, or soft_answers=true"
+            )
         if self.mixed_share and self.micro_batch_size == 1:
-            raise _refused("mixed_share=0 with micro_batch_size=1 (the cases of one forward pass are mixed)")
+            raise InputError(
+                f"mixed_share={self.mixed_share:g}, micro_batch_size=1; allowed: mixed_share=0, or "
+                "micro_batch_size=2 or more (the cases of one forward pass are mixed)"
+            )
         if self.vision_tuning != "frozen" and (self.align_steps or self.image_token_share < 1):
-            raise _refused("align_steps=0 and image_token_share=1, unless vision_tuning=frozen")
+            raise InputError(
+                f"vision_tuning={self.vision_tuning}, align_steps={self.align_steps}, "
+                f"image_token_share={self.image_token_share:g}; allowed: vision_tuning=frozen, or align_steps=0 and "
+                "image_token_share=1"
+            )
+        count_passes(self.batch_size, self.micro_batch_size)
         return self
 
 
