@@ -12,16 +12,17 @@ LOCKS = []
 
 
 def end_on_sigterm():
-    """Let SIGTERM end Snakemake at any moment after its running jobs.
+    """Let SIGTERM, and SIGHUP of a closed terminal, end Snakemake at any moment after its running jobs.
 
     The handler of Snakemake 9.27.1 acquires a lock that the interrupted code may hold (while it selects jobs): a
     deadlock. In a separate thread it can wait for that lock.
     """
     handler = signal.getsignal(signal.SIGTERM)
-    if callable(handler):
-        signal.signal(
-            signal.SIGTERM, lambda *received: threading.Thread(target=handler, args=received).start()
-        )
+    if not callable(handler):
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *received: threading.Thread(target=handler, args=received).start())
 
 
 def lock_results():

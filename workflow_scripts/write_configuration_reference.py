@@ -22,13 +22,13 @@ Every key of the configuration, for users who select runs, change a recipe or ad
 replaces both:
 
     snakemake --cores all --configfile mine.yaml
-    snakemake --cores all --config datasets=[GunPoint] scenarios=[plot]
-    snakemake --cores all --config 'finetune={epochs: 1}' seeds=[0,1,2]
+    snakemake --cores all --config 'datasets=[GunPoint]' 'scenarios=[plot]'
+    snakemake --cores all --config 'finetune={epochs: 1}' 'seeds=[0,1,2]'
 
 A dataset of your own, in a folder laid out like an unzipped UCR archive (here
 `/data/archive/MyDataset/MyDataset_TRAIN.tsv` and `MyDataset_TEST.tsv`), needs no row in a table:
 
-    snakemake --cores all --config datasets=[MyDataset] folder=/data/archive
+    snakemake --cores all --config 'datasets=[MyDataset]' folder=/data/archive
 
 Unknown keys, wrong types and names that are in no table end the run before it starts, with one line that says
 what is allowed. A changed key reruns only what depends on it.

@@ -92,7 +92,9 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_undisturbed(
     assert "Nothing to be done" in text or not (disturbed / "results/.workflow.lock").exists()
 
 
-def test_sigterm_while_jobs_are_selected_ends_the_run(
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_jobs_are_selected_ends_the_run(
+    number: signal.Signals,
     disturbed: Path,
     undisturbed: Path,
     tmp_path: Path,
@@ -109,7 +111,7 @@ def test_sigterm_while_jobs_are_selected_ends_the_run(
     workflow = Running(disturbed, "write_ledger", "--scheduler-ilp-solver", "COIN_CMD")
     running.append(workflow)
     workflow.until((tmp_path / "asked").exists, "the selection of jobs")
-    workflow.send(signal.SIGTERM, "snakemake", "write_ledger")
+    workflow.send(number, "snakemake", "write_ledger")
     workflow.process.wait(timeout=120)
     assert "Will exit after finishing currently running jobs" in workflow.text
     complete(disturbed, "write_ledger")

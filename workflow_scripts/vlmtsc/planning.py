@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -396,6 +397,6 @@ def results_summary(results: Path, tables: Sequence[str]) -> str:
         texts += [
             f"All runs: {results / 'tables' / 'runs.csv'}",
             f"Figure:   {results / 'figures' / 'accuracy_heatmap.png'} (and others in this folder)",
-            f"Report:   {report} (make results writes it; without make: snakemake --report {report})",
+            f"Report:   {report} (make results writes it; without make: snakemake --report {shlex.quote(str(report))})",
         ]
     return "\n".join(texts)
