@@ -82,6 +82,8 @@ def test_files_and_pickles_give_the_same_probabilities(fitted: VLMClassifier, tm
     X, _ = waves()
     expected = fitted.predict_proba(X)
     fitted.save(tmp_path / "saved")
+    with pytest.raises(InputError, match="saved: exists; allowed: a new folder"):
+        fitted.save(tmp_path / "saved")
     loaded = VLMClassifier.load(tmp_path / "saved")
     np.testing.assert_array_equal(loaded.predict_proba(X), expected)
     assert loaded.get_params() == fitted.get_params()

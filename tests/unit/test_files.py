@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from filelock import FileLock
 from safetensors.numpy import save_file
 
+from vlmtsc.commands import explain, predict
 from vlmtsc.errors import InputError
 from vlmtsc.files import ABANDONED_SECONDS, atomic_path, exclusive, hold_folder, release_folder
 
@@ -117,6 +119,37 @@ def test_what_fails_halfway_leaves_the_old_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_file_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (folder := tmp_path / "mine").mkdir()
+    (folder / "notes.txt").write_text("kept")
+    with pytest.raises(IsADirectoryError), atomic_path(folder) as temporary:
+        temporary.write_text("new")
+    assert [*tmp_path.rglob("*")] == [folder, folder / "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("command", "series", "output", "message"),
+    [
+        (predict, "mine.csv", "mine.csv", "mine.csv: would replace what is read from .*mine.csv; allowed"),
+        (predict, "link.csv", "mine.csv", "mine.csv: would replace"),
+        (explain, "mine.csv", "mine.png", "mine.csv: would replace"),
+        (predict, "cases", "cases/1.csv", "1.csv: would replace what is read from .*cases"),
+        (predict, "mine.csv", "cases", "cases: a folder; allowed: a file"),
+        (explain, "cases", "mine.svg", "mine.svg: a folder"),
+    ],
+)
+def test_a_command_replaces_nothing_that_it_reads_and_no_folder(
+    command: Callable[..., None], series: str, output: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "mine.svg").mkdir()
+    for name in ("mine.csv", "cases/1.csv"):
+        (tmp_path / name).write_text("1,2\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "mine.csv")
+    with pytest.raises(InputError, match=message):
+        command(tmp_path / "run", tmp_path / series, tmp_path / output)
 
 
 def make_old(folder: Path) -> None:

@@ -25,7 +25,7 @@ from vlmtsc.evaluation.occlusion import Explanation, explain_cases
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.examples import check_without_training_plots
-from vlmtsc.files import atomic_path, exclusive, read_json, write_json
+from vlmtsc.files import atomic_path, check_new_folder, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
 from vlmtsc.model.files import SEPARATE_TOWER, check_kind, load_checked_processor
@@ -298,6 +298,7 @@ class VLMClassifier(BaseClassifier):
     def save(self, folder: str | Path) -> None:
         """Write the fitted classifier into a new folder; the base model is stored by its path alone."""
         self._check_is_fitted()
+        check_new_folder(Path(folder))
         params = self.get_params()
         if isinstance(self.scenario, ScenarioSettings):
             params["scenario"] = self.scenario.model_dump(mode="json")

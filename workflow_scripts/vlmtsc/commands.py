@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, write_csv
+from vlmtsc.files import atomic_path, check_output, write_csv
 from vlmtsc.script import heavy_imports, run_script
 from vlmtsc.settings import ColumnOptions, RequestLimits
 
@@ -53,6 +53,7 @@ def predict(
     columns : ColumnOptions, optional
         Meaning of columns, as `columns` of the configuration. Default: as in the training data.
     """
+    check_output(output, run, series, *filter(None, (facts, descriptions)))
     with heavy_imports():
         from vlmtsc.evaluation.unlabelled import DescriberFiles, classify_series
 
@@ -93,6 +94,8 @@ def explain(
     """
     if output.suffix not in FIGURES:
         raise InputError(f"{output}: a figure ends in {', '.join(FIGURES)}")
+    for file in (output, output.with_suffix(".csv")):
+        check_output(file, run, series)
     with heavy_imports():
         import pandas as pd
 

@@ -38,8 +38,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path`, moved into place only if the block succeeds.
 
     The block creates a file or a directory there, on the same file system; the parent of `path` is created. On an
-    exception whatever was written is removed and `path` keeps its former content. Files get the permissions of new
-    ones: libraries write some (.safetensors) for their owner alone.
+    exception whatever was written is removed and `path` keeps its former content; so does a folder that a file would
+    replace (IsADirectoryError). Files get the permissions of new ones: libraries write some (.safetensors) for their
+    owner alone.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             for file in (temporary, *temporary.rglob("*")):
                 if file.is_file() and (mode := file.stat().st_mode) | permissions != mode:
                     file.chmod(mode | permissions)
-            if path.is_dir() and not path.is_symlink():
+            if temporary.is_dir() and path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             temporary.replace(path)
         finally:
@@ -137,6 +138,21 @@ def exclusive(folder: Path) -> Iterator[None]:
         # Before the release: waiting processes notice that the file is gone, and create a new one.
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise InputError if something is where a folder will be written, which would be lost."""
+    if folder.exists():
+        raise InputError(f"{folder}: exists; allowed: a new folder")
+
+
+def check_output(output: Path, *inputs: Path) -> None:
+    """Raise InputError if a file to write is a folder, or would replace one of `inputs` or a file in them."""
+    if output.is_dir():
+        raise InputError(f"{output}: a folder; allowed: a file to write")
+    for given in inputs:
+        if output.exists() and output.resolve().is_relative_to(given.resolve()):
+            raise InputError(f"{output}: would replace what is read from {given}; allowed: another file")
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -18,7 +18,7 @@ from vlmtsc.classifier import CLASSIFIER, PROJECT, VLMClassifier
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.unlabelled import FinishedRun
-from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.files import atomic_path, check_new_folder, read_json, write_json
 from vlmtsc.model.adapter import merge_adapter
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.reporting.tables import format_cell, percent, with_interval
@@ -136,8 +136,7 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
     InputError
         If the run has not been evaluated, or `output` exists.
     """
-    if output.exists():
-        raise InputError(f"{output}: exists; allowed: a new folder")
+    check_new_folder(output)
     finished = FinishedRun.open(run, model)
     if not (finished.folder / "metrics.json").is_file():
         raise InputError(f"{run}: no metrics.json; allowed: a run that has been evaluated")
