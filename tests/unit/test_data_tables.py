@@ -236,8 +236,14 @@ REFUSED = {
     "another set": (
         WIDE.replace("id", "split").replace("b,down", "later,down"),
         {"split": "split"},
-        r"split: unknown value",
+        r"row 1 of the table: split: unknown value 'a'",
     ),
+    "a set that is misspelled": (
+        "set,label,t0\ntrain,u,1\ntets,v,2\ntest,u,3\n",
+        {},
+        r"row 2 of the table: set: unknown value 'tets'; did you mean 'test'",
+    ),
+    "a set that is missing": ("split,label,t0\ntrain,u,1\n,v,2\ntest,u,3\n", {}, r"split: unknown value ''"),
 }
 
 
@@ -318,6 +324,14 @@ def test_arrays(tmp_path):
     np.savez(tmp_path / "d.npz", X=np.array([[1], [1, 2]], dtype=object), y=[1, 2])
     with pytest.raises(InputError, match=r"d\.npz: not arrays that can be read"):
         read(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("label", [None, nan])
+def test_no_label_is_no_class(label, tmp_path):
+    table = pd.DataFrame({"label": ["u", label, "v"], "t0": [1.0, 2, 3], "t1": [1.0, 2, 3]})
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="series 2: empty class label"):
+        own_series(read(tmp_path / "a.parquet"))
 
 
 def test_a_folder_of_one_file_a_case(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -22,11 +23,13 @@ from vlmtsc.data.series import CleanSeries, LabelledSeries
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import read_json, write_json
+from vlmtsc.hub import model_card
 from vlmtsc.paths import Run
 from vlmtsc.settings import (
     KEY_VARIABLE,
     URL_VARIABLE,
     CleaningSettings,
+    ColumnOptions,
     EndpointSettings,
     RequestLimits,
     ScenarioSettings,
@@ -139,6 +142,54 @@ def test_new_series_are_prepared_as_the_training_series_were(
     classifier.save(tmp_path / "saved")
     for each in (classifier, VLMClassifier.load(tmp_path / "saved", tiny_checkpoint)):
         np.testing.assert_array_equal(each.prepare(values)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "columns", "length"),
+    [([1, 2, 1], None, 10), ([1, 2, 1], ColumnOptions(layout="wide"), 11), ([1, 3, 1], None, 11)],
+    ids=["labels", "said to be values", "no labels"],
+)
+def test_the_label_in_front_of_an_archive_row_is_no_value(
+    results: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    first: list[int],
+    columns: ColumnOptions | None,
+    length: int,
+) -> None:
+    finished = FinishedRun.open(results / "runs/tiny/Toy/pooled/described/seed-0", tiny_checkpoint)
+    representation = dataclasses.replace(finished.representation, classes=("1", "2"))
+    rows = np.column_stack([first, VALUES[:3, 0]])
+    np.savetxt(tmp_path / "Toy_TEST.tsv", rows, delimiter="\t")
+    own = dataclasses.replace(finished, representation=representation).read(
+        tmp_path / "Toy_TEST.tsv", columns
+    )
+    np.testing.assert_array_equal(own.series, rows[:, None, 11 - length :])
+    assert ("read as the label" in caplog.text) == (length == 10)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        (None, "TRAIN and TEST pooled, 60/20/20"),
+        ({"given": True, "settings": {"own": True}}, "the sets given in the data"),
+        ({"given": False, "settings": {"own": True}}, "60/20/20 at random, stratified by class"),
+    ],
+)
+def test_the_model_card_says_how_cases_were_divided_and_what_answers_mean(
+    results: Path, tiny_checkpoint: Path, tmp_path: Path, split: object, said: str
+) -> None:
+    run = shutil.copytree(results, tmp_path / "copy") / "runs/tiny/Toy/pooled/described/seed-0"
+    write_json(run / "metrics.json", {"accuracy": 0.5, "accuracy_interval_95": [0.1, 0.9], "n_cases": 3})
+    if split:
+        write_json(tmp_path / "copy/datasets/Toy/pooled/facts.json", split)
+    finished = FinishedRun.open(run, tiny_checkpoint)
+    representation = dataclasses.replace(finished.representation, label_texts=("A", "B"))
+    finished = dataclasses.replace(finished, representation=representation)
+    card = model_card(finished, merged=True, tower=False, plot=False)
+    assert f"protocol `pooled`\n({said})" in card
+    assert card.count("Answers and their classes: `A` is a, `B` is b.") == 2
 
 
 def test_build_conversations_wants_the_texts_that_the_scenario_shows(

@@ -36,7 +36,7 @@ re-implementation of [VLM-TSC](https://arxiv.org/abs/2412.17304).
 ## Results
 
 Test accuracy **{{ accuracy }}** (95% interval), {{ metrics.n_cases }} cases, protocol `{{ run.protocol }}`
-({{ protocol }}), seed {{ run.seed }}. Classes: {{ classes | join(", ") }}.
+({{ protocol }}), seed {{ run.seed }}. Answers and their classes: {{ answers }}.
 {% if baselines %}
 
 | baseline on the same split | accuracy |
@@ -99,6 +99,8 @@ inputs = processor(text=Path("example/prompt.txt").read_text(), images=image, re
 output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
 print(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
+
+This prints an answer. Answers and their classes: {{ answers }}.
 {% endif %}
 
 `adapter/` is loaded with peft onto the base model.
@@ -203,9 +205,12 @@ def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) 
         "metrics": metrics,
         "record": read_json(finished.folder / "run_record.json"),
         "accuracy": with_interval(metrics["accuracy"], low, high) + " %",
-        "protocol": "the archive's own" if run.protocol == "official" else "TRAIN and TEST pooled, 60/20/20",
+        "protocol": _protocol(finished),
         "shown": {"plot": "a plot", "numbers": "numbers", "both": "a plot and numbers"}[scenario.modality],
-        "classes": representation.classes,
+        "answers": ", ".join(
+            f"`{answer}` is {name}"
+            for answer, name in zip(representation.label_texts, representation.classes, strict=True)
+        ),
         "n_channels": representation.n_channels,
         "n_timepoints": representation.n_timepoints,
         "baselines": baselines,
@@ -236,6 +241,17 @@ def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) 
         ],
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text.render(content)}"))
+
+
+def _protocol(finished: FinishedRun) -> str:
+    """Say how the cases of a run were divided."""
+    path = Path(finished.paths.split(finished.run)) / "facts.json"
+    facts = read_json(path) if path.is_file() else {}
+    if facts.get("given"):
+        return "the sets given in the data"
+    if facts.get("settings", {}).get("own"):
+        return "60/20/20 at random, stratified by class"
+    return "the archive's own" if finished.run.protocol == "official" else "TRAIN and TEST pooled, 60/20/20"
 
 
 def _controls(path: Path) -> list[list[str]]:

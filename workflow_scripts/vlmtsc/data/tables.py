@@ -259,7 +259,7 @@ class Table:
             raise InputError(
                 f"{self.path}: no column names the series of a row; allowed: columns={{id: COLUMN}}"
             )
-        sets = [n for n in self._find("split") if {str(value).lower() for value in self.frame[n]} <= {*SETS}]
+        sets = [n for n in self._find("split") if {str(value).lower() for value in self.frame[n]} & {*SETS}]
         split = columns.split or next(iter(sets), None)
         return columns.changed(id=ids, time=time, channel=channel, split=split, layout=layout)
 
@@ -386,11 +386,14 @@ class Table:
                     f"{self.path}, series {names[case]}: {name!r} is {found}; allowed: one value in each series "
                     "(columns={id: [...]} may name several columns)"
                 )
-            return [str(value) for value in column.iloc[first]]
+            there = column.notna()  # in text all are, and the empty ones are refused below or as labels
+            return [str(column.iloc[row]) if there.iloc[row] else "" for row in first]
 
         sets = [value.lower() for value in of_cases(self.columns.split)]
-        if other := {*sets} - {*SETS}:
-            raise InputError(f"{self.path}: split: {unknown('value', min(other), SETS)}")
+        for row, value in zip(first, sets, strict=False):  # no sets without a column of them
+            if value not in SETS:
+                place = f"{self.path}, row {row + 1} of the table: {self.columns.split}"
+                raise InputError(f"{place}: {unknown('value', value, SETS)}")
         numbers = [SETS[value] for value in sets]
         if sets and not {0, 2} <= {*numbers}:
             raise InputError(f"{self.path}: split: no {'test' if 0 in numbers else 'train'} cases")

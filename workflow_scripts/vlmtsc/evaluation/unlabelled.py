@@ -100,6 +100,14 @@ class FinishedRun:
             irregular=self.cleaning.irregular,
             least=expected.n_timepoints if self.equal_length else 0,
         )
+        if columns == ColumnOptions() and self._label_is_first(own):
+            first = own.columns.values[0]
+            logger.warning(
+                "%s: its first column is read as the label, since its values are classes; with --columns "
+                '\'{"layout": "wide"}\' it is the first value',
+                series,
+            )
+            return self.read(series, ColumnOptions(label=first))
         for line in own.understood:
             logger.info("%s: %s", series, line)
         for place, case in zip(own.places, own.series, strict=True):
@@ -116,6 +124,15 @@ class FinishedRun:
                 *(series, other, len(lengths), min(lengths), max(lengths), expected.n_timepoints),
             )
         return own
+
+    def _label_is_first(self, own: OwnCases) -> bool:
+        """Return whether a wide table without names has one column too many, the first, of class labels: as UCR's."""
+        labels = pd.to_numeric(pd.Series(self.representation.classes), errors="coerce")
+        return (
+            own.columns.layout == "wide"
+            and len(own.columns.values) == self.representation.n_timepoints + 1
+            and bool(np.isin([case[0, 0] for case in own.series], labels).all())
+        )
 
     def prepare(self, case: np.ndarray, place: str) -> np.ndarray:
         """Clean a new series as the training series: `prepare_case`."""
