@@ -28,11 +28,13 @@ def own_data(configuration: Configuration) -> Iterator[str]:
         settings = configuration.download_settings(name)
         cases = read_own(path, settings.columns, settings.group, irregular=settings.irregular)
         series = own_series(cases)
+        if len(classes := {*series.labels.tolist()}) < 2:
+            raise InputError(f"{path}: all cases have the label {classes.pop()!r}; needed are two classes")
         yield from (f"{name}: {line}" for line in describe_own(cases, series))
         yield ""
         (n_cases, channels, length), n_train = series.values.shape, series.n_train
         row = configuration.dataset_table.get(name) or DatasetRow(name=name, sources="folder")
-        sizes = {"channels": channels, "length": length, "classes": len({*series.labels.tolist()})}
+        sizes = {"channels": channels, "length": length, "classes": len(classes)}
         configuration.dataset_table[name] = row.model_copy(
             update={**sizes, "train_size": n_train, "test_size": n_cases - n_train}
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from aeon.benchmarking.resampling import stratified_resample_data
 from aeon.testing.estimator_checking import check_estimator
@@ -42,8 +43,9 @@ def tiny(tiny_checkpoint: Path) -> Callable[..., VLMClassifier]:
 
 
 @pytest.fixture(scope="module")
-def fitted(tiny: Callable[..., VLMClassifier]) -> VLMClassifier:
-    return tiny(BOTH).fit(*waves())
+def fitted(tiny: Callable[..., VLMClassifier], tiny_checkpoint: Path) -> VLMClassifier:
+    classifier = tiny(BOTH, epochs=np.int64(1)).set_params(model=tiny_checkpoint, seed=np.int64(0))
+    return classifier.fit(*waves())
 
 
 def test_it_passes_the_checks_of_aeon(tiny: Callable[..., VLMClassifier]) -> None:
@@ -85,10 +87,27 @@ def test_files_and_pickles_give_the_same_probabilities(fitted: VLMClassifier, tm
     with pytest.raises(InputError, match="saved: exists; allowed: a new folder"):
         fitted.save(tmp_path / "saved")
     loaded = VLMClassifier.load(tmp_path / "saved")
-    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
-    assert loaded.get_params() == fitted.get_params()
+    for given in (X, X[:, 0], pd.DataFrame(X[:, 0])):
+        np.testing.assert_array_equal(loaded.predict_proba(given), expected)
+        np.testing.assert_array_equal(fitted.prepare(given)[0], X)
+    assert loaded.get_params() == fitted.get_params() | {"model": str(fitted.model)}
     assert loaded.classes_.dtype == fitted.classes_.dtype
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)
+
+
+def test_a_folder_without_a_classifier_is_refused(fitted: VLMClassifier, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "saved")
+    for name in ("adapter", "classifier.json"):
+        (tmp_path / "saved" / name).rename(tmp_path / name)
+        with pytest.raises(InputError, match=f"saved: no {name}; allowed: a saved classifier"):
+            VLMClassifier.load(tmp_path / "saved")
+
+
+def test_what_is_no_series_of_the_model_is_refused(fitted: VLMClassifier) -> None:
+    with pytest.raises(InputError, match="X: no cases; allowed: one or more"):
+        fitted.score_series([])
+    with pytest.raises(ValueError, match="number of channels"):
+        fitted.explain(np.zeros((1, 2, 12)))
 
 
 def test_series_of_other_lengths_follow_the_policies(fitted: VLMClassifier) -> None:
@@ -138,6 +157,7 @@ def test_fit_and_predict_prepare_series_alike(
         ({"scenario": "as_published_WITH_RATIONALE"}, "rationales that name the class"),
         ({"scenario": BOTH.untuned("few", 1)}, "few: its questions show plots of training cases"),
         ({"recipe": {"epoch": 3}}, "unknown key 'epoch'"),
+        ({"recipe": {"seed": 3}}, "recipe: found seed 3; allowed: the seed of the parameter, 0"),
         ({"validation_share": 1.5}, "validation_share: found 1.5; allowed: less than 1"),
     ],
 )

@@ -326,6 +326,43 @@ def test_arrays(tmp_path):
         read(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time,v\n", "1.csv: a header alone; allowed: one or more rows"),
+        (
+            "time,v\n0,1\n1,\n2,x\n3,y\n",
+            "1.csv, row 3 of the table, column 'v': 'x'; allowed: a finite number",
+        ),
+    ],
+)
+def test_faults_in_a_folder_are_named(text, message, tmp_path):
+    write(tmp_path / "up/0.csv", "time,v\n0,1\n1,2\n")
+    write(tmp_path / "up/1.csv", text)
+    with pytest.raises(InputError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.ts", "@equalLength true\n@classLabel false\n@data\n1,2:3,4\n5,6:7,8\n"),
+        ("a.ts", "@classLabel true u v\n@data\n1,2:3,4:?\n5,6:7,8:w\n"),
+        (
+            "a.arff",
+            "@relation a\n@attribute x relational\n@attribute p numeric\n@attribute q numeric\n@end x\n"
+            "@attribute c {u,v}\n@data\n'1,2\\n3,4',?\n'5,6\\n7,8',?\n",
+        ),
+    ],
+)
+def test_new_series_in_the_formats_of_the_archive_need_no_label(name, text, tmp_path):
+    path = write(tmp_path / name, text)
+    new = read_own(path, ColumnOptions(), labelled=False)
+    np.testing.assert_array_equal(new.series, [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    with pytest.raises(InputError, match="class label"):
+        read(path)
+
+
 @pytest.mark.parametrize("label", [None, nan])
 def test_no_label_is_no_class(label, tmp_path):
     table = pd.DataFrame({"label": ["u", label, "v"], "t0": [1.0, 2, 3], "t1": [1.0, 2, 3]})

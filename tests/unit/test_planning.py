@@ -175,6 +175,12 @@ def test_options_are_those_of_snakemake(
     assert Path.cwd() == tmp_path
 
 
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("label,t0,t1\nu,1,2\nu,2,1\n")
+    with pytest.raises(SystemExit, match=r"mine\.csv: all cases have the label 'u'; needed are two classes"):
+        main(["--config", f"data={tmp_path}/mine.csv", f"results={tmp_path}/results"])
+
+
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(SystemExit, match="found 'datasets'; allowed: key=value"):
         main(["--config", "datasets"])

@@ -192,6 +192,16 @@ def test_the_model_card_says_how_cases_were_divided_and_what_answers_mean(
     assert card.count("Answers and their classes: `A` is a, `B` is b.") == 2
 
 
+def test_a_run_outside_its_results_folder_is_refused(
+    results: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(results / "runs/tiny/Toy/pooled/described/seed-0", tmp_path / "copy")
+    with pytest.raises(InputError, match=r"copy: no .*facts\.json; .* is read by VLMClassifier\.load"):
+        FinishedRun.open(run, tiny_checkpoint)
+    facts = results / "datasets/Toy/facts.json"
+    assert FinishedRun.open(run, tiny_checkpoint, facts).run.dataset == "Toy"
+
+
 def test_build_conversations_wants_the_texts_that_the_scenario_shows(
     results: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

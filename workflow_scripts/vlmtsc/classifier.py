@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from aeon.classification import BaseClassifier
+from pydantic_core import to_jsonable_python
 from scipy.special import softmax
 
 from vlmtsc.configuration import Configuration, load_configuration_files
@@ -143,6 +144,8 @@ class VLMClassifier(BaseClassifier):
             if scenario not in configuration.scenario_table:
                 raise InputError(unknown("scenario", scenario, configuration.scenario_table))
             scenario = configuration.scenario_table[scenario]
+        if (seed := dict(self.recipe or {}).get("seed", self.seed)) != self.seed:
+            raise InputError(f"recipe: found seed {seed}; allowed: the seed of the parameter, {self.seed}")
         row, self._checkpoint = _model(self.model, configuration)
         settings = FinetuneSettings(**dict(row.recipe) | dict(self.recipe or {}) | {"seed": self.seed})
         self._cleaning = CleaningSettings(**dict(self.preprocess or {}))
@@ -207,7 +210,7 @@ class VLMClassifier(BaseClassifier):
         representation.save(folder / "representation.json")
         if representation.has_image:
             draw_dataset(series, folder / "plots", representation)
-        run = Run(Path(self.model).name, "X", "official", representation.scenario.name, self.seed)
+        run = Run(Path(self.model).name, "X", "official", representation.scenario.name, settings.seed)
         job = TrainingJob(
             run=run,
             model=self._checkpoint,
@@ -266,6 +269,10 @@ class VLMClassifier(BaseClassifier):
 
     def prepare(self, X: np.ndarray | Sequence[np.ndarray]) -> tuple[np.ndarray, Sequence[str | None]]:
         """Return series cleaned as those of ``fit``, (n_cases, n_channels, n_timepoints), and their descriptions."""
+        if not len(X):
+            raise InputError("X: no cases; allowed: one or more")
+        X = self._preprocess_collection(X, store_metadata=False)  # as in aeon's `predict`
+        self._check_shape(X)
         representation = self.representation_
         cases = [
             prepare_case(
@@ -299,9 +306,8 @@ class VLMClassifier(BaseClassifier):
         """Write the fitted classifier into a new folder; the base model is stored by its path alone."""
         self._check_is_fitted()
         check_new_folder(Path(folder))
-        params = self.get_params()
-        if isinstance(self.scenario, ScenarioSettings):
-            params["scenario"] = self.scenario.model_dump(mode="json")
+        # A path as text, and NumPy's numbers as Python's.
+        params = to_jsonable_python(self.get_params(), fallback=np.generic.item)
         fitted = {
             "classes": self.classes_.tolist(),
             "n_channels": self.metadata_["n_channels"],
@@ -324,6 +330,9 @@ class VLMClassifier(BaseClassifier):
         exported classifier names no folder.
         """
         folder = Path(folder)
+        for name in (CLASSIFIER, PARAMETERS, "adapter"):
+            if not (folder / name).exists():
+                raise InputError(f"{folder}: no {name}; allowed: a saved classifier, or an exported run")
         content = read_json(folder / CLASSIFIER)
         params, fitted = content["params"], content["fitted"]
         if isinstance(params["scenario"], dict):
@@ -391,7 +400,8 @@ class VLMClassifier(BaseClassifier):
         self.representation_ = Representation.from_json(parameters["representation"])
         self.classes_, self.n_classes_ = classes, len(classes)
         self._class_dictionary = {label: index for index, label in enumerate(classes.tolist())}
-        self.metadata_ = {"n_channels": self.representation_.n_channels}
+        # Series of any lengths: so aeon converts them to a list of arrays.
+        self.metadata_ = {"n_channels": self.representation_.n_channels, "unequal_length": True}
         self.parameters_, self.record_ = dict(parameters), record
         self._cleaning, self._equal_length = cleaning, equal_length
         self._adapter, self._checkpoint = adapter, checkpoint

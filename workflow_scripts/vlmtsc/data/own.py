@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vlmtsc.data.readers import read_part, shown
+from vlmtsc.data.readers import MISSING, read_part, shown
 from vlmtsc.data.series import FAULTS, LabelledSeries, without_end
 from vlmtsc.data.sources import files_of
 from vlmtsc.data.tables import (
@@ -67,7 +67,7 @@ def read_own(
     elif suffix in (".npz", ".npy"):
         cases = _read_arrays(path, columns, labelled)
     elif suffix in (".ts", ".arff"):
-        series, labels, _ = read_part(path.read_bytes(), str(path))
+        series, labels, _ = read_part(path.read_bytes(), str(path), labelled=labelled)
         cases = OwnCases(series, [], labels, understood=[f"file in the archive's format {suffix}"])
     else:
         cases = Table(path, columns, group, labelled).cases(irregular)
@@ -174,6 +174,8 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: 
 def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.ndarray, int]:
     """Return channels, values and times (0, 1, ... where no column has them), and how many empty rows end the file."""
     frame, _ = read_text(file)
+    if frame.empty:
+        raise InputError(f"{file}: a header alone; allowed: one or more rows of numbers below it")
     if time is not None and time not in frame:
         raise InputError(f"{file}: time: {unknown('column', time, frame.columns)}")
     found = [name for name in frame.columns if meaning(name) == "time"]
@@ -181,9 +183,11 @@ def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.
     channels = [name for name in frame if name not in (*found, time) and not name.startswith("Unnamed: ")]
     for name in channels:
         if not pd.api.types.is_numeric_dtype(frame[name]):
+            fault = pd.to_numeric(frame[name].str.replace(",", "."), errors="coerce").isna()
+            row = int((fault & ~frame[name].str.lower().isin(MISSING)).argmax())
             raise InputError(
-                f"{file}, column {name!r}: {shown(frame[name].iloc[0])}; allowed: a finite number, or nothing for a "
-                "missing value"
+                f"{file}, row {row + 1} of the table, column {name!r}: {shown(frame[name].iloc[row])}; allowed: a "
+                "finite number, or nothing for a missing value"
             )
     cells = frame[channels if time is None else [time, *channels]]
     empty = (cells.isna() | (cells == "")).all(axis=1)

@@ -115,20 +115,25 @@ def _unquoted(field: str) -> str:
 
 
 def _collect(
-    rows: Iterable[Row], name: str, *, equal: Callable[[], bool], declared: Collection[str] = ()
+    rows: Iterable[Row],
+    name: str,
+    *,
+    equal: Callable[[], bool],
+    declared: Collection[str] = (),
+    labelled: bool = True,
 ) -> Part:
     """Parse the rows of a file, and check that cases fit each other.
 
     `equal`, asked once a row exists, says whether all cases have one length. `declared` are the allowed labels, if the
-    header names any; it may grow until the first row.
+    header names any; it may grow until the first row. Without `labelled` any label is allowed, and none.
     """
     series: list[np.ndarray] = []
     labels: list[str] = []
     allowed: set[str] = set()
     for place, label, channels in rows:
         try:
-            canonical = canonical_label(label)
-            allowed = allowed or {canonical_label(known).lower() for known in declared}
+            canonical = canonical_label(label) if labelled else label
+            allowed = allowed or {canonical_label(known).lower() for known in declared if labelled}
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
         # A label of several words is declared as such words.
@@ -152,7 +157,7 @@ def _collect(
     return Part(series, labels)
 
 
-def read_table(text: str, name: str) -> Part:
+def read_table(text: str, name: str, *, labelled: bool = True) -> Part:
     """Read a UCR table (.tsv, .txt, .csv): one univariate case a line, its label first.
 
     Separated by tabs, semicolons, commas or blanks.
@@ -172,7 +177,7 @@ def read_table(text: str, name: str) -> Part:
                 logger.warning("%s: 0, 1, 2, ... is read as a case; if it is a header, remove it", place)
             yield Row(place, _unquoted(fields[0]), [fields[1:]])
 
-    return _collect(rows(), name, equal=lambda: True)
+    return _collect(rows(), name, equal=lambda: True, labelled=labelled)
 
 
 _STAMPED = re.compile(r"\s*\(([^()]*),([^(),]*)\)\s*(?:,|$)")
@@ -204,8 +209,11 @@ def _without_stamps(channel: str, place: str) -> list[str]:
     return [value for _, value in pairs]
 
 
-def read_ts(text: str, name: str) -> Part:
-    """Read the archive's .ts format: channels separated by colons, the label last. Regular time stamps are left out."""
+def read_ts(text: str, name: str, *, labelled: bool = True) -> Part:
+    """Read the archive's .ts format: channels separated by colons, the label last. Regular time stamps are left out.
+
+    Without `labelled` the header may say that there are no labels.
+    """
     header: dict[str, str] = {}
     declared: list[str] = []
 
@@ -220,7 +228,9 @@ def read_ts(text: str, name: str) -> Part:
                 continue
             stamped = header.get("@timestamps") == "true"
             *channels, label = re.split(r":(?![^(]*\))", line) if stamped else line.split(":")
-            if not channels or not label.strip():
+            if unlabelled():
+                channels, label = [*channels, label], ""
+            if not channels or (labelled and not label.strip()):
                 raise InputError(f"{place}: no class label at the end")
             if not declared and "," in label:
                 raise InputError(
@@ -237,18 +247,19 @@ def read_ts(text: str, name: str) -> Part:
             raise InputError(
                 f"{place}: {shown(' '.join(words))} behind @data; allowed: cases on the lines below"
             )
-        if key == "@data" and (
-            header.get("@targetlabel", "")[:4] == "true" or header.get("@classlabel", "")[:5] == "false"
-        ):
+        if key == "@data" and (header.get("@targetlabel", "")[:4] == "true" or (labelled and unlabelled())):
             raise InputError(
                 f"{name}: no class labels (@classLabel false or @targetLabel true); needed are class labels"
             )
+
+    def unlabelled() -> bool:
+        return header.get("@classlabel", "")[:5] == "false"
 
     def equal() -> bool:
         return header.get("@equallength") == "true"
 
     try:
-        part = _collect(rows(), name, equal=equal, declared=declared)
+        part = _collect(rows(), name, equal=equal, declared=declared, labelled=labelled)
     except InputError:
         if "@data" not in header:
             raise InputError(f"{name}: no line @data") from None
@@ -283,7 +294,7 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def read_arff(text: str, name: str) -> Part:
+def read_arff(text: str, name: str, *, labelled: bool = True) -> Part:
     """Read a WEKA .arff file, one channel as plain attributes or several as a relational one.
 
     The class is the last attribute, or the only nominal one. A relational value contains a line for each channel.
@@ -376,7 +387,7 @@ def read_arff(text: str, name: str) -> Part:
                 )
         return position, False
 
-    part = _collect(rows(), name, equal=lambda: not inside[1], declared=declared)
+    part = _collect(rows(), name, equal=lambda: not inside[1], declared=declared, labelled=labelled)
     if shorter:
         logger.warning(
             "%s: %d cases have fewer values than declared, and are shorter", shorter[0], len(shorter)
@@ -429,7 +440,7 @@ def read_keel(text: str, name: str, train_size: int, channels: int) -> tuple[Par
 
 
 #: Readers by ending. The archive of 2015 has files without one.
-TEXT_READERS: dict[str, Callable[[str, str], Part]] = {
+TEXT_READERS: dict[str, Callable[..., Part]] = {
     ".tsv": read_table,
     ".txt": read_table,
     ".csv": read_table,
@@ -445,8 +456,11 @@ _HEADER = re.compile(
 )
 
 
-def read_part(content: bytes, name: str) -> Part:
-    """Read one part of a dataset in the format of the file's ending; a table's ending may have another format."""
+def read_part(content: bytes, name: str, *, labelled: bool = True) -> Part:
+    """Read one part of a dataset in the format of the file's ending; a table's ending may have another format.
+
+    Without `labelled`, labels may be missing or others than those in the header.
+    """
     ending = re.search(r"(\.[A-Za-z]+)?(\.gz)?$", name)
     suffix = (ending[1] or "").lower() if ending else ""
     if suffix not in TEXT_READERS:
@@ -459,4 +473,4 @@ def read_part(content: bytes, name: str) -> Part:
             kind = ".arff" if match[1] else ".ts"
             logger.warning("%s: its content is that of a file %s, and read as such", name, kind)
             reader = TEXT_READERS[kind]
-    return reader(text, name)
+    return reader(text, name, labelled=labelled)

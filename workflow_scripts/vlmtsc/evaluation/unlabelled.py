@@ -74,8 +74,14 @@ class FinishedRun:
         if not (run / "parameters.json").is_file():
             raise InputError(f"{run}: no parameters.json; allowed: the folder of a finished run")
         parameters = read_json(run / "parameters.json")
-        name, paths = Run(**parameters["run"]), Paths(str(run.parents[5]))
-        found = read_json(facts or Path(paths.dataset(name)) / "facts.json")
+        name, paths = Run(**parameters["run"]), Paths(str((run.parents[5:6] or run.parents)[-1]))
+        facts = facts or Path(paths.dataset(name)) / "facts.json"
+        if not facts.is_file():
+            raise InputError(
+                f"{run}: no {facts}; allowed: a run in its results folder, results/runs/MODEL/DATASET/PROTOCOL/"
+                "SCENARIO/seed-SEED (a saved or exported classifier is read by VLMClassifier.load)"
+            )
+        found = read_json(facts)
         return cls(
             run,
             name,
