@@ -336,10 +336,24 @@ def test_arrays(tmp_path):
         ),
     ],
 )
-def test_faults_in_a_folder_are_named(text, message, tmp_path):
+def test_faults_in_a_folder_of_classes_are_named(text, message, tmp_path):
     write(tmp_path / "up/0.csv", "time,v\n0,1\n1,2\n")
     write(tmp_path / "up/1.csv", text)
     with pytest.raises(InputError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tets/u/1.csv", "unknown set 'tets'; did you mean 'test'"),
+        ("test/1.csv", "no folder of a class in it"),
+    ],
+)
+def test_a_folder_of_sets_has_no_other_folders(name, message, tmp_path):
+    for file in ("train/u/0.csv", "test/v/0.csv", name):
+        write(tmp_path / file, "1\n2\n")
+    with pytest.raises(InputError, match=f"{name}: .*{message}"):
         read(tmp_path)
 
 

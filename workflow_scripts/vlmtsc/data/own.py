@@ -164,7 +164,12 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: 
             raise InputError(
                 f"{path}: no labels; allowed: a subfolder for each class, or a table labels.csv of files and labels"
             )
-        if all(len(part) > 1 and part[0].lower() in SETS for part in parts):
+        if any(len(part) > 1 and part[0].lower() in SETS for part in parts):
+            for file, part in zip(files, parts, strict=True):
+                if len(part) < 2 or part[0].lower() not in SETS:
+                    raise InputError(
+                        f"{file}: {unknown('set', part[0], SETS)}, or no folder of a class in it"
+                    )
             cases.sets = [SETS[part[0].lower()] for part in parts]
         cases.labels = [part[-1] for part in parts]
         cases.understood.append("labels are the names of the folders")
