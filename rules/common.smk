@@ -40,7 +40,7 @@ ROOT = workflow_folder(workflow.current_basedir)
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vlmtsc.code_digest import code_digest
-from vlmtsc.configuration import load_configuration, with_origin
+from vlmtsc.configuration import check_results_of_make, load_configuration, with_origin
 from vlmtsc.environment import clean
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_model
@@ -70,15 +70,7 @@ def configured(function, *arguments):
 CONFIGURATION = configured(
     load_configuration, config, ROOT, ", ".join(map(os.path.relpath, workflow.configfiles))
 )
-# Of `make`: the folder of its report, or of what it publishes.
-if (
-    Path(os.environ.get("VLMTSC_RESULTS", CONFIGURATION.results)).resolve()
-    != Path(CONFIGURATION.results).resolve()
-):
-    raise WorkflowError(
-        f"results: {CONFIGURATION.results}, but make has RESULTS={os.environ['VLMTSC_RESULTS']}; allowed: the same "
-        f"folder in both (make RESULTS={CONFIGURATION.results})"
-    )
+configured(check_results_of_make, CONFIGURATION.results)
 # A module's prefix is that of the results folder alone, and of options of commands too: Snakemake would add it to every
 # input and output, and to nothing else.
 RESULTS = str(workflow.modifier.path_modifier.replace_prefix(CONFIGURATION.results))

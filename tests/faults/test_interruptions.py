@@ -108,7 +108,9 @@ def test_a_signal_while_jobs_are_selected_ends_the_run(
     solver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{solver.parent}{os.pathsep}{os.environ['PATH']}")
     (disturbed / CAUSES["write_ledger"]).touch()
+    handler = signal.signal(number, signal.SIG_DFL)  # nohup lets its commands, these tests too, ignore SIGHUP
     workflow = Running(disturbed, "write_ledger", "--scheduler-ilp-solver", "COIN_CMD")
+    signal.signal(number, handler)
     running.append(workflow)
     workflow.until((tmp_path / "asked").exists, "the selection of jobs")
     workflow.send(number, "snakemake", "write_ledger")

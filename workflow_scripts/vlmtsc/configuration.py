@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -458,6 +459,16 @@ def _check_plots(
                 f"{path} ({name}): factor='auto'; allowed here: an integer, since the plot "
                 f"{scenario.plot!r} is of the downsampled series and there are no numbers to fit into the context"
             )
+
+
+def check_results_of_make(results: str) -> None:
+    """Raise InputError unless `results` is the folder in which ``make`` reports or from which it publishes, if any."""
+    of_make = os.environ.get("VLMTSC_RESULTS", results)
+    if Path(of_make).resolve() != Path(results).resolve():
+        raise InputError(
+            f"results: {results}, but make has RESULTS={of_make}; allowed: the same folder in both (make "
+            f"RESULTS={results})"
+        )
 
 
 def with_origin(origin: str, check: Callable[..., Any], *arguments: Any) -> Any:
