@@ -11,7 +11,7 @@ from vlmtsc.planning import results_summary, run_states
 LOCKS = []
 
 
-def end_on_sigterm():
+def end_on_signals():
     """Let SIGTERM, and SIGHUP of a closed terminal, end Snakemake at any moment after its running jobs.
 
     The handler of Snakemake 9.27.1 acquires a lock that the interrupted code may hold (while it selects jobs): a
@@ -119,7 +119,7 @@ def write_incomplete_results(asked):
 
 
 onstart:
-    end_on_sigterm()
+    end_on_signals()
     refuse_training()
     lock_results()
 

@@ -74,7 +74,8 @@ class FinishedRun:
         if not (run / "parameters.json").is_file():
             raise InputError(f"{run}: no parameters.json; allowed: the folder of a finished run")
         parameters = read_json(run / "parameters.json")
-        name, paths = Run(**parameters["run"]), Paths(str((run.parents[5:6] or (run,))[0]))
+        name = Run(**parameters["run"])
+        paths = Paths(str(run.parents[5] if len(run.parents) > 5 else run))  # else no facts are found
         facts = facts or Path(paths.dataset(name)) / "facts.json"
         if not facts.is_file():
             raise InputError(

@@ -26,6 +26,8 @@ from vlmtsc.model.files import check_files, load_checked_processor
 
 #: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
 EAGER_CONTEXT = 512
+#: Tokens of the output layer whose weights are float32 at once.
+ROWS = 2048
 #: By kernel: the setting that requests it, its package, and the command that installs the package.
 KERNEL_PACKAGES = {
     "nf4": ("quantization", "bitsandbytes", "pip install 'bitsandbytes>=0.46.1'"),
@@ -148,12 +150,14 @@ def exact_logits(output: nn.Linear, inputs: tuple[torch.Tensor], logits: torch.T
     """Compute an output layer's logits in float32 where there are no gradients.
 
     Logits in bfloat16 have steps of 1/16 to 1/8: the likeliest classes of many cases would tie, and their order decide.
+    Weights are converted a few tokens at a time: a copy of all of them would triple the time of a batch on a CPU.
     """
     if torch.is_grad_enabled() or logits.dtype == torch.float32:
         return None
     with torch.autocast(logits.device.type, enabled=False):
-        bias = None if output.bias is None else output.bias.float()
-        return linear(inputs[0].float(), output.weight.float(), bias)
+        hidden = inputs[0].float()
+        exact = torch.cat([linear(hidden, rows.float()) for rows in output.weight.split(ROWS)], dim=-1)
+    return exact if output.bias is None else exact + output.bias
 
 
 def allow_tf32(precision: str, device: torch.device) -> None:
