@@ -194,14 +194,17 @@ def test_the_matrix_shows_the_tests_of_the_table() -> None:
     methods = ranked_methods(np.stack([a + 0.2, a + 0.2 + 0.01 * (np.arange(14) < 5), c, c], axis=1))
     rankings, _ = ranking_table(accuracies_by_dataset(methods))
     axes = draw_multi_comparison_matrix(methods).axes[0]
-    names = [label.get_text()[0] for label in axes.get_xticklabels()]
-    cells = {cell.get_position(): cell for cell in axes.texts}
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    cells = {tuple(int(place) for place in cell.get_position()): cell for cell in axes.texts}
+    assert len(cells) == 2 * len(rankings)
     for row in rankings.to_dict("records"):
         first, second = names.index(row["first"]), names.index(row["second"])
-        for place, counts in (((second, first), ("wins", "losses")), ((first, second), ("losses", "wins"))):
+        signed = ((1, (second, first), ("wins", "losses")), (-1, (first, second), ("losses", "wins")))
+        for sign, place, counts in signed:
             text = cells[place].get_text().splitlines()
+            assert text[0] == f"{100 * sign * row['mean_difference']:+.1f}"
             assert text[1] == f"{row[counts[0]]} / {row['ties']} / {row[counts[1]]}"
-            assert text[2] == p_text(row["p_value"])
+            assert text[2] == f"p {p_text(row['p_value'])}"
             assert cells[place].get_fontweight() == ("bold" if row["p_holm"] < 0.05 else "normal")
     assert set(rankings["p_holm"] < 0.05) == {True, False}
 

@@ -330,4 +330,5 @@ def test_a_citation_without_an_entry_is_named() -> None:
 def test_words_for_numbers() -> None:
     assert [counted(number, "case") for number in (0, 1, 1200)] == ["0 cases", "1 case", "1,200 cases"]
     assert [listed([]), listed("a"), listed("ab"), listed("abc")] == ["", "a", "a and b", "a, b and c"]
-    assert [duration(30), duration(600), duration(9000)] == ["0.5 minutes", "10 minutes", "2.5 hours"]
+    written = ["0.5 minutes", "10 minutes", "100 minutes", "120 minutes", "2.5 hours"]
+    assert [duration(seconds) for seconds in (30, 598, 5990, 7190, 9000)] == written

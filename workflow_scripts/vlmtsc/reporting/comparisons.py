@@ -11,6 +11,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from vlmtsc.errors import InputError
@@ -388,37 +389,53 @@ def draw_critical_difference(methods: pd.DataFrame) -> Figure:
 def draw_multi_comparison_matrix(methods: pd.DataFrame) -> Figure:
     """Draw all pairs: mean difference, wins, ties and losses, p-value of the two-sided signed-rank test [1]_.
 
-    The p-values are those of ``rankings.csv``, not corrected; bold are those below 0.05 after Holm's correction for
-    all pairs.
+    A cell is the row's method less the column's. The p-values are those of ``rankings.csv``, not corrected; bold are
+    those below 0.05 after Holm's correction for all pairs.
 
     References
     ----------
     .. [1] A. Ismail-Fawaz et al., An approach to multiple comparison benchmark evaluations that is stable under
        manipulation of the comparate set, arXiv:2305.11921.
     """
-    from aeon.visualisation import create_multi_comparison_matrix
-
-    accuracies = ranked_accuracies(methods).round(12).rename(columns=wrapped)
-    n_methods = accuracies.shape[1]
+    accuracies = ranked_accuracies(methods)
+    means = accuracies.mean().sort_values(ascending=False, kind="stable")
+    differences = pd.DataFrame(100 * np.subtract.outer(means.to_numpy(), means.to_numpy()))
+    texts = pd.DataFrame("", index=differences.index, columns=differences.columns)
+    bold: set[tuple[float, float]] = set()
+    for test in signed_rank_tests(accuracies).to_dict("records"):
+        first, second = means.index.get_loc(test["first"]), means.index.get_loc(test["second"])
+        for row, column, won, lost in ((first, second, "wins", "losses"), (second, first, "losses", "wins")):
+            difference = percent(test["mean_difference"] * (1 if row == first else -1), "+")
+            counts = f"{test[won]} / {test['ties']} / {test[lost]}"
+            texts.iloc[row, column] = f"{difference}\n{counts}\np {p_text(test['p_value'])}"
+            if test["p_holm"] < ALPHA:
+                bold.add((column + 0.5, row + 0.5))
+    names = [wrapped(name) for name in means.index]
     with figure_style():
-        figure = create_multi_comparison_matrix(
-            accuracies,
-            # A cell as large as its three lines; aeon's own size is made for a wall.
-            fig_size=(1.5 * n_methods + 3, 0.7 * n_methods + 1),
-            font_size=9,
-            statistic_name="Accuracy",
-            # aeon's p-values are approximate where methods tie, and its correction is not stopped by a pair that fails.
-            include_pvalue=False,
-            pvalue_correction=None,
+        figure = Figure(figsize=(1.05 * len(means) + 1, 0.62 * len(means)))
+        axes = figure.subplots()
+        sns.heatmap(
+            differences,
+            mask=np.eye(len(means), dtype=bool),
+            annot=texts,
+            fmt="",
+            annot_kws={"fontsize": 8},
+            # The middle third of the scale, whose light colours leave the texts readable.
+            cmap="RdBu",
+            center=0,
+            vmin=-3 * differences.to_numpy().max(),
+            linewidths=1,
+            cbar=False,
+            xticklabels=names,
+            yticklabels=[f"{name}\n{percent(mean)}" for name, mean in zip(names, means, strict=True)],
+            ax=axes,
         )
-    axes = figure.axes[0]
-    order = [label.get_text().rpartition("\n")[0] for label in axes.get_yticklabels()]
-    cells = {cell.get_position(): cell for cell in axes.texts}
-    for row in signed_rank_tests(accuracies).to_dict("records"):
-        place = (order.index(row["first"]), order.index(row["second"]))
-        for cell in (cells[place], cells[place[::-1]]):
-            cell.set_text(cell.get_text() + p_text(row["p_value"]))
-            cell.set_fontweight("bold" if row["p_holm"] < ALPHA else "normal")
-    cells[0, 0].set_text(f"{cells[0, 0].get_text()}\nsigned-rank p")
-    cells[n_methods - 1, n_methods - 1].set(text=f"bold: p < {ALPHA}\n(Holm)", fontweight="bold")
+        axes.tick_params(length=0, rotation=0, labeltop=True, labelbottom=False)
+        for cell in axes.texts:
+            cell.set_fontweight("bold" if cell.get_position() in bold else "normal")
+        axes.set_title(
+            "Names: mean accuracy (%). Cells: row less column (points), wins / ties / losses, signed-rank p\n"
+            f"(bold: p < {ALPHA}, Holm)",
+            fontsize=8,
+        )
     return figure

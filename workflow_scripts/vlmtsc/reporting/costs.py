@@ -185,11 +185,12 @@ def costs_table(runs: pd.DataFrame) -> ReaderTable:
 def _total(done: pd.DataFrame) -> str:
     """Sum the costs of finished runs; a training shared by several runs counts once."""
     own = done[done["shared_with"].isna()]
-    hours = f"{own['cpu_hours'].sum():.3g} CPU hours"
+    minutes = three_digits(own["wall_seconds"].sum() / 60)
+    hours = f"{three_digits(own['cpu_hours'].sum())} CPU hours"
     if (own["gpu_hours"] > 0).any():
-        hours += f", {own['gpu_hours'].sum():.3g} GPU hours"
+        hours += f", {three_digits(own['gpu_hours'].sum())} GPU hours"
     return (
-        f"In total: {counted(len(own), 'fine-tuning')}, {own['wall_seconds'].sum() / 60:.3g} minutes, {hours}, "
+        f"In total: {counted(len(own), 'fine-tuning')}, {minutes} minutes, {hours}, "
         f"{short_count(own['train_tokens'].sum())} training tokens, on {joined(own['device'], separator='; ')}."
     )
 

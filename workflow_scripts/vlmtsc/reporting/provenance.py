@@ -181,7 +181,9 @@ def describe_machine(hardware: Mapping[str, Any]) -> str:
 
 def duration(seconds: float) -> str:
     """Write a time in hours from two hours on, otherwise in minutes."""
-    return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds / 60:.2g} minutes"
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 570 else f"{seconds / 60:.2g} minutes"
 
 
 def _summary(runs: Sequence[Mapping[str, Any]], environments: int) -> list[str]:
