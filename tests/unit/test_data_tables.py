@@ -644,6 +644,12 @@ def test_the_configuration_names_the_dataset_after_the_file(tmp_path):
     assert series.groups.tolist() == ["a", "b", "c"]
     series.save(tmp_path / "archive.npz")
     assert LabelledSeries.load(tmp_path / "archive.npz").groups.tolist() == ["a", "b", "c"]
+    # Identifiers are in the order of the stored cases: the test cases of a given split come last.
+    path.write_text("id,label,split,t0,t1\na,a,test,1,2\nb,b,train,1,2\nc,c,train,1,2\n")
+    series, record = get_dataset(
+        configured(data=str(path)).download_settings("my_walks"), WheelStore(path, tmp_path)
+    )
+    assert (record["ids"], series.labels.tolist()) == (["b", "c", "a"], ["b", "c", "a"])
     # The same in a folder, by name; a row of the table names a path.
     write(tmp_path / "Walks.csv", WIDE)
     assert configured(folder=str(tmp_path), datasets=["Walks"]).own_files("Walks") == [tmp_path / "Walks.csv"]

@@ -289,11 +289,11 @@ def test_an_alignment_is_stored_and_read_once(tmp_path: Path) -> None:
         return change
 
     first, second, third = Projector(), Projector(), Projector()
-    assert aligned_once(tmp_path, first, aligning(first)) == {"steps": 1}
-    assert aligned_once(tmp_path, second, aligning(second)) == {"steps": 1}
+    assert aligned_once(tmp_path, first, aligning(first)) == ({"steps": 1}, False)
+    assert aligned_once(tmp_path, second, aligning(second)) == ({"steps": 1}, True)
     assert len(calls) == 1
     for name, tensor in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], tensor)
     file = tmp_path / "alignment.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
-    assert aligned_once(tmp_path, third, aligning(third)) == {"steps": 2}
+    assert aligned_once(tmp_path, third, aligning(third)) == ({"steps": 2}, False)

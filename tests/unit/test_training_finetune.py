@@ -378,7 +378,7 @@ def test_an_interrupted_run_of_both_stages_ends_the_same_and_aligns_once(
 
     def counted(*arguments):
         aligned.append(1)
-        return align_projector(*arguments)
+        return align_projector(*arguments) | {"seconds": 1000.0}
 
     monkeypatch.setattr(module, "align_projector", counted)
     for step in (1, INTERRUPTED_AT):  # before and after the first checkpoint
@@ -387,6 +387,8 @@ def test_an_interrupted_run_of_both_stages_ends_the_same_and_aligns_once(
     resumed = train(tmp_path / "run", **STAGES | RESUMED)
     assert len(aligned) == 1
     assert_same_weights(resumed, whole)
+    assert 1000 < resumed.record["wall_seconds"] < 2000
+    assert resumed.record["tokens_per_second"] > 0
     seconds = {"alignment", "wall_seconds", "tokens_per_second", "samples_per_second", "peak_memory_mb"}
     assert {key for key in whole.record if whole.record[key] != resumed.record[key]} <= seconds
 

@@ -56,6 +56,14 @@ def test_a_whole_run_has_the_configured_baselines(project: Path, snakemake: Snak
     assert (counts["fit_baseline"], counts["fit_probe"]) == (2, 2)
 
 
+def test_the_first_stage_counts_among_ranked_methods(project: Path, snakemake: SnakemakeRunner) -> None:
+    six = "datasets=[GunPoint,Coffee,ArrowHead,OSULeaf,ECG200,Trace]"
+    options = (six, "scenarios=[plot]", "baselines=[minirocket]")
+    assert planned(snakemake, project, "comparisons", *options)["draw_figures"] == 1
+    one_stage = "finetune={align_steps: 0, soft_answers: false, mixed_share: 0}"
+    assert "draw_figures" not in planned(snakemake, project, "comparisons", *options, one_stage)
+
+
 def test_a_hosted_model_is_asked_only_by_name(project: Path, snakemake: SnakemakeRunner) -> None:
     asked = ("baselines=[hosted_model]", "describe={scenario: plot_difference, shots: 2}")
     counts = planned(snakemake, project, "baselines", *TWO, *asked)

@@ -267,7 +267,7 @@ def score_examples(
         Tokens by which each class is scored: `vlmtsc.examples.scored_tokens`.
     image_indices : sequence of int
         Position of each example's plot in `features`.
-    precision : {"bf16", "fp32"}
+    precision : {"bf16", "tf32", "fp32"}
     then : callable, optional
         Called after each batch with the positions of its cases and their prompts, with a cache.
     """

@@ -735,7 +735,7 @@ class Recipe(Settings):
     never grows."""
     early_stopping_patience: Natural
     """Validations (one an epoch) in a row without progress after which a run stops; 0: never. Those before any was
-    better than chance do not count."""
+    better than 0.9 times chance do not count."""
     early_stopping_steps: Natural
     """Minimum steps without progress before a run stops, since an epoch of a small dataset is a few steps."""
     early_stopping_threshold: Number = Field(ge=0)
@@ -815,6 +815,11 @@ class Recipe(Settings):
         smallest = {"lora_r": 1, "lora_alpha": 1, "use_dora": False, "ema_decay": 0, "torch_compile": False}
         return self.changed(method="none", epochs=1, early_stopping_patience=0, **stages, **smallest)
 
+    @property
+    def has_own_first_stage(self) -> bool:
+        """Whether, in a scenario with an image, the aligned projector remains and is compared as a method."""
+        return self.align_steps > 0 and not self.projector_learning_rate
+
     def most_tokens(self, n_classes: int) -> int:
         """Return the maximum training tokens of a run; 0: no limit."""
         growth = max(1.0, n_classes / self.budget_classes) if self.budget_classes else 1.0
@@ -849,6 +854,8 @@ class Recipe(Settings):
         return self
 
 
+#: Losses above this share of the chance loss belong to the plateau with which training begins.
+PLATEAU = 0.9
 #: Weight in the loss with `soft_answers` of tokens that do not tell classes apart.
 AGREED_WEIGHT = 0.1
 
@@ -1028,7 +1035,7 @@ class OcclusionOptions(Settings):
     cases: Natural = 5
     """Test cases that each run explains: typical ones of each class, and up to a third errors; 0: none."""
     passes: Annotated[int, Field(ge=12), _up_to(10**6)] = 18
-    """Forward passes of one case: two for each window of time that is occluded; the last third compares the
+    """Maximum forward passes of one case: two for each window of time that is occluded; the last third compares the
     explanation with random ones."""
 
 

@@ -136,14 +136,18 @@ def _from_wheel(source: WheelSource, store: WheelStore) -> Loaded:
 
 
 def _own_file(path: Path, settings: DownloadSettings) -> Loaded:
-    from vlmtsc.data.own import describe_own, own_series, read_own  # pandas
+    from vlmtsc.data.own import describe_own, order_of_sets, own_series, read_own  # pandas
 
     cases = read_own(path, settings.columns, settings.group, irregular=settings.irregular)
     series = own_series(cases)
     for line in describe_own(cases, series):
         logger.info("%s: %s", settings.name, line)
     files = [{"path": str(file), "sha256": sha256(file)} for file in files_of(path)]
-    return series, files, {"ids": cases.ids, "columns": cases.columns.model_dump()}
+    return (
+        series,
+        files,
+        {"ids": [cases.ids[index] for index in order_of_sets(cases)], "columns": cases.columns.model_dump()},
+    )
 
 
 def _folder_parts(settings: DownloadSettings) -> list[tuple[str, bytes]]:

@@ -85,9 +85,14 @@ def read_own(
     return cases
 
 
+def order_of_sets(cases: OwnCases) -> np.ndarray:
+    """Return the positions of the train, the validation and the test cases if a split is given, else of all cases."""
+    return np.argsort(cases.sets, kind="stable") if cases.sets else np.arange(len(cases.series))
+
+
 def own_series(cases: OwnCases) -> LabelledSeries:
-    """Return labelled cases as a dataset: train, validation and test cases if a split is given, else in their order."""
-    order = np.argsort(cases.sets, kind="stable") if cases.sets else np.arange(len(cases.series))
+    """Return labelled cases as a dataset, in `order_of_sets`."""
+    order = order_of_sets(cases)
     counts = np.bincount(cases.sets, minlength=3) if cases.sets else np.array([len(order), 0, 0])
     return LabelledSeries.from_cases(
         [cases.series[index] for index in order],

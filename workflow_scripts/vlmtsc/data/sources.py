@@ -31,7 +31,10 @@ FOLDER_SUFFIXES = tuple(
     f"{ending}{packed}" for ending in (".tsv", ".ts", ".arff", ".txt", ".csv", "") for packed in ("", ".gz")
 )
 #: Endings of users' files.
-OWN_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".txt", ".parquet", ".feather", ".npz", ".npy", ".ts", ".arff")
+OWN_SUFFIXES = (
+    *(f"{ending}{packed}" for ending in (".csv", ".tsv", ".txt", ".ts", ".arff") for packed in ("", ".gz")),
+    *(".parquet", ".feather", ".npz", ".npy"),
+)
 _WHEEL = re.compile(
     r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
 )

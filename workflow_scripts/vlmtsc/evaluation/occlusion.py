@@ -94,7 +94,7 @@ def explain_cases(
     mean : ndarray of float64, shape (n_channels, n_timepoints)
         Mean of the training series of all classes.
     passes : int
-        Forward passes of one case, beside the one of the unchanged series.
+        Maximum forward passes of one case.
     seed : int
         Seed of the random occlusions.
 

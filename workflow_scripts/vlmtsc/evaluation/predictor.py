@@ -147,7 +147,7 @@ class Predictor:
         None without an image, without alignment, or if the projector has been trained further.
         """
         settings = self.settings
-        if not (settings.align_steps and self.representation.has_image) or settings.projector_learning_rate:
+        if not (settings.has_own_first_stage and self.representation.has_image):
             return None
         questions = self.questions(records)
         [examples] = index_images([questions])

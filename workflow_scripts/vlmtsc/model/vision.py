@@ -84,7 +84,7 @@ class VisionFeatures:
     model : PreTrainedModel
         Its tower is frozen, so features of an image never change.
     processor : LlavaProcessor
-    precision : {"bf16", "fp32"}
+    precision : {"bf16", "tf32", "fp32"}
     cache_mb : int
         Limit of the cache, in MiB.
     padded : container of int

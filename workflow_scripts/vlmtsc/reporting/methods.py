@@ -26,7 +26,7 @@ from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
 from vlmtsc.evaluation.statistics import RESAMPLES
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import PAGES, counted, short_count
-from vlmtsc.settings import AGREED_WEIGHT, UNTUNED, ScenarioSettings
+from vlmtsc.settings import AGREED_WEIGHT, PLATEAU, UNTUNED, ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
 #: A citation: ``[@key]`` or ``[@first; @second]``, as in pandoc's Markdown.
@@ -74,6 +74,9 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
     number_controls = NUMBER_CONTROLS if modalities - {"plot"} else ()
     baselines = [record for part in parts for record in part["baselines"]]
     names = _distinct(record["baseline"] for record in baselines)
+    aligned = [recipe for recipe in provenance["recipes"] if has_image and recipe["align_steps"]]
+    alone = [recipe for recipe in aligned if not recipe["projector_learning_rate"]]
+    n_methods = len({(run["model"], run["scenario"]) for run in runs}) + len(names) + bool(alone)
     test, rest = splits.POOLED_TEST_SHARE, 1 - splits.POOLED_TEST_SHARE
     validation = rest * splits.POOLED_VALIDATION_SHARE
     return {
@@ -94,10 +97,10 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         "several_seeds": len({run["seed"] for run in runs}) > 1,
         "rationales": any(scenario.has_rationale_target for scenario in shown),
         # Recipes with a first stage.
-        "aligned": [recipe for recipe in provenance["recipes"] if has_image and recipe["align_steps"]],
-        "agreed_weight": AGREED_WEIGHT,
-        "n_methods": len(scenarios) + len(names),
-        "ranked": len(datasets) >= DATASETS_NEEDED and len(scenarios) + len(names) >= METHODS_NEEDED,
+        **{"aligned": aligned, "alone": alone},
+        **{"agreed_weight": AGREED_WEIGHT, "plateau": PLATEAU},
+        "n_methods": n_methods,
+        "ranked": len(datasets) >= DATASETS_NEEDED and n_methods >= METHODS_NEEDED,
         "versions": [each["versions"] for each in environments],
         "machines": _distinct(describe_machine(each["hardware"]) for each in environments),
         "revisions": _distinct(f"`{run['git_revision']}`" for run in runs),

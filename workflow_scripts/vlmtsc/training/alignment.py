@@ -311,8 +311,12 @@ def rescale(head: ProjectorHead, features: Features, images: Sequence[int], scal
     return tokens.shape[0] * tokens.shape[1]
 
 
-def aligned_once(folder: Path, projector: nn.Module, align: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def aligned_once(
+    folder: Path, projector: nn.Module, align: Callable[[], dict[str, Any]]
+) -> tuple[dict[str, Any], bool]:
     """Align a projector and store it in a folder, or load it if an interrupted attempt has stored it.
+
+    Return the record of the alignment, and whether it was stored.
 
     Parameters
     ----------
@@ -328,10 +332,10 @@ def aligned_once(folder: Path, projector: nn.Module, align: Callable[[], dict[st
         projector.load_state_dict(load_file(weights))
         projector.requires_grad_(False)
         logger.info("alignment: of the interrupted attempt")
-        return read_json(record)
+        return read_json(record), True
     result = align()
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(weights) as path:
         save_file({name: tensor.contiguous() for name, tensor in projector.state_dict().items()}, path)
     write_json(record, result)
-    return result
+    return result, False

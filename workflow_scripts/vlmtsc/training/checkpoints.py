@@ -51,6 +51,10 @@ class CheckpointFiles(TrainerCallback):
             write_json(folder / self.SECONDS, {"seconds": round(self.seconds, 1)})
             write_sums(folder, "*.safetensors")
 
+    def count_earlier(self, seconds: float) -> None:
+        """Count what an interrupted attempt did before its first checkpoint and this attempt does not repeat."""
+        self._before = seconds
+
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint's elapsed time, if stored."""
         file = folder / self.SECONDS

@@ -263,7 +263,7 @@ def finetune(job: TrainingJob) -> Finetuned:
     if isinstance(vision, VisionFeatures):
         head = None
         if settings.align_steps:
-            alignment, head = _align(base, answers, vision, sets, job, processes)
+            alignment, head = _align(base, answers, vision, sets, job, processes, files)
         shown = ShownImages(
             settings.image_token_share,
             settings.mixed_share,
@@ -320,6 +320,7 @@ def _align(
     sets: Sequence[ExampleSet],
     job: TrainingJob,
     processes: Processes,
+    files: CheckpointFiles,
 ) -> tuple[dict[str, Any], ProjectorHead]:
     """Align a model's projector, in the main process; return the record and the head."""
     settings, projector = job.settings, base.model.multi_modal_projector
@@ -337,7 +338,9 @@ def _align(
 
     if processes.count > 1 and not processes.is_main:
         PartialState().wait_for_everyone()
-    record = aligned_once(job.checkpoints, projector, align)
+    record, stored = aligned_once(job.checkpoints, projector, align)
+    if stored:
+        files.count_earlier(record["seconds"])
     if processes.count > 1 and processes.is_main:
         PartialState().wait_for_everyone()
     set_seed(settings.seed)  # what follows does not depend on whether this attempt aligned

@@ -9,10 +9,7 @@ from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
 
-from vlmtsc.settings import FinetuneSettings, count_passes
-
-#: Losses above this share of the chance loss belong to the plateau with which training begins.
-PLATEAU = 0.9
+from vlmtsc.settings import PLATEAU, FinetuneSettings, count_passes
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ class PatientEarlyStopping(EarlyStoppingCallback):
     Also where no such improvement is left: the loss is within `threshold` of the lowest possible one, the entropy of
     its targets.
 
-    Validations before the loss is better than `chance` (`chance_loss`) do not count: learning to read numbers begins
-    with a plateau of about forty steps, several epochs of a small dataset.
+    Validations before the loss is below 0.9 times `chance` (`chance_loss`) do not count: learning to read numbers
+    begins with a plateau of about forty steps, several epochs of a small dataset.
     """
 
     def __init__(self, patience: int, threshold: float, chance: float) -> None:
@@ -86,7 +83,7 @@ class PatientEarlyStopping(EarlyStoppingCallback):
         metrics: dict[str, float],
         **kwargs: Any,
     ) -> None:
-        """Count a validation without progress, once any has been better than chance; stop where none is possible."""
+        """Count a validation without progress, once any was below 0.9 times chance; stop where none is possible."""
         best = min(
             metrics["eval_selection_loss"], math.inf if state.best_metric is None else state.best_metric
         )
