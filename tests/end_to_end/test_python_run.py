@@ -135,7 +135,7 @@ def test_unlabelled_series_are_explained(tiny_run: Path, tiny_checkpoint: Path, 
     (tmp_path / "new.csv").write_text("".join(",".join(row.split("\t")[1:]) + "\n" for row in rows))
     run = tiny_run / f"results/runs/tiny/{DATASET}/pooled/plot_and_numbers/seed-0"
     explain(run, tmp_path / "new.csv", tmp_path / "why.png", model=tiny_checkpoint, passes=12)
-    table = pd.read_csv(tmp_path / "why.csv")
+    table = pd.read_csv(tmp_path / "why.attributions.csv")
     attributions = table.filter(like="attribution_").to_numpy()
     assert attributions.shape == (2, 150)
     assert len(np.unique(attributions[0])) == 4  # windows, each occluded in two ways, of 12 passes

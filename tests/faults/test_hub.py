@@ -18,6 +18,7 @@ from conftest import ROOT
 from file_server import Answer, FileServer, says_nothing, sends
 from hub_server import REPOSITORY, REVISION, TREE, hub_answers, hub_headers, place_of, start_hub
 
+from vlmtsc.commands import export
 from vlmtsc.errors import InputError
 
 WEIGHTS, CONFIGURATION = place_of("model.safetensors"), place_of("config.json")
@@ -193,6 +194,9 @@ def test_an_upload_sends_the_files_with_the_token_of_the_environment(
         monkeypatch.delenv("HF_TOKEN", raising=False)
         with pytest.raises(InputError, match="HF_TOKEN is not set"):
             upload_folder(folder, REPOSITORY)
+        with pytest.raises(InputError, match="HF_TOKEN is not set"):
+            export(tmp_path / "run", tmp_path / "exported", upload=REPOSITORY)
+        assert not (tmp_path / "exported").exists()
         assert server.asked == []
     finally:
         server.close()

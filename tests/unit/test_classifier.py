@@ -19,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tiny_llava import recipe
 
 from vlmtsc import VLMClassifier
+from vlmtsc.demo import find_runs
 from vlmtsc.errors import InputError
 from vlmtsc.settings import ScenarioSettings
 
@@ -171,3 +172,16 @@ def test_bad_parameters_are_refused(
 def test_the_library_does_not_import_it_by_itself() -> None:
     code = "import sys, vlmtsc, vlmtsc.configuration; assert not {'aeon', 'torch'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": "workflow_scripts"})
+
+
+def test_the_demo_finds_equal_runs_of_several_folders(tmp_path: Path) -> None:
+    def finished(folder: str) -> Path:
+        run = tmp_path / folder / "runs/embedded/GunPoint/pooled/plot/seed-0"
+        (run / "adapter").mkdir(parents=True)
+        (run / "metrics.json").write_text("{}")
+        return run
+
+    first = finished("a")
+    assert find_runs(tmp_path) == {"embedded/GunPoint/pooled/plot/seed-0": first}
+    second = finished("b")
+    assert find_runs(tmp_path) == {str(first): first, str(second): second}

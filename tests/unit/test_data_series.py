@@ -76,6 +76,17 @@ def test_parts_are_joined_train_first_and_padded():
     assert series.lengths.tolist() == [2, 3]
     np.testing.assert_array_equal(series.values, [[[1, 1, np.nan]], [[1, np.nan, 3]]])
     assert series.n_train == 1
+    assert not series.equal_length
+
+
+def test_parts_of_equal_length_each_may_differ_from_each_other():
+    def joined(n_timepoints: int) -> LabelledSeries:
+        return LabelledSeries.from_parts(
+            ([np.ones((1, 5))], ["a"], True), ([np.ones((1, n_timepoints))], ["b"], True)
+        )
+
+    assert joined(5).equal_length
+    assert not joined(8).equal_length
 
 
 @pytest.mark.parametrize(

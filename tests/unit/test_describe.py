@@ -98,6 +98,11 @@ def test_every_channel_is_told_under_its_name() -> None:
     assert text.endswith("Dimension 1 is constant at 0.1.")
 
 
+def test_small_units_are_no_constant() -> None:
+    assert "constant" not in analysis(2e-13 * np.sin(T))
+    assert "constant" in analysis(2e-13 * np.ones(50))
+
+
 @pytest.mark.parametrize("x", [np.zeros(50), np.full(50, 0.1), np.array([3.0]), 0.1 + 1e-17 * T])
 def test_a_constant_is_said_to_be_one(x: np.ndarray) -> None:
     assert "constant" in analysis(x)
@@ -314,6 +319,9 @@ def test_the_cap_keeps_what_was_paid_for_and_says_how_to_go_on(server: ChatServe
     with pytest.raises(InputError, match="missing texts: 1"):
         client(server, tmp_path, max_requests=3).ask(bodies(), "Toy, rationale")
     assert len(server.received) == 3
+    # Also under a cap below what has been paid for.
+    with pytest.raises(InputError, match=r"max_requests=2 are used up; .*describe=\{max_requests: 4\}"):
+        client(server, tmp_path, max_requests=2).ask(bodies(), "Toy, rationale")
     client(server, tmp_path, max_requests=4).ask(bodies(), "Toy, rationale")
     assert len(server.received) == 4
 

@@ -134,7 +134,7 @@ def test_no_file_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     [
         (predict, "mine.csv", "mine.csv", "mine.csv: would replace what is read from .*mine.csv; allowed"),
         (predict, "link.csv", "mine.csv", "mine.csv: would replace"),
-        (explain, "mine.csv", "mine.png", "mine.csv: would replace"),
+        (explain, "mine.attributions.csv", "mine.png", "mine.attributions.csv: would replace"),
         (predict, "cases", "cases/1.csv", "1.csv: would replace what is read from .*cases"),
         (predict, "mine.csv", "cases", "cases: a folder; allowed: a file"),
         (explain, "cases", "mine.svg", "mine.svg: a folder"),
@@ -145,7 +145,7 @@ def test_a_command_replaces_nothing_that_it_reads_and_no_folder(
 ) -> None:
     (tmp_path / "cases").mkdir()
     (tmp_path / "mine.svg").mkdir()
-    for name in ("mine.csv", "cases/1.csv"):
+    for name in ("mine.csv", "mine.attributions.csv", "cases/1.csv"):
         (tmp_path / name).write_text("1,2\n")
     (tmp_path / "link.csv").symlink_to(tmp_path / "mine.csv")
     with pytest.raises(InputError, match=message):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_llava import finetune_into, make_task
 
+from vlmtsc.errors import InputError
 from vlmtsc.evaluation import occlusion
 from vlmtsc.evaluation.occlusion import choose_cases, explain_cases, explain_test_set, mean_interval, occlude
 from vlmtsc.evaluation.predictor import Predictor
@@ -61,6 +62,11 @@ def test_the_part_that_decides_has_the_attribution(peaked: Any) -> None:
         assert explanation.deletion_gain >= 0
         assert explanation.insertion_gain >= 0
     assert np.mean([explanation.deletion_gain for explanation in found]) > 1
+
+
+def test_series_of_one_timepoint_are_refused(peaked: Any) -> None:
+    with pytest.raises(InputError, match="one timepoint have no parts to explain"):
+        explain_cases(peaked, ["a"], np.zeros((1, 1, 1)), np.zeros((1, 1)), passes=12)
 
 
 def test_a_model_is_explained_within_the_cap(tiny_checkpoint: Path, tmp_path: Path) -> None:

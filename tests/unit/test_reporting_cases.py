@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -166,6 +167,15 @@ def test_a_plot_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
         gallery.read_plot(tmp_path, "case-00003.png")
 
 
+def test_a_plot_in_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "plots.zip", "w") as archive:
+        archive.writestr("case-00003.png", b"content" * 99)
+    content = (tmp_path / "plots.zip").read_bytes()
+    (tmp_path / "plots.zip").write_bytes(content.replace(b"content", b"another", 1))
+    with pytest.raises(InputError, match=r"case-00003.png is missing or no image \(Bad CRC"):
+        gallery.read_plot(zipfile.Path(tmp_path / "plots.zip"), "case-00003.png")
+
+
 def bumps(shifts: Sequence[int], n_timepoints: int = 60) -> np.ndarray:
     """Series with one bump of height 1 each, float64 of shape (n_cases, n_timepoints, 1)."""
     times = np.arange(n_timepoints)
@@ -180,6 +190,8 @@ def test_a_prototype_has_the_shape_of_its_series_and_their_mean_has_not() -> Non
     assert 0.8 < prototype.max() < 1.1
     assert gallery.class_prototype(cases[:1]) == pytest.approx(cases[0], abs=0.1)
     assert gallery.class_prototype(np.ones((3, 5, 2))).tolist() == [[1.0] * 2] * 5
+    for unit in (1e-6, 1e6):
+        assert gallery.class_prototype(unit * cases) / unit == pytest.approx(prototype, abs=1e-3)
 
 
 def test_prototypes_are_drawn_over_series_and_say_what_is_left_out() -> None:

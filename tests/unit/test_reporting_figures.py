@@ -350,6 +350,12 @@ def test_confusion_matrices_have_counts_of_all_seeds() -> None:
     assert first.get_ylabel() == "Italy\ntrue class"
 
 
+def test_class_names_are_no_formulas(tmp_path: Path) -> None:
+    figure = draw_confusion_matrices(confusion(["$a^$", "$10-$20"]))
+    figure.savefig(tmp_path / "figure.png")
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_xticklabels())
+
+
 def test_a_confusion_matrix_of_many_classes_is_small_in_print(tmp_path: Path) -> None:
     classes = [str(number) for number in range(300)]
     draw_confusion_matrices(confusion(classes)).savefig(tmp_path / "figure.pdf")

@@ -81,12 +81,12 @@ def explain(
     series : Path
         Series as for `predict`.
     output : Path
-        Figure (.png, .pdf, .svg) to write: the series coloured by attribution. Beside it a table (.csv): id, predicted
-        class, probability, attribution of each timepoint in nats.
+        Figure (.png, .pdf, .svg) to write: the series coloured by attribution. Beside it a table
+        (.attributions.csv): id, predicted class, probability, attribution of each timepoint in nats.
     model : Path, optional
         Checkpoint folder of the base model. Default: in the run's results folder.
     passes : int, default 18
-        Forward passes of each series, at least 12.
+        Maximum forward passes of each series, beside the one of the series as it is, at least 12.
     threads : int, default 1
         Threads of each tensor operation.
     columns : ColumnOptions, optional
@@ -94,7 +94,8 @@ def explain(
     """
     if output.suffix not in FIGURES:
         raise InputError(f"{output}: a figure ends in {', '.join(FIGURES)}")
-    for file in (output, output.with_suffix(".csv")):
+    attributed = output.with_suffix(".attributions.csv")
+    for file in (output, attributed):
         check_output(file, run, series)
     with heavy_imports():
         import pandas as pd
@@ -117,7 +118,7 @@ def explain(
     table = pd.DataFrame({"id": own.ids, "predicted": answers, "probability": probabilities})
     names = [f"attribution_{number + 1}" for number in range(len(attributions[0]))]
     table = table.join(pd.DataFrame(attributions, columns=names)).round(4)
-    write_csv(output.with_suffix(".csv"), table)
+    write_csv(attributed, table)
     logger.info("%s: %d series explained", output, len(table))
 
 
@@ -140,8 +141,10 @@ def export(
         Repository of the hub, OWNER/NAME, to upload the folder to, with the token of HF_TOKEN; private if it is new.
     """
     with heavy_imports():
-        from vlmtsc.hub import export_run, upload_folder
+        from vlmtsc.hub import export_run, hub_token, upload_folder
 
+    if upload is not None:
+        hub_token()
     export_run(run, output, model, merge=merge)
     logger.info("%s: exported to %s", run, output)
     if upload is not None:

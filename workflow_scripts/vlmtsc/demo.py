@@ -34,7 +34,10 @@ def find_runs(folder: Path) -> dict[str, Path]:
         raise InputError(
             f"{folder}: no finished run; allowed: a run's folder, or one with runs, as results/runs"
         )
-    return {"/".join(run.resolve().parts[-5:]): run for run in runs}
+    names = ["/".join(run.resolve().parts[-5:]) for run in runs]
+    if len(set(names)) < len(names):  # of several results folders
+        names = list(map(str, runs))
+    return dict(zip(names, runs, strict=True))
 
 
 class Page:
@@ -159,8 +162,9 @@ def build_page(page: Page) -> Any:
         # Answers of another series would be taken for those of this one.
         for change in (run.change, case.change):
             change(lambda: [None] * 5, None, [*outputs, explained])
-        classify.click(guarded(page.answer, 4), inputs, [*outputs, message])
-        why.click(guarded(page.explanation, 1), inputs, [explained, message])
+        one_at_a_time: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+        classify.click(guarded(page.answer, 4), inputs, [*outputs, message], **one_at_a_time)
+        why.click(guarded(page.explanation, 1), inputs, [explained, message], **one_at_a_time)
     return blocks
 
 

@@ -265,17 +265,23 @@ def _controls(path: Path) -> list[list[str]]:
     ]
 
 
+def hub_token() -> str:
+    """Return the token of ``HF_TOKEN``; InputError if it is not set."""
+    if token := os.environ.get("HF_TOKEN"):
+        return token
+    raise InputError("upload: HF_TOKEN is not set; allowed: a token of the hub that may write")
+
+
 def upload_folder(folder: Path, repository: str) -> str:
     """Upload a folder to a repository of the hub, with the token of ``HF_TOKEN``; return the address of the commit.
 
     A new repository is private.
     """
-    token = os.environ.get("HF_TOKEN")
-    if not token:
-        raise InputError("upload: HF_TOKEN is not set; allowed: a token of the hub that may write")
-    api = HfApi(token=token)
+    api = HfApi(token=hub_token())
     try:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder))
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise InputError(f"{repository}: could not be uploaded ({error})") from error
+        raise InputError(
+            f"{repository}: could not be uploaded ({error}); {folder} is complete, remove it to export again"
+        ) from error

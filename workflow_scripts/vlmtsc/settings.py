@@ -1035,8 +1035,8 @@ class OcclusionOptions(Settings):
     cases: Natural = 5
     """Test cases that each run explains: typical ones of each class, and up to a third errors; 0: none."""
     passes: Annotated[int, Field(ge=12), _up_to(10**6)] = 18
-    """Maximum forward passes of one case: two for each window of time that is occluded; the last third compares the
-    explanation with random ones."""
+    """Maximum forward passes of one case, beside that of the unchanged series: two for each window of time that is
+    occluded; the last third compares the explanation with random ones."""
 
 
 class EvaluateOptions(Settings):

@@ -140,7 +140,9 @@ class LabelledSeries(_ArrayFile):
             for name, (series, _) in zip(names, parts, strict=True)
             for number in range(1, len(series) + 1)
         ]
-        equal = all(part[2:] == (True,) for part in (train, test))
+        # Each part alone may say so of its own length.
+        lengths = {np.shape(case)[-1] for series, _ in parts for case in series}
+        equal = len(lengths) == 1 and all(part[2:] == (True,) for part in (train, test))
         return cls.from_cases(
             [*train[0], *test[0]], [*train[1], *test[1]], places, len(train[0]), equal_length=equal
         )

@@ -245,9 +245,10 @@ class DescriberClient:
         """Apply cap and rate limit to an attempt, one of the package's retries included."""
         if self._left <= 0:
             cap = self._limits.max_requests
+            needed = cap - self._left + self._missing  # with those answered before
             raise InputError(
                 f"{self._name}: describe.max_requests={cap} are used up; missing texts: {self._missing}; "
-                f"to ask for them: --config 'describe={{max_requests: {cap + self._missing}}}'. {_RESUME}"
+                f"to ask for them: --config 'describe={{max_requests: {needed}}}'. {_RESUME}"
             )
         self._left -= 1
         self._attempt += 1

@@ -222,7 +222,7 @@ def _extremes(signed: np.ndarray, x: np.ndarray) -> tuple[tuple[float, float], .
 
 
 def _is_flat(low: float, high: float) -> bool:
-    return high - low <= FLAT * max(1.0, abs(low), abs(high))
+    return high - low <= FLAT * max(abs(low), abs(high))
 
 
 def _percent(position: float) -> str:

@@ -94,16 +94,19 @@ def explain_cases(
     mean : ndarray of float64, shape (n_channels, n_timepoints)
         Mean of the training series of all classes.
     passes : int
-        Maximum forward passes of one case.
+        Maximum forward passes of one case, beside the one of the unchanged series.
     seed : int
         Seed of the random occlusions.
 
     Raises
     ------
     InputError
-        If questions contain descriptions that cannot be written again (`template_paragraphs`).
+        If questions contain descriptions that cannot be written again (`template_paragraphs`), or series have one
+        timepoint.
     """
     n_timepoints = cases.shape[2]
+    if n_timepoints < 2:
+        raise InputError("series of one timepoint have no parts to explain; allowed: two timepoints or more")
     n_windows = min(n_timepoints, max(2, int(passes * RATING_SHARE / 2)))
     steps = max(1, (passes - 2 * n_windows) // 4)
     edges = np.linspace(0, n_timepoints, n_windows + 1).round().astype(int)

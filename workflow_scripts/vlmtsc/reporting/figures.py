@@ -245,6 +245,7 @@ def draw_confusion_matrix(axes: Axes, counts: pd.DataFrame, classes: Sequence[st
     draw_cells(axes, shares, numbers.astype(int).astype(str) if few else None, scale, 5.5 if small else 8)
     shown = np.arange(0, len(classes), 1 if few else math.ceil(len(classes) / 10))
     names = [classes[index] for index in shown.tolist()]
-    axes.set_xticks(shown + 0.5, names, rotation=90 if max(map(len, classes)) > MAX_UPRIGHT_LABEL else 0)
-    axes.set_yticks(shown + 0.5, names, rotation=0)
+    upright = max(map(len, classes)) <= MAX_UPRIGHT_LABEL
+    axes.set_xticks(shown + 0.5, names, rotation=0 if upright else 90, parse_math=False)
+    axes.set_yticks(shown + 0.5, names, rotation=0, parse_math=False)
     axes.tick_params(labelsize=6.5 if small else 8)

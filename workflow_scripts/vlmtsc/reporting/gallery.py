@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import seaborn as sns
@@ -98,7 +99,7 @@ def read_plot(folder: PlotPath, name: str) -> tuple[bytes, np.ndarray]:
         content = (folder / name).read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             return content, np.asarray(image.convert("RGB"))
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, BadZipFile) as error:
         raise InputError(
             f"{folder}: {name} is missing or no image ({error}); remove the folder to have it rebuilt"
         ) from error
@@ -197,7 +198,7 @@ def class_prototype(series: np.ndarray) -> np.ndarray:
     """Average series under time warping: their soft-DTW barycentre [1]_, begun at their mean.
 
     Barycentres of plain DTW show spikes where many timepoints are warped onto one. The smoothing parameter is the
-    variance of the series.
+    variance of the series. The series are scaled for the optimizer, whose tolerance is absolute.
 
     Parameters
     ----------
@@ -214,9 +215,9 @@ def class_prototype(series: np.ndarray) -> np.ndarray:
     from tslearn.barycenters import softdtw_barycenter
 
     average: np.ndarray = series.mean(axis=0)
-    if (variance := float(series.var())) > 0:
-        options = {"init": average, "max_iter": PROTOTYPE_ITERATIONS}
-        average = softdtw_barycenter(series, gamma=variance, **options)
+    if (scale := float(series.std())) > 0:
+        options = {"init": average / scale, "max_iter": PROTOTYPE_ITERATIONS}
+        average = scale * softdtw_barycenter(series / scale, gamma=1.0, **options)
     return average
 
 
