@@ -176,6 +176,12 @@ def test_logistic_chooses_its_penalty_on_validation() -> None:
     assert (result.test_scores[:, 2] == ABSENT).all()  # a class without a training case
 
 
+def test_logistic_with_one_class_in_the_training_set_answers_it() -> None:
+    cases = np.random.default_rng(4).normal(size=(9, 5))
+    result = fit_logistic(BaselineData(cases, np.ones(9, dtype=int), cases[:3], np.arange(3), cases[:2], 3))
+    assert result.test_scores.argmax(axis=1).tolist() == [1, 1]
+
+
 def test_absent_classes_get_a_finite_score() -> None:
     scores = all_classes(np.array([[-1.0, -np.inf]]), np.array([0, 2]), 3)
     assert scores.tolist() == [[-1.0, ABSENT, ABSENT]]

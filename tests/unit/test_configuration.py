@@ -412,3 +412,5 @@ def test_scenarios_without_fine_tuning() -> None:
         InputError, match=r"WITH_STATS_2048__3_shot: shots=3; allowed here: 0 with a context text"
     ):
         configured(scenarios=["WITH_STATS_2048__3_shot"])
+    with pytest.raises(InputError, match=r"shots=2; allowed here: 0, unless tuned=false"):
+        configured().scenario_table["numbers"].changed(shots=2)

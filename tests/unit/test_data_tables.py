@@ -606,6 +606,31 @@ def test_no_group_is_in_two_sets(cases):
     assert sum(map(len, seen)) == len({*groups})
 
 
+def test_splits_of_other_seeds_have_other_groups_of_the_wanted_share():
+    generator, differing, largest = np.random.default_rng(0), 0, 0
+    for _ in range(20):
+        sizes = generator.integers(5, 60, 20)
+        groups = np.repeat(np.arange(20), sizes).astype(str).tolist()
+        labels = np.repeat(generator.permutation(20) % 2, sizes).astype(str).tolist()
+        tests = [
+            sets_of(labels, groups, protocol=name)["test"] for name in ("pooled", "pooled_2", "pooled_3")
+        ]
+        differing += len({tuple(test.tolist()) for test in tests}) == 3
+        for test in tests:
+            assert 0.15 < len(test) / sizes.sum() < 0.25
+            assert 0.25 < np.mean([labels[case] == "0" for case in test]) < 0.75
+            largest += str(sizes.argmax()) in {groups[case] for case in test}
+    assert differing >= 19
+    assert largest < 30  # of 60, of which a fifth is expected
+
+
+def test_a_given_split_without_test_cases_is_refused(tmp_path):
+    x, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    np.savez(tmp_path / "a.npz", X_train=x[:7], y_train=y[:7], X_val=x[7:], y_val=y[7:])
+    with pytest.raises(InputError, match=r"a\.npz: no test cases in the given split"):
+        read(tmp_path / "a.npz")
+
+
 def test_a_given_split_is_used(tmp_path):
     rows = [
         f"s{case},{'uv'[case % 2]},{part},{case % 4},{case},1\n"

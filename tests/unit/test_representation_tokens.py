@@ -296,6 +296,9 @@ def test_the_digest_is_of_what_a_model_is_given(tiny_checkpoint: Path, tmp_path:
     first = input_digest(task.records, task.representation)
     assert renamed(task, name="other", context_length=4096, downsampling="adaptive") == first
     assert renamed(task, labels="names") != first
+    # With this switch a case longer than the context is cut.
+    cut = [renamed(task, compat=("first_case_factor",), context_length=length) for length in (2048, 4096)]
+    assert len({first, *cut}) == 3
     assert input_digest(task.records, task.representation, "of other plots") != first
     case = task.records["test"][0]
     for change in ({"image": "case-00099.png"}, {"conversations": case["conversations"][:1]}):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from test_model_adapter import PROJECTOR
+from tiny_families import write_family
 from tiny_llava import TinyTask, make_task
 from torch.utils.data import SequentialSampler
 from two_processes import Training, run_together
@@ -66,8 +67,17 @@ def tasks(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ta
 
 
 @pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """Give a training of another family than LLaVA's, whose class says that it takes no number of items."""
+    checkpoint = write_family("qwen2_5_vl", tmp_path_factory.mktemp("qwen") / "checkpoint")
+    plots = tmp_path_factory.mktemp("plots")
+    task = make_task(checkpoint, plots, n_train=CASES, context_length=2048, template="model")
+    return Training(checkpoint, task, RECIPE, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
 def alone(
-    tiny_checkpoint: Path, tasks: Tasks, tmp_path_factory: pytest.TempPathFactory
+    tiny_checkpoint: Path, tasks: Tasks, qwen: Training, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Any]:
     """Give what one process finds."""
     found = {
@@ -75,6 +85,7 @@ def alone(
         for name, task in tasks.items()
     }
     folder = tmp_path_factory.mktemp("run")
+    found["qwen"] = qwen.run()
     found["stages"] = Training(tiny_checkpoint, tasks["both"], STAGES, folder).run()
     return lambda name: found[name]
 
@@ -83,6 +94,7 @@ def alone(
 def together(
     tiny_checkpoint: Path,
     tasks: Tasks,
+    qwen: Training,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
@@ -92,6 +104,7 @@ def together(
         name: Training(tiny_checkpoint, task, RECIPE, folder / name, checkpointed=request.param == "fsdp")
         for name, task in tasks.items()
     }
+    trainings["qwen"] = replace(qwen, folder=folder / "qwen", checkpointed=request.param == "fsdp")
     trainings["stages"] = replace(trainings["both"], changes=STAGES, folder=folder / "stages")
     dropped = replace(
         trainings["numbers"], changes={**RECIPE, "lora_dropout": 0.1}, folder=folder / "dropped"
@@ -142,6 +155,12 @@ def test_two_processes_train_like_one(
         if not torch.equal(tensor, together["numbers"][0][name])
     }
     assert bool(moved & PROJECTOR) == (modality == "both")
+
+
+def test_two_processes_train_another_family_like_one(
+    together: dict[str, Any], alone: Callable[[str], Any]
+) -> None:
+    assert_same(together["qwen"], alone("qwen"))
 
 
 def test_two_processes_align_and_tune_like_one(together: dict[str, Any], alone: Callable[[str], Any]) -> None:
@@ -314,8 +333,10 @@ def test_shipped_configurations_leave_precision_to_the_recipe() -> None:
     kinds = {name: content["distributed_type"] for name, content in found.items()}
     assert kinds == {"single_gpu": "NO", "ddp": "MULTI_GPU", "fsdp": "FSDP"}
     assert {content["mixed_precision"] for content in found.values()} == {"no"}
-    # transformers knows the layer's class by this name.
-    assert found["fsdp"]["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"] == "LlamaDecoderLayer"
+    # These are the model's: `name_sharded_layers`.
+    assert not {"fsdp_transformer_layer_cls_to_wrap", "fsdp_ignored_modules"} & {
+        *found["fsdp"]["fsdp_config"]
+    }
 
 
 def test_output_and_status_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:

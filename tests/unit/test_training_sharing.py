@@ -122,6 +122,34 @@ def test_a_finished_run_is_not_trained_again(
     assert len(trainings) == 5
 
 
+def test_an_interrupted_training_goes_on_with_the_same_inputs_only(
+    tiny_checkpoint: Path, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def interrupted(job: TrainingJob) -> None:
+        found.append((job.checkpoints / "checkpoint-1").exists())
+        (job.checkpoints / "checkpoint-1").mkdir(exist_ok=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "finetune", interrupted)
+    assert task.plots is not None
+    shutil.copytree(task.plots, tmp_path / "plots")
+    flipped = dataclasses.replace(task, plots=tmp_path / "plots")
+    first, second = (tmp_path / "plots" / task.records["train"][case]["image"] for case in (0, 1))
+    first.write_bytes(second.read_bytes())
+    shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    (tmp_path / "model/other.json").write_text("{}")
+    for checkpoint, inputs in [
+        *[(tiny_checkpoint, task)] * 2,
+        *[(tiny_checkpoint, flipped)] * 2,
+        (tmp_path / "model", flipped),
+    ]:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, checkpoint, inputs, "first")
+    assert found == [False, True, False, True, False]
+
+
 def test_two_at_once_train_once(
     tiny_checkpoint: Path,
     task: TinyTask,

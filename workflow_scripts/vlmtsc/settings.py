@@ -481,8 +481,8 @@ class ScenarioSettings(Settings):
             refuse("target", "answer, since context_text='rationale' shows the rationale in the question")
         if self.shots and self.context_text != "none":
             refuse("shots", "0 with a context text")
-        if self.shots and self.tuned and self.has_image:
-            refuse("shots", "0 with a plot, unless tuned=false")
+        if self.shots and self.tuned:  # they are training cases, whose answers the prompts would contain
+            refuse("shots", "0, unless tuned=false")
         if (self.describer == "none") == bool(self.descriptions):
             allowed, have = ("template or endpoint", "") if self.descriptions else ("none", "no ")
             parts = f"context_text={self.context_text!r}, target={self.target!r}"

@@ -15,6 +15,7 @@ from sklearn.metrics import log_loss
 from torch.nn.utils.rnn import pad_sequence
 
 from vlmtsc.baselines.results import BaselineData, BaselineResult, all_classes
+from vlmtsc.baselines.series import fit_majority
 from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.examples import make_questions
@@ -170,8 +171,11 @@ def language_features(
 def fit_logistic(data: BaselineData) -> BaselineResult:
     """Fit logistic regression with the penalty of the highest validation accuracy, on a tie of the lowest loss.
 
-    The data are features of shape (n_cases, n_features). InputError if one is not finite.
+    The data are features of shape (n_cases, n_features). With one class in the training set it is the answer.
+    InputError if a feature is not finite.
     """
+    if len(np.unique(data.train_labels)) == 1:
+        return fit_majority(data)
     if not all(np.isfinite(cases).all() for cases in (data.train, data.validation, data.test)):
         raise InputError("features that are not finite; allowed: a model whose activations are")
     centre = data.train.mean(axis=0)

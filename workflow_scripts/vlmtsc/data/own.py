@@ -77,6 +77,11 @@ def read_own(
     cases.places = cases.places or [f"{path}, series {name}" for name in cases.ids]
     if not cases.series:
         raise InputError(f"{path}: no series; allowed: one or more")
+    if labelled and cases.sets and not {0, 2} <= {*cases.sets}:
+        absent = "test" if 0 in cases.sets else "train"
+        raise InputError(
+            f"{path}: no {absent} cases in the given split; allowed: train and test cases, or no split"
+        )
     cases.series = [without_end(case, least) for case in cases.series]
     for place, case in zip(cases.places, cases.series, strict=True):
         if np.isinf(case).any() or case.shape[1] == 0:

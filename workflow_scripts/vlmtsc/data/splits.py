@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,9 @@ from vlmtsc.settings import SplitSettings
 
 logger = logging.getLogger(__name__)
 
+#: Random divisions of groups of which the one nearest to the wanted counts is taken. With more of them, the splits of
+#: other seeds would be the same.
+GROUP_DIVISIONS = 20
 #: The sets that a dataset is divided into.
 SETS = ("train", "validation", "test")
 
@@ -92,8 +94,12 @@ def _own(
 def _drawn(
     cases: np.ndarray, label_index: np.ndarray, groups: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide cases at random into the rest and a share, stratified by class, whole groups at a time."""
-    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
+    """Divide cases at random into the rest and a share, stratified by class, whole groups at a time.
+
+    With groups this is the best of some random divisions. Not scikit-learn's StratifiedGroupKFold: whatever the seed,
+    its first fold has the same groups where these differ in size or classes.
+    """
+    from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
     if len(cases) < 2:
         raise InputError(f"{len(cases)} cases to divide into two sets; needed are at least 2")
@@ -102,15 +108,12 @@ def _drawn(
         n_groups = len(np.unique(groups[cases]))
         if n_groups < 2:
             raise InputError(f"{n_groups} group to divide into two sets; needed are at least 3 groups in all")
-        folds = StratifiedGroupKFold(min(round(1 / share), n_groups), shuffle=True, random_state=seed)
-        with warnings.catch_warnings():  # of classes with few cases, which are absent from some folds
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                rest, drawn = next(folds.split(cases, labels, groups[cases]))
-            except ValueError as error:  # fewer cases of each class than folds
-                logger.warning("not stratified: %s", error)
-                shuffle = GroupShuffleSplit(1, test_size=share, random_state=seed)
-                rest, drawn = next(shuffle.split(cases, labels, groups[cases]))
+        shuffle = GroupShuffleSplit(GROUP_DIVISIONS, test_size=share, random_state=seed)
+        wanted = share * np.bincount(labels)
+        rest, drawn = min(
+            shuffle.split(cases, groups=groups[cases]),
+            key=lambda parts: np.abs(np.bincount(labels[parts[1]], minlength=len(wanted)) - wanted).sum(),
+        )
         return cases[rest], cases[drawn]
     classes, counts = np.unique(labels, return_counts=True)
     n_drawn = math.ceil(share * len(cases))

@@ -395,8 +395,6 @@ class Table:
                 place = f"{self.path}, row {row + 1} of the table: {self.columns.split}"
                 raise InputError(f"{place}: {unknown('value', value, SETS)}")
         numbers = [SETS[value] for value in sets]
-        if sets and not {0, 2} <= {*numbers}:
-            raise InputError(f"{self.path}: split: no {'test' if 0 in numbers else 'train'} cases")
         labels, groups = of_cases(self.columns.label), of_cases(self.group)
         return OwnCases(series, names, labels, groups, numbers, understood=self.notes, columns=self.columns)
 

@@ -32,7 +32,7 @@ from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 #: Parts of a text whose tokens are counted separately.
 SEGMENTS = ("system_prompt", "image", "numbers", "text", "label")
-#: Settings that only shape prompts and plots, which are compared themselves.
+#: Settings that only shape prompts and plots, which are compared themselves; if prompts are cut, the context as well.
 _SEEN_IN_PROMPTS = ("name", "context_length", "downsampling", "factor", "plot")
 
 
@@ -341,8 +341,11 @@ def input_digest(
     elsewhere, or there are none.
     """
     content = representation.to_json()
-    scenario = {key: value for key, value in content["scenario"].items() if key not in _SEEN_IN_PROMPTS}
-    settings = {key: value for key, value in content.items() if key not in _SEEN_IN_PROMPTS}
+    seen = {*_SEEN_IN_PROMPTS}
+    if representation.scenario.restores("first_case_factor"):
+        seen.remove("context_length")
+    scenario = {key: value for key, value in content["scenario"].items() if key not in seen}
+    settings = {key: value for key, value in content.items() if key not in seen}
     shown = {
         name: [[record["id"], record.get("image"), record["conversations"]] for record in records]
         for name, records in by_set.items()

@@ -63,7 +63,7 @@ class CheckpointFiles(TrainerCallback):
 
 
 def claim_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Empty a folder of checkpoints unless they belong to a run with this identity: settings and digests of inputs."""
+    """Empty a folder of checkpoints unless they belong to the same training: a run and its `training_digest`."""
     marker = folder / "identity.json"
     intact = marker.is_file() and fault_of_file(marker) is None
     stored = json.loads(json.dumps(dict(identity)))  # JSON has lists for tuples

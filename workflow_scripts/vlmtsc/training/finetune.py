@@ -59,6 +59,7 @@ from vlmtsc.training.processes import (
     Processes,
     join_processes,
     launch_command,
+    name_sharded_layers,
     run_command,
     trained_state,
 )
@@ -270,6 +271,7 @@ def finetune(job: TrainingJob) -> Finetuned:
             head if settings.soft_answers else None,
             padded_answers(answer_tokens(tokenizer, representation)).to(base.device),
         )
+    name_sharded_layers(base)
     model = add_adapter(base, settings)
     if settings.torch_compile:
         compile_layers(model)

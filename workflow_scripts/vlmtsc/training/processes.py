@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from accelerate import PartialState
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
+from transformers import PreTrainedModel
 
 from vlmtsc.examples import PADDING
 from vlmtsc.model.adapter import is_saved_whole
@@ -92,6 +94,22 @@ def join_processes() -> Processes:
         return Processes()
     state = PartialState(cpu=not torch.cuda.is_available())
     return Processes(state.num_processes, state.process_index)
+
+
+def name_sharded_layers(model: PreTrainedModel) -> None:
+    """Tell accelerate which layers of a model `fsdp` gathers one at a time: those of the decoder.
+
+    The vision tower is called by itself, once for each image; every process has all of it, but for a projector in it.
+    """
+    tower = model.architecture.tower
+    inside = [
+        name.removeprefix(f"{tower}.")
+        for name in model.architecture.projector
+        if name.startswith(f"{tower}.")
+    ]
+    left_out = rf"\.(?!{'|'.join(map(re.escape, inside))}).+" if inside else ""
+    os.environ["FSDP_TRANSFORMER_CLS_TO_WRAP"] = type(model.get_decoder().layers[0]).__name__
+    os.environ["FSDP_IGNORED_MODULES"] = f".*{re.escape(tower)}{left_out}"
 
 
 class PaddedSampler(Sampler[int]):

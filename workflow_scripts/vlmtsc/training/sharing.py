@@ -91,7 +91,6 @@ def train_or_reuse(
         "representation": representation.to_json(),
         "inputs": {path.name: digest_of_files([path]) for path in (job.train, job.validation)},
     }
-    processes = None if launch is None else launch.model_dump()
     runs = SharedRuns(shared) if shared is not None else None
     # A job left behind by a killed workflow may still be training the same run.
     with (
@@ -99,7 +98,7 @@ def train_or_reuse(
         runs.claim(digest) if runs is not None else nullcontext() as source,
     ):
         if source is None:
-            claim_checkpoints(job.checkpoints, resolved | {"threads": job.threads, "launch": processes})
+            claim_checkpoints(job.checkpoints, {"run": asdict(job.run), "training": digest})
             with claim_gpus(gpus):
                 record = train(job) if launch is None else train_in_processes(job, launch, worker)
             record |= {"shared_with": None, "training_digest": digest}

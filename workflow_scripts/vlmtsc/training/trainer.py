@@ -203,6 +203,8 @@ class AnswerTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, data_collator=collator, **kwargs)
+        # Some models say that they do not take the number of items; the loss is computed here, for all of them.
+        self.model_accepts_loss_kwargs = True
         self.settings = settings
         self.answers = answers
         self.vision = vision
