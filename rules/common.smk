@@ -40,7 +40,7 @@ ROOT = workflow_folder(workflow.current_basedir)
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from vlmtsc.code_digest import code_digest
-from vlmtsc.configuration import check_results_of_make, load_configuration, with_origin
+from vlmtsc.configuration import check_results_of_make, load_configuration, load_yaml, with_origin
 from vlmtsc.environment import clean
 from vlmtsc.errors import InputError
 from vlmtsc.model.files import check_model
@@ -67,6 +67,8 @@ def configured(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+for file in workflow.configfiles:
+    configured(load_yaml, Path(file))  # with checks that Snakemake's own loading lacks
 CONFIGURATION = configured(
     load_configuration, config, ROOT, ", ".join(map(os.path.relpath, workflow.configfiles))
 )

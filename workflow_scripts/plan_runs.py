@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import yaml
+import numpy as np
+from snakemake.cli import parse_config
 
 from vlmtsc.configuration import Configuration, load_configuration_files
+from vlmtsc.data.splits import split_cases
 from vlmtsc.errors import InputError
 from vlmtsc.planning import plan_runs, plan_table
 from vlmtsc.settings import DatasetRow
@@ -18,8 +20,11 @@ from vlmtsc.settings import DatasetRow
 ROOT = Path(__file__).parents[1]
 
 
-def own_data(configuration: Configuration) -> Iterator[str]:
-    """Read the user's tables; yield what was understood, and note their sizes in the table of datasets."""
+def own_data(configuration: Configuration, sizes: dict[str, dict[str, int]]) -> Iterator[str]:
+    """Read the user's tables; yield what was understood.
+
+    Add the sizes of their sets to `sizes`, and what else is needed to the table of datasets.
+    """
     for name in configuration.datasets:
         if (path := configuration.own_table(name)) is None:
             continue
@@ -32,12 +37,18 @@ def own_data(configuration: Configuration) -> Iterator[str]:
             raise InputError(f"{path}: all cases have the label {classes.pop()!r}; needed are two classes")
         yield from (f"{name}: {line}" for line in describe_own(cases, series))
         yield ""
-        (n_cases, channels, length), n_train = series.values.shape, series.n_train
-        row = configuration.dataset_table.get(name) or DatasetRow(name=name, sources="folder")
-        sizes = {"channels": channels, "length": length, "classes": len(classes)}
-        configuration.dataset_table[name] = row.model_copy(
-            update={**sizes, "train_size": n_train, "test_size": n_cases - n_train}
+        sets = split_cases(
+            np.unique(series.labels, return_inverse=True)[1],
+            series.n_train,
+            configuration.split_settings(configuration.protocol, name),
+            n_validation=series.n_validation,
+            groups=series.groups,
         )
+        sizes[name] = {part: len(chosen) for part, chosen in sets.items()}
+        (_, channels, length) = series.values.shape
+        row = configuration.dataset_table.get(name) or DatasetRow(name=name, sources="folder")
+        facts = {"channels": channels, "length": length, "classes": len(classes)}
+        configuration.dataset_table[name] = row.model_copy(update=facts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,14 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files = [path.absolute() for path in options.configfile]
         os.chdir(options.directory)
         files = [Path(os.path.relpath(path)) for path in files]
-        if wrong := [text for text in options.config if "=" not in text]:
-            raise InputError(f"--config: found {wrong[0]!r}; allowed: key=value")
-        values = {
-            key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.config)
-        }
+        try:
+            values = parse_config(options.config)
+        except ValueError as error:
+            raise InputError(f"--config {' '.join(options.config)}: {error}") from error
         configuration = load_configuration_files(files, ROOT, values)
-        print(*own_data(configuration), sep="\n", end="")
-        print(plan_table(plan_runs(configuration)))
+        sizes: dict[str, dict[str, int]] = {}
+        print(*own_data(configuration, sizes), sep="\n", end="")
+        print(plan_table(plan_runs(configuration, sizes)))
     except InputError as error:
         sys.exit(str(error))
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from vlmtsc.configuration import Configuration, load_configuration_files, load_yaml, read_table
+from vlmtsc.configuration import (
+    Configuration,
+    load_configuration,
+    load_configuration_files,
+    load_yaml,
+    read_table,
+)
 from vlmtsc.errors import InputError
 from vlmtsc.paths import Run
 from vlmtsc.settings import (
@@ -353,6 +359,30 @@ def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
     path.write_text("seeds: [0]\ndatasets: [GunPoint\n")
     with pytest.raises(InputError, match=r"mine\.yaml, line \d: not a YAML file"):
         load_yaml(path)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("seeds: [0]\nsplit: {validation_share: 0.2}\nseeds: [1]\n")
+    with pytest.raises(
+        InputError, match=r"mine\.yaml, line 3: not a YAML file \(the key 'seeds' is there twice\)"
+    ):
+        load_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": None}, "data: found nothing; allowed: a path"),
+        ({"group": "subject"}, "group: no dataset is a table of one's own"),
+        ({"columns": {"label": "y"}}, "columns: no dataset is a table of one's own"),
+        ({"finetune": "none", "scenarios": [1]}, "scenarios"),
+        ({"finetune": "none", "scenarios": None}, "scenarios"),
+    ],
+)
+def test_options_without_effect_or_of_another_type_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_configuration(options, ROOT)
 
 
 def test_close_match_ignores_case() -> None:

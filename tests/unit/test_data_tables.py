@@ -588,6 +588,10 @@ def test_the_split_of_ones_own_data_is_stratified():
     }
     assert counts == {"train": [30, 6], "validation": [10, 2], "test": [10, 2]}
     assert sorted(np.concatenate(list(sets.values())).tolist()) == list(range(60))
+    # A single case of a class is in the train set, and the others are stratified as before.
+    typo = sets_of([*labels, "typo"])
+    assert 60 in typo["train"]
+    assert [sum(labels[case] == "b" for case in typo[name]) for name in ("validation", "test")] == [2, 2]
 
 
 @settings(deadline=None, max_examples=50)
@@ -662,6 +666,8 @@ def test_the_configuration_names_the_dataset_after_the_file(tmp_path):
     assert configuration.own_files("my_walks") == [path]
     settings_ = configuration.download_settings("my_walks")
     assert settings_.sources == (f"file:{path}",)
+    sourced = configured(data=str(path), download={"sources": ["wheel", "archive"]})
+    assert sourced.download_settings("my_walks").sources == (f"file:{path}",)
     assert settings_.columns.label == "label"
     assert configuration.split_settings("pooled", "my_walks").own
     series, record = get_dataset(settings_, WheelStore(path, tmp_path))

@@ -182,5 +182,20 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_wrong_option_is_named() -> None:
-    with pytest.raises(SystemExit, match="found 'datasets'; allowed: key=value"):
+    with pytest.raises(SystemExit, match=r"--config datasets: .*have to be defined as name=value pairs"):
         main(["--config", "datasets"])
+
+
+def test_the_plan_of_a_given_split_reads_options_as_snakemake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{case},{case * 7 % 5},{'uv'[case % 2]},{case % 3}" for case in range(1, 41)]
+    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
+    # Snakemake reads numbers as numbers, and quoted ones in lists as text.
+    options = (f"data={tmp_path}/mine.csv", "columns={label: 3}", "scenarios=[plot]")
+    assert "2 classes: u (20), v (20)" in plan(capsys, tmp_path, *options)[1]
+    parts = ["set", *["train"] * 30, *["dev"] * 4, *["test"] * 6]
+    rows = [f"{row},{part}" for row, part in zip(["a,b,label,c", *rows], parts, strict=True)]
+    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
+    options = (f"data={tmp_path}/mine.csv", "scenarios=[plot]", "finetune={epochs: 1, token_budget: 0}")
+    assert plan(capsys, tmp_path, *options)[0]["plot"][4] == "30"

@@ -46,7 +46,6 @@ from vlmtsc.settings import (
     RequestLimits,
     ScenarioSettings,
     SplitSettings,
-    as_list,
     check_switches_of_plot,
     checked,
     unknown,
@@ -121,7 +120,7 @@ class Configuration(Options):
         listed = [f"file:{self.data}"] if self.data else row.sources.split()
         folder = "" if self.data else self.folder or self.download.folder or ""
         order = list(self.download.sources)
-        if self.folder or (folder and "folder" not in order):
+        if self.folder or self.data or (folder and "folder" not in order):
             order = ["folder", *(kind for kind in order if kind != "folder")]
         sources = resolve_sources(dataset, listed, order, folder)
         if not sources:
@@ -268,15 +267,15 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     options) and key or row, what was found, what is allowed, a close match.
     """
     origin = origin or str(DEFAULT)
+    if "data" in options and not options["data"]:
+        raise InputError(f"{origin}: data: found nothing; allowed: a path, or no such key")
     merged = load_yaml(root / DEFAULT)
     _merge(merged, options)
     if merged.get("finetune") == "none":
         merged["finetune"] = {}
-        merged["scenarios"] = [
-            name if UNTUNED_NAME.fullmatch(name) else f"{name}__{UNTUNED}"
-            for name in as_list(merged["scenarios"])
-        ]
-        merged["scenarios"] = [*dict.fromkeys(merged["scenarios"])]
+        asked = checked(Options, merged, origin).scenarios
+        untuned = [name if UNTUNED_NAME.fullmatch(name) else f"{name}__{UNTUNED}" for name in asked]
+        merged["scenarios"] = [*dict.fromkeys(untuned)]
     given = checked(Options, merged, origin)
     own = options.get("tables") or {}
     paths = {name: _table(name in own, path, root) for name, path in given.tables.model_dump().items()}
@@ -317,6 +316,13 @@ def load_configuration(options: Mapping[str, Any], root: Path, origin: str = "")
     if HOSTED in given.baselines:
         with_origin(origin, getattr, configuration, "asked_scenario")
     _check_datasets(configuration, paths["datasets"], origin)
+    for key in ("group", "columns"):
+        if getattr(given, key) != Options.model_fields[key].default and not any(
+            map(configuration.own_table, given.datasets)
+        ):
+            raise InputError(
+                f"{origin}: {key}: no dataset is a table of one's own; allowed with one (data=PATH)"
+            )
     for kind, names in given.only.model_dump().items():
         selected = getattr(given, kind)
         for name in names:
@@ -357,7 +363,7 @@ def load_yaml(path: Path) -> Any:
     """
     text = _read(path)
     try:
-        return yaml.load(text, Loader=_loader())
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -376,9 +382,20 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _loader() -> type:
-    """Return the loader written in C if there is one: the workflow reads its configuration at every start."""
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: The one written in C if there is one: the workflow reads its configuration at every start.
+_FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FastLoader):
+    """Loader that refuses a key that is there twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the dictionary of a node."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key, _ in node.value if names.count(key.value) > 1]:
+            problem = f"the key {twice[-1].value!r} is there twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, twice[-1].start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def read_table(path: Path, model: type[Model]) -> dict[str, Model]:

@@ -143,8 +143,10 @@ def throughputs(results: str) -> dict[tuple[str, str], float]:
     return {key: work / seconds for key, (work, seconds) in sums.items()}
 
 
-def plan_runs(configuration: Configuration) -> list[PlannedRun]:
-    """List the configured runs with what is left to do."""
+def plan_runs(
+    configuration: Configuration, sizes: Mapping[str, Mapping[str, int]] | None = None
+) -> list[PlannedRun]:
+    """List the configured runs with what is left to do; `sizes` are those of the sets of a user's datasets."""
     paths, evaluate = Paths(configuration.results), configuration.evaluate
     speeds = throughputs(configuration.results)
 
@@ -154,13 +156,17 @@ def plan_runs(configuration: Configuration) -> list[PlannedRun]:
             Path(paths.conversations(Run(model, dataset, protocol, scenario, 0)), "budget.json")
         )
         row = configuration.dataset_table.get(dataset)
-        if built or row is None or row.train_size is None or row.test_size is None:
+        cases = dict((sizes or {}).get(dataset, {}))
+        if built or row is None:
             return built
-        sizes = set_sizes(row.train_size, row.test_size, protocol, configuration.split.validation_share)
+        if not cases:
+            if row.train_size is None or row.test_size is None:
+                return None
+            cases = set_sizes(row.train_size, row.test_size, protocol, configuration.split.validation_share)
         context = configuration.scenario_table[scenario].context_length
         values = (row.length or 0) * (row.channels or 0)
         tokens = min(context, TOKENS_PER_CASE + TOKENS_PER_VALUE * values) if values else context
-        return Budget(sizes, {name: float(tokens * count) for name, count in sizes.items()}, built=False)
+        return Budget(cases, {name: float(tokens * count) for name, count in cases.items()}, built=False)
 
     planned = []
     for run in configuration.runs():

@@ -115,16 +115,17 @@ def _drawn(
             key=lambda parts: np.abs(np.bincount(labels[parts[1]], minlength=len(wanted)) - wanted).sum(),
         )
         return cases[rest], cases[drawn]
-    classes, counts = np.unique(labels, return_counts=True)
-    n_drawn = math.ceil(share * len(cases))
-    stratified = counts.min() > 1 and min(n_drawn, len(cases) - n_drawn) >= len(classes)
-    if not stratified:
-        logger.warning(
-            "not stratified: %s cases of %s classes, of one only %s", len(cases), len(classes), counts.min()
+    # The only case of a class stays.
+    counts = np.bincount(labels)
+    single, n_classes = counts[labels] == 1, int((counts > 1).sum())
+    n_drawn = math.ceil(share * int((~single).sum()))
+    if n_classes and min(n_drawn, int((~single).sum()) - n_drawn) >= n_classes:
+        rest, drawn = train_test_split(
+            cases[~single], test_size=share, random_state=seed, stratify=labels[~single]
         )
-    rest, drawn = train_test_split(
-        cases, test_size=share, random_state=seed, stratify=labels if stratified else None
-    )
+        return np.concatenate([rest, cases[single]]), drawn
+    logger.warning("not stratified: %s cases of %s classes", len(cases), int((counts > 0).sum()))
+    rest, drawn = train_test_split(cases, test_size=share, random_state=seed)
     return rest, drawn
 
 
