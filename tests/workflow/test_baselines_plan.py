@@ -56,14 +56,6 @@ def test_a_whole_run_has_the_configured_baselines(project: Path, snakemake: Snak
     assert (counts["fit_baseline"], counts["fit_probe"]) == (2, 2)
 
 
-def test_the_first_stage_counts_among_ranked_methods(project: Path, snakemake: SnakemakeRunner) -> None:
-    six = "datasets=[GunPoint,Coffee,ArrowHead,OSULeaf,ECG200,Trace]"
-    options = (six, "scenarios=[plot]", "baselines=[minirocket]")
-    assert planned(snakemake, project, "comparisons", *options)["draw_figures"] == 1
-    one_stage = "finetune={align_steps: 0, soft_answers: false, mixed_share: 0}"
-    assert "draw_figures" not in planned(snakemake, project, "comparisons", *options, one_stage)
-
-
 def test_a_hosted_model_is_asked_only_by_name(project: Path, snakemake: SnakemakeRunner) -> None:
     asked = ("baselines=[hosted_model]", "describe={scenario: plot_difference, shots: 2}")
     counts = planned(snakemake, project, "baselines", *TWO, *asked)
@@ -71,15 +63,23 @@ def test_a_hosted_model_is_asked_only_by_name(project: Path, snakemake: Snakemak
     assert "finetune_model" not in counts
 
 
-@pytest.mark.parametrize(("baselines", "figures"), [("[]", 0), ("[majority]", 1)])
+ONE_STAGE = "finetune={align_steps: 0, soft_answers: false, mixed_share: 0}"
+
+
+@pytest.mark.parametrize(
+    ("options", "figures"),
+    [
+        (("scenarios=[numbers]", "baselines=[majority]"), 0),
+        (("scenarios=[plot,numbers]", "baselines=[]"), 1),  # the first stage of `plot` is the third method
+        (("scenarios=[plot,numbers]", "baselines=[]", ONE_STAGE), 0),
+        (("scenarios=[plot,numbers]", "baselines=[majority]", ONE_STAGE), 1),
+    ],
+)
 def test_ranks_are_drawn_where_there_is_enough(
-    project: Path, snakemake: SnakemakeRunner, baselines: str, figures: int
+    project: Path, snakemake: SnakemakeRunner, options: tuple[str, ...], figures: int
 ) -> None:
     six = "datasets=[GunPoint,Coffee,ArrowHead,OSULeaf,BasicMotions,ItalyPowerDemand]"
-    counts = planned(
-        snakemake, project, "comparisons", six, "scenarios=[plot,numbers]", f"baselines={baselines}"
-    )
-    assert counts.get("draw_figures", 0) == figures
+    assert planned(snakemake, project, "comparisons", six, *options).get("draw_figures", 0) == figures
 
 
 def test_an_unknown_baseline_is_refused(project: Path, snakemake: SnakemakeRunner) -> None:
