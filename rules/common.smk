@@ -67,8 +67,9 @@ def configured(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-for file in workflow.configfiles:
-    configured(load_yaml, Path(file))  # with checks that Snakemake's own loading lacks
+# With checks that Snakemake's own loading lacks. A module may have moved to another folder since.
+for file in filter(os.path.isfile, workflow.configfiles):
+    configured(load_yaml, Path(file))
 CONFIGURATION = configured(
     load_configuration, config, ROOT, ", ".join(map(os.path.relpath, workflow.configfiles))
 )

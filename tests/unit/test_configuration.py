@@ -374,6 +374,12 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         InputError, match=r"mine\.yaml, line 3: not a YAML file \(the key 'seeds' is there twice\)"
     ):
         load_yaml(path)
+    path.write_text(
+        "a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3, 1: u, '1': v}\nd: {<<: *a, <<: *b}\n"
+    )
+    assert load_yaml(path)["c"] == {"x": 3, 1: "u", "1": "v"}
+    path.write_text("")
+    assert load_yaml(path) is None
 
 
 @pytest.mark.parametrize(

@@ -732,6 +732,8 @@ def test_the_split_of_ones_own_data_is_stratified():
     typo = sets_of([*labels, "typo"])
     assert 60 in typo["train"]
     assert [sum(labels[case] == "b" for case in typo[name]) for name in ("validation", "test")] == [2, 2]
+    many = sets_of([*map(str, range(40)), *"uuuuuvvvvv"])
+    assert [len(cases) for cases in many.values()] == [30, 10, 10]
 
 
 @settings(deadline=None, max_examples=50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from vlmtsc.model.files import check_kind, check_model, load_checked_processor
 from vlmtsc.representation.processor import ImageLayout, chat_format, image_layout, process_image
 from vlmtsc.settings import ModelSettings
 from vlmtsc.training.finetune import finetune
+from vlmtsc.training.processes import name_sharded_layers
 
 LINEARS = [f"self_attn.{name}_proj" for name in "qkvo"] + [
     f"mlp.{name}_proj" for name in ("gate", "up", "down")
@@ -279,6 +281,31 @@ def test_solved_cases_are_shown_with_their_plots(family: str, checkpoint: Path, 
     assert np.abs(other - scores).max() > 2e-4
     with pytest.raises(InputError, match="show plots of training cases, which are not here"):
         dataclasses.replace(predictor, shots=None).score(test, task.plots)
+
+
+def test_sharding_leaves_out_the_vision_tower_but_no_projector(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FSDP_TRANSFORMER_CLS_TO_WRAP", "FSDP_IGNORED_MODULES"):
+        monkeypatch.setenv(name, "")
+    model = load_checkpoint(checkpoint, precision="fp32", attention="sdpa", context_length=512)
+    name_sharded_layers(model)
+    ignored = re.compile(os.environ["FSDP_IGNORED_MODULES"])
+    left_out = {
+        id(parameter)
+        for name, module in model.named_modules()
+        if ignored.fullmatch(name)
+        for parameter in module.parameters()
+    }
+    tower = {id(parameter) for parameter in model.get_submodule(model.architecture.tower).parameters()}
+    projector = {
+        id(parameter)
+        for name in model.architecture.projector
+        for parameter in model.get_submodule(name).parameters()
+    }
+    assert left_out == tower - projector
+    layers = {type(module).__name__ for module in model.get_decoder().layers}
+    assert layers == {os.environ["FSDP_TRANSFORMER_CLS_TO_WRAP"]}
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

@@ -363,7 +363,10 @@ def load_yaml(path: Path) -> Any:
     """
     text = _read(path)
     try:
-        return yaml.load(text, Loader=_Loader)
+        # The one written in C if there is one: the workflow reads its configuration at every start.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        _check_keys(node := loader.get_single_node(), set())
+        return None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -382,20 +385,22 @@ def _read(path: Path) -> str:
         ) from error
 
 
-#: The one written in C if there is one: the workflow reads its configuration at every start.
-_FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_FastLoader):
-    """Loader that refuses a key that is there twice, of which YAML would take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the dictionary of a node."""
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [key for key, _ in node.value if names.count(key.value) > 1]:
-            problem = f"the key {twice[-1].value!r} is there twice"
-            raise yaml.constructor.ConstructorError(None, None, problem, twice[-1].start_mark)
-        return super().construct_mapping(node, deep)
+def _check_keys(node: yaml.Node | None, seen: set[int]) -> None:
+    """Refuse a key that is there twice in a mapping, of which YAML takes the last; but for merge keys."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        names: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in names and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark
+                )
+            names.add((key.tag, str(key.value)))
+    for part in node.value:
+        for child in part if isinstance(part, tuple) else (part,):
+            _check_keys(child, seen)
 
 
 def read_table(path: Path, model: type[Model]) -> dict[str, Model]:

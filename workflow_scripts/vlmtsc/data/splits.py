@@ -115,11 +115,12 @@ def _drawn(
             key=lambda parts: np.abs(np.bincount(labels[parts[1]], minlength=len(wanted)) - wanted).sum(),
         )
         return cases[rest], cases[drawn]
-    # The only case of a class stays.
+    # The only case of a class stays, if such are few.
     counts = np.bincount(labels)
     single, n_classes = counts[labels] == 1, int((counts > 1).sum())
-    n_drawn = math.ceil(share * int((~single).sum()))
-    if n_classes and min(n_drawn, int((~single).sum()) - n_drawn) >= n_classes:
+    n_divided = int((~single).sum())
+    n_drawn = math.ceil(share * n_divided)
+    if min(n_drawn, n_divided - n_drawn) >= n_classes and single.sum() <= n_drawn:
         rest, drawn = train_test_split(
             cases[~single], test_size=share, random_state=seed, stratify=labels[~single]
         )

@@ -97,7 +97,8 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         "several_seeds": len({run["seed"] for run in runs}) > 1,
         "rationales": any(scenario.has_rationale_target for scenario in shown),
         # Recipes with a first stage.
-        **{"aligned": aligned, "alone": alone},
+        "aligned": aligned,
+        "alone": alone,
         **{"agreed_weight": AGREED_WEIGHT, "plateau": PLATEAU},
         "n_methods": n_methods,
         "ranked": len(datasets) >= DATASETS_NEEDED and n_methods >= METHODS_NEEDED,

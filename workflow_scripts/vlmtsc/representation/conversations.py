@@ -32,7 +32,7 @@ from vlmtsc.settings import PlotSettings, ScenarioSettings
 
 #: Parts of a text whose tokens are counted separately.
 SEGMENTS = ("system_prompt", "image", "numbers", "text", "label")
-#: Settings that only shape prompts and plots, which are compared themselves; if prompts are cut, the context as well.
+#: Settings that only shape prompts and plots, which are compared themselves.
 _SEEN_IN_PROMPTS = ("name", "context_length", "downsampling", "factor", "plot")
 
 
@@ -343,7 +343,7 @@ def input_digest(
     content = representation.to_json()
     seen = {*_SEEN_IN_PROMPTS}
     if representation.scenario.restores("first_case_factor"):
-        seen.remove("context_length")
+        seen.remove("context_length")  # prompts may be cut
     scenario = {key: value for key, value in content["scenario"].items() if key not in seen}
     settings = {key: value for key, value in content.items() if key not in seen}
     shown = {

@@ -103,7 +103,7 @@ def name_sharded_layers(model: PreTrainedModel) -> None:
     """
     tower = model.architecture.tower
     inside = [
-        name.removeprefix(f"{tower}.")
+        name.removeprefix(f"{tower}.").split(".")[0]
         for name in model.architecture.projector
         if name.startswith(f"{tower}.")
     ]
