@@ -213,6 +213,60 @@ TEXT = {
         {},
         ([[[1, 2, 3, 4, 5, 6]], [[3, 2, 1, 0, 0, 0]], [[1, 2, 3, 4, 5, 6]]], ["u", "v", "u"]),
     ),
+    "a class y and values in order": (
+        "a.csv",
+        "y,1,2,4\nn,3,2,1\nn,5,1,1\n",
+        {},
+        ([[[1, 2, 4]], [[3, 2, 1]], [[5, 1, 1]]], ["y", "n", "n"]),
+    ),
+    "a class y and a value": ("a.csv", "y,1\nn,2\nn,3\n", {}, ([[[1]], [[2]], [[3]]], ["y", "n", "n"])),
+    "a class that is a known word": (
+        "a.csv",
+        "person,1,2,3,4.5\ncar,4,3,2,1\ncar,1,1,1,1\n",
+        {},
+        ([[[1, 2, 3, 4.5]], [[4, 3, 2, 1]], [[1, 1, 1, 1]]], ["person", "car", "car"]),
+    ),
+    "channels and tenths": (
+        "a.csv",
+        ",".join(["label", *(f"ch{number / 10:.1f}" for number in range(10, 40))])
+        + "".join(f"\n{label}," + ",".join(map(str, range(30))) for label in "uv"),
+        {},
+        ([np.arange(30).reshape(3, 10)] * 2, ["u", "v"]),
+    ),
+    "tenths of seconds": (
+        "a.csv",
+        ",".join(["label", *(f"t{number / 10:.1f}" for number in range(10, 30))])
+        + "".join(f"\n{label}," + ",".join(map(str, range(20))) for label in "uv"),
+        {},
+        ([np.arange(20).reshape(1, 20)] * 2, ["u", "v"]),
+    ),
+    "halves": ("a.csv", "label,f0.0,f0.5,f1.0,f1.5\nu,1,2,3,4\n", {}, ([[[1, 2, 3, 4]]], ["u"])),
+    "decimals of other widths": ("a.csv", "label,w1.5,w1,w1.25\nu,3,1,2\nv,1,3,2\n", {}, THREE),
+    "channels of equal names": (
+        "a.csv",
+        ",".join(["label", *["x1,x2"] * 10]) + "\nu" + ",1,2" * 10 + "\nv" + ",3,4" * 10 + "\n",
+        {},
+        ([[[1] * 10, [2] * 10], [[3] * 10, [4] * 10]], ["u", "v"]),
+    ),
+    "numbers of two parts": (
+        "a.csv",
+        ",".join(["label", *(f"v1.{n}" for n in range(5, 15))]) + "\nu,0,1,2,3,4,5,6,7,8,9\n",
+        {},
+        ([[range(10)]], ["u"]),
+    ),
+    "numbers of two parts, sorted as text": (
+        "a.csv",
+        "label,acc.1.1,acc.1.10,acc.1.11,acc.1.2\nu,1,3,4,2\n",
+        {},
+        ([[[1, 2, 3, 4]]], ["u"]),
+    ),
+    "channels that look like years": (
+        "a.csv",
+        "label,ch1001-00,ch1001-01,ch1002-00,ch1002-01\nu,1,2,3,4\n",
+        {},
+        ([[[1, 2], [3, 4]]], ["u"]),
+    ),
+    "text with another ending": ("a.dat", WIDE.replace(",", "\t"), {}, WIDE_CASES),
     "negative numbers as names": ("a.csv", "label,-2,-1,0\nu,1,2,3\nv,3,2,1\n", {}, THREE),
     "equal names": ("a.csv", "label,value,value,value\nu,1,2,3\nv,3,2,1\n", {}, THREE),
     "identifiers among names": (
@@ -291,7 +345,7 @@ REFUSED = {
     "names that repeat in a wide table": (
         "id,t0,t1,t2,label\n7,1,2,3,u\n7,1,2,3,u\n",
         {},
-        r"id '7' is in several rows, but t0, t1, t2, \.\.\. look .* columns=\{layout: wide\}",
+        r"id '7' is in several rows, but t0, t1, t2 look like .* columns=\{layout: wide\}",
     ),
     "two texts": ("a,b,t0\nu,x,1\nv,y,2\nu,y,2\nv,x,2\n", {}, r"'a' or 'b' may be the label"),
     "label first or last": ("1,.5,1\n2,.5,1\n1,.5,2\n2,.5,2\n", {}, r"'1' or '3' may be the label"),
@@ -490,6 +544,33 @@ def test_columns_of_objects_are_numbers_if_their_cells_are(tmp_path):
         read(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize(
+    ("columns", "given", "label"),
+    [
+        ({"activity": ["1", "2", "1"]}, {}, "121"),
+        ({"activity": ["1", "2", "2", "walk"]}, {}, ["1", "2", "2", "walk"]),
+        ({"t2": ["1", "2", "1"], "activity": [*"uvu"]}, {}, "uvu"),
+        ({"price": [Decimal(1)] * 3, "activity": [*"uvu"]}, {}, "uvu"),
+        ({"filename": ["000", "001", "002", "003b"], "activity": [*"uvuv"]}, {"label": "activity"}, "uvuv"),
+    ],
+)
+def test_the_label_is_found_before_text_is_read_as_numbers(columns, given, label, tmp_path):
+    series = np.arange(2 * len(label)).reshape(-1, 2)
+    pd.DataFrame(series, columns=["t0", "t1"]).assign(**columns).to_parquet(tmp_path / "a.parquet")
+    cases = read(tmp_path / "a.parquet", **given)
+    assert cases.labels == [*label]
+    assert [case[0, :2].tolist() for case in cases.series] == series.tolist()
+    assert {len(case[0]) for case in cases.series} == {3 if {"t2", "price"} & {*columns} else 2}
+
+
+def test_faults_in_text_named_as_values_are_refused(tmp_path):
+    table = pd.DataFrame({"a": [1.5, 2, 3], "b": ["1", "2", "x"], "label": [*"uvu"]})
+    table.to_parquet(tmp_path / "a.parquet")
+    assert [case.tolist() for case in read(tmp_path / "a.parquet").series] == [[[1.5]], [[2]], [[3]]]
+    with pytest.raises(InputError, match="row 3 of the table, column 'b': 'x'"):
+        read(tmp_path / "a.parquet", values=["a", "b"])
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.xlsx", "a.jsonl.gz"])
 def test_other_endings_are_refused(name, tmp_path):
     with pytest.raises(InputError, match=r"a file \.(jsonl|xlsx); allowed: \.csv, .*\.npy"):
@@ -504,6 +585,9 @@ def test_other_endings_are_refused(name, tmp_path):
         ("001.csv 002.csv.gz", "file,label\n002,v\n001,u\n"),
         ("r0.csv r1.csv", ",file,label\n0,data/r1.csv,v\n1,data/r0.csv,u\n"),
         ("in/r0.csv in/r1.csv", "file,label\nr1.csv,v\nr0.csv,u\n"),
+        ("r0.csv r1.csv", "file,label\nr1.wav,v\nr0.wav,u\n"),
+        ("s.0.csv s.1.csv", "file,label\nwav/s.1.wav,v\nwav/s.0.wav,u\n"),
+        ("r0.csv r1.csv", "file,label\nr1.csv,v\nr0.csv,u\nr0.csv,u\nr2.csv,u\nr2.csv,v\n"),
     ],
 )
 def test_names_of_files_in_a_table_of_labels(files, table, tmp_path):
@@ -512,8 +596,8 @@ def test_names_of_files_in_a_table_of_labels(files, table, tmp_path):
         write(tmp_path / name, gzip.compress(text) if name.endswith(".gz") else text)
     write(tmp_path / "labels.csv", table)
     same(read(tmp_path), ([[[0, 5]], [[1, 5]]], ["u", "v"]))
-    write(tmp_path / "labels.csv", table + table.splitlines()[1] + "\n")
-    with pytest.raises(InputError, match=r"labels\.csv: .* is listed twice; allowed: each file once"):
+    write(tmp_path / "labels.csv", table + table.splitlines()[1].replace(",v", ",w") + "\n")
+    with pytest.raises(InputError, match=r"labels\.csv: .* is 'v' and 'w'; allowed: one label a file"):
         read(tmp_path)
 
 
@@ -549,6 +633,32 @@ def test_a_folder_of_one_file_a_case(tmp_path):
     ):
         read(tmp_path / "by_table")
     assert len(read_own(tmp_path / "by_table", ColumnOptions(), labelled=False).series) == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "expected"),
+    [
+        ("time,x,label", {}, [[5, 6]]),
+        ("time,label,class", {}, [[5, 6], [7, 8]]),
+        ("id,x,split", {}, [[5, 6]]),
+        ("time,x,y", {}, [[5, 6], [7, 8]]),
+        ("time,z,y", {}, [[5, 6]]),
+        ("time,z,y", {"values": ["y"]}, [[7, 8]]),
+        ("time,y,label", {"values": ["x"]}, "values: unknown column 'x'"),
+    ],
+)
+def test_labels_and_names_in_the_files_of_cases_are_no_channels(columns, given, expected, tmp_path):
+    names = columns.split(",")
+    for label in "ab":
+        write(tmp_path / label / "0.csv", f"{columns}\n0,5,7\n1,6,8\n")
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            read(tmp_path, **given)
+        return
+    cases = read(tmp_path, **given)
+    same(cases, ([expected] * 2, ["a", "b"]))
+    used = names[0] == "time" and len(expected) == 2
+    assert any(note.startswith("left out: ") for note in cases.understood) != used
 
 
 HOURS = [f"{hour}:00" for hour in (7, 8, 9, 10, 11, 12)]
@@ -667,6 +777,7 @@ UNLABELLED = {
     "index and numbers as header": (",0,1,2\n0,5,6,7\n1,7,8,9\n", [[5, 6, 7], [7, 8, 9]], ["0", "1"]),
     "with a label": ("id,label,t0,t1\na,up,1,2\nb,down,3,4\n", [[1, 2], [3, 4]], ["a", "b"]),
     "semicolons": ("0,1;0,2\n0,3;0,4\n", [[0.1, 0.2], [0.3, 0.4]], ["1", "2"]),
+    "uneven numbers as header": ("id,400,401.5,404\na,1,2,4\n", [[1, 2, 4]], ["a"]),
     "one row of semicolons": ("1;2;3\n", [[1, 2, 3]], ["1"]),
     "tabs": ("1\t2\n3\t4\n", [[1, 2], [3, 4]], ["1", "2"]),
     "one row that counts": ("0,1,2,3,4,5,6\n", [[0, 1, 2, 3, 4, 5, 6]], ["1"]),
@@ -775,6 +886,12 @@ def test_a_given_split_without_test_cases_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", X_train=x[:7], y_train=y[:7], X_val=x[7:], y_val=y[7:])
     with pytest.raises(InputError, match=r"a\.npz: no test cases in the given split"):
         read(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", X_train=x, y_train=y)
+    write(tmp_path / "folder/train/u/0.csv", "1\n2\n")
+    for path in (tmp_path / "a.npz", tmp_path / "folder"):
+        cases = read(path)
+        assert not cases.sets
+        assert "one set alone, which is no split" in cases.understood
 
 
 def test_a_given_split_is_used(tmp_path):

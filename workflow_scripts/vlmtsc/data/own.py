@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,8 +31,10 @@ from vlmtsc.errors import InputError
 from vlmtsc.settings import ColumnOptions, unknown
 
 logger = logging.getLogger(__name__)
-#: Endings of the files of a folder of one file a case.
-_CASE_SUFFIXES = (".csv.gz", ".tsv.gz", ".csv", ".tsv")
+#: Ending of the files of a folder of one file a case; other points belong to the name.
+_CASE_ENDING = re.compile(r"\.[ct]sv(\.gz)?$", re.IGNORECASE)
+#: Endings of files that are no tables of text.
+_NO_TEXT = (".xlsx", ".xls", ".json", ".jsonl", ".mat", ".h5", ".hdf5", ".zip", ".pkl", ".xml")
 
 
 def read_own(
@@ -74,8 +75,8 @@ def read_own(
     elif suffix in (".ts", ".arff"):
         series, labels, _ = read_part(path.read_bytes(), str(path), labelled=labelled)
         cases = OwnCases(series, [], labels, understood=[f"file in the archive's format {suffix}"])
-    elif suffix and path.is_file() and not path.name.lower().endswith(OWN_SUFFIXES):
-        raise InputError(f"{path}: a file {suffix}; allowed: {', '.join(OWN_SUFFIXES)}")
+    elif suffix in _NO_TEXT and path.is_file():
+        raise InputError(f"{path}: a file {suffix}; allowed: {', '.join(OWN_SUFFIXES)}, or other text")
     else:
         cases = Table(path, columns, group, labelled).cases(irregular)
     if group and not cases.groups and labelled:
@@ -85,10 +86,13 @@ def read_own(
     if not cases.series:
         raise InputError(f"{path}: no series; allowed: one or more")
     if labelled and cases.sets and not {0, 2} <= {*cases.sets}:
-        absent = "test" if 0 in cases.sets else "train"
-        raise InputError(
-            f"{path}: no {absent} cases in the given split; allowed: train and test cases, or no split"
-        )
+        if len({*cases.sets}) > 1:
+            absent = "test" if 0 in cases.sets else "train"
+            raise InputError(
+                f"{path}: no {absent} cases in the given split; allowed: train and test cases, or one set alone"
+            )
+        cases.understood.append("one set alone, which is no split")
+        cases.sets = []
     cases.series = [without_end(case, least) for case in cases.series]
     for place, case in zip(cases.places, cases.series, strict=True):
         if np.isinf(case).any() or case.shape[1] == 0:
@@ -142,19 +146,20 @@ def describe_own(cases: OwnCases, series: LabelledSeries) -> list[str]:
 
 def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: str) -> OwnCases:
     """Read one CSV file a case; labels are names of subfolders (below those of sets, if any), or in a table."""
-    files = [file for file in files_of(path) if file.name.lower().endswith(_CASE_SUFFIXES)]
+    files = [file for file in files_of(path) if _CASE_ENDING.search(file.name)]
     listed = ("labels", "label", "metadata", "classes")
     tables = [file for file in files if file.parent == path and plain(file.name.split(".")[0]) in listed]
     table = tables[0] if tables and labelled else None
     files = [file for file in files if file != table]
     if not files:
         raise InputError(f"{path}: no *.csv file; allowed: a folder with one CSV file a series")
-    ids = [_without_ending(file.relative_to(path).as_posix()) for file in files]
+    ids = [_CASE_ENDING.sub("", file.relative_to(path).as_posix()) for file in files]
     names: list[str] = []
     series, times = [], []
-    cut = 0
+    cut, left_out = 0, dict[str, None]()
     for file in files:
-        channels, values, when, empty = _read_case(file, columns.time)
+        channels, values, when, empty, out = _read_case(file, columns)
+        left_out |= dict.fromkeys(out)
         names = names or channels
         if channels != names:
             raise InputError(
@@ -165,6 +170,9 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: 
         cut += empty
     cases = OwnCases([], ids, places=[str(file) for file in files], columns=columns)
     cases.understood = [f"folder of {len(files)} CSV files, one a case; channels: {', '.join(names)}"]
+    if left_out:
+        named = "(columns={values: [...]} names the columns of values)"
+        cases.understood.append(f"left out: {', '.join(left_out)} {named}")
     cases.series = in_time(series, times, irregular, cases.places, cases.understood)
     if cut:
         cases.understood.append(f"{cut} empty rows at the ends of files left out")
@@ -190,16 +198,25 @@ def _read_folder(path: Path, columns: ColumnOptions, labelled: bool, irregular: 
     return cases
 
 
-def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.ndarray, int]:
-    """Return channels, values and times (0, 1, ... where no column has them), and how many empty rows end the file."""
+def _read_case(
+    file: Path, columns: ColumnOptions
+) -> tuple[list[str], np.ndarray, np.ndarray, int, list[str]]:
+    """Return channels, values, times (0, 1, ... without a column of them), number of empty last rows, unused columns.
+
+    Columns named like labels, identifiers or sets are no channels beside others.
+    """
+    time = columns.time
     frame, _ = read_text(file, by_name=False)
     if frame.empty:
         raise InputError(f"{file}: a header alone; allowed: one or more rows of numbers below it")
-    if time is not None and time not in frame:
-        raise InputError(f"{file}: time: {unknown('column', time, frame.columns)}")
+    given = {"values": columns.values, "time": [time] if time else []}
+    for key, name in ((key, name) for key, names in given.items() for name in names if name not in frame):
+        raise InputError(f"{file}: {key}: {unknown('column', name, frame.columns)}")
     found = [name for name in frame.columns if meaning(name) == "time"]
     time = time or only(found, "time", file)
-    channels = [name for name in frame if name not in (*found, time) and not name.startswith("Unnamed: ")]
+    left = [name for name in frame if name not in (*found, time) and not name.startswith("Unnamed: ")]
+    likely = [name for name in left if meaning(name, frame.columns) not in ("label", "id", "split")]
+    channels = [*columns.values] or likely or left
     for name in channels:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             fault = pd.to_numeric(frame[name].str.replace(",", "."), errors="coerce").isna()
@@ -211,13 +228,7 @@ def _read_case(file: Path, time: str | None) -> tuple[list[str], np.ndarray, np.
     end = filled(frame[channels if time is None else [time, *channels]])
     values = frame[channels].to_numpy(dtype=np.float64)[:end].T
     times = np.arange(end, dtype=float) if time is None else read_times(frame[time][:end], file)
-    return channels, values, times, len(frame) - end
-
-
-def _without_ending(name: str) -> str:
-    """Return the name of a case's file without its ending; other points belong to the name."""
-    ending = next((ending for ending in _CASE_SUFFIXES if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)]
+    return channels, values, times, len(frame) - end, [name for name in left if name not in channels]
 
 
 def _labels_of_files(table: Path, columns: ColumnOptions, ids: Sequence[str]) -> list[str]:
@@ -228,17 +239,20 @@ def _labels_of_files(table: Path, columns: ColumnOptions, ids: Sequence[str]) ->
     rest = [name for name in frame.columns if name != label]
     if label not in frame.columns or not rest:
         raise InputError(f"{table}: the columns {', '.join(frame.columns)}; allowed: file names and labels")
-    listed = {name: [_without_ending(cell) for cell in frame[name]] for name in rest}
-    if not any({*ids} <= {*names} for names in listed.values()):
-        short = [name.rpartition("/")[2] for name in ids]
-        if len({*short}) == len(short):
-            ids, listed = short, {key: [n.rpartition("/")[2] for n in names] for key, names in listed.items()}
-    names = max(listed.values(), key=lambda names: len({*names} & {*ids}))
+    short, ending = [name.rpartition("/")[2] for name in ids], r"\.[^./]*$"
+    read = [
+        (wanted, [re.sub(unwanted, "", _CASE_ENDING.sub("", cell)) for cell in frame[name]])
+        for wanted, unwanted in ((ids, "^"), (short, ".*/"), (ids, ending), (short, f".*/|{ending}"))
+        for name in rest
+        if len({*wanted}) == len(ids)
+    ]
+    ids, names = max(read, key=lambda one: len({*one[0]} & {*one[1]}))
     labels = dict(zip(names, frame[label], strict=True))
     if lacking := [name for name in ids if name not in labels]:
         raise InputError(f"{table}: no label of {lacking[0]}; listed are {', '.join([*labels][:5])}")
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"{table}: {twice[0]} is listed twice; allowed: each file once")
+    for name, other in zip(names, frame[label], strict=True):
+        if name in ids and other != labels[name]:
+            raise InputError(f"{table}: {name} is {other!r} and {labels[name]!r}; allowed: one label a file")
     return [labels[name] for name in ids]
 
 

@@ -38,8 +38,10 @@ SETS = {
 }
 #: A number with its decimal sign.
 _DECIMAL = re.compile(r"[+-]?\d+([.,])\d+(?:[eE][+-]?\d+)?")
-#: A stem, and a number, date or time of day, as in t_12, wl400.5, 2020-12-31.
-_NUMBERED = re.compile(r"(.*?)[\W_]*(\d+(?:\.\d+)*|(?:\d{4}-\d\d|\d+:\d\d|\d+/\d+/\d+)[\d:. TZ+-]*)")
+#: A stem, and a number, or apart from letters a date or time of day, as in t_12, wl400.5, 2020-12-31.
+_NUMBERED = re.compile(
+    r"(.*?)[\W_]*(\d+(?:\.\d+)*|(?<![^\W_])(?:\d{4}-\d\d|\d+:\d\d|\d+/\d+/\d+)[\d:. TZ+-]*)"
+)
 
 
 @dataclass
@@ -111,15 +113,17 @@ def _sniffed(path: Path, lines: list[str]) -> tuple[str | None, bool, list[str],
         for place, (cell, number) in cells
         if cell.lower() not in MISSING and not math.isfinite(number)
     }
-    # A header has no number; or words that do not recur below it, and numbers with equal steps, or one of the words is
-    # known and the numbers are in order; or it counts its columns as pandas does (0, 1, 2, ...).
+    # A header has no number; or its words do not recur below it, and its numbers are in order beside a word for labels
+    # or names (y and person may be labels), or more than five with equal steps; or it counts its columns as pandas
+    # does (0, 1, 2, ...), beside known words alone.
     steps = np.diff(numbers)
     recurs = any(row[place : place + 1] == [word] for row in rows[1:] for place, word in words.items())
-    ordered = any(map(meaning, words.values())) and bool((steps > 0).all() or (steps < 0).all())
-    counts = len(numbers) > 5 and _even(numbers)
-    if not words:
-        counts = {*steps} == {1} and (head[0] == "" or numbers[0] == 0)
-    header = (ordered or counts) and not recurs and len(lines) > 1 if numbers else bool(words)
+    known = [meaning(word) for word in words.values() if word.lower() != "y"]
+    in_order = len(steps) > 0 and bool((steps > 0).all() or (steps < 0).all())
+    counts = {*steps} == {1} and (all(known) if words else head[0] == "" or numbers[0] == 0)
+    counts |= in_order and bool({"label", "id"} & {*known})
+    counts |= bool(words) and len(numbers) > 5 and _even(numbers)
+    header = counts and not recurs and len(lines) > 1 if numbers else bool(words)
     return separator, commas, head, header
 
 
@@ -239,6 +243,9 @@ def read_frame(path: Path, named: Collection[str | None] | None) -> tuple[pd.Dat
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     frame.columns = pd.Index(map(str, frame.columns))
+    for name in frame.columns:
+        if pd.api.types.infer_dtype(frame[name]) == "decimal":
+            frame[name] = pd.to_numeric(frame[name])
     return frame, how
 
 
@@ -255,9 +262,8 @@ class Table:
         self.numbered = all(name.isdigit() for name in self.frame.columns)
         self.free = self._not_given(columns)
         self.columns = self._layout(columns)
-        self.columns = self.columns.changed(label=self._named_label())
-        self._to_numbers(columns.values or self._left())
         self.columns = self.columns.changed(label=self._label())
+        self._to_numbers(columns.values)
         self.values = list(columns.values) or self._values()
         if text := [name for name in self.values if not self._numeric(name) and not self._listed(name)]:
             raise InputError(
@@ -284,9 +290,10 @@ class Table:
             values = [name for name in self.free if repeated and name not in ids and self._numeric(name)]
             if not (time or channel or columns.values) and (alike := self._alike(values)):
                 twice = " ".join(map(str, self.frame[ids][self.frame.duplicated(ids)].iloc[0]))
+                some = ", ".join(alike[:3]) + (", ..." if len(alike) > 3 else "")
                 raise InputError(
-                    f"{self.path}: {'+'.join(ids)} {twice!r} is in several rows, but {', '.join(alike[:3])}, ... look "
-                    "like the timepoints of a row; allowed: columns={layout: wide}, or columns={layout: long}"
+                    f"{self.path}: {'+'.join(ids)} {twice!r} is in several rows, but {some} look like the timepoints "
+                    "of a row; allowed: columns={layout: wide}, or columns={layout: long}"
                 )
             if time and layout == "wide":
                 raise InputError(
@@ -341,28 +348,35 @@ class Table:
         used = {*roles.id, roles.label, roles.time, roles.channel, roles.split, self.group}
         return [name for name in self.free if name not in used]
 
-    def _to_numbers(self, names: Iterable[str]) -> None:
-        """Read columns of text whose meaning is not in use as numbers, if they are such."""
-        for name in names:
-            column = self.frame[name]
-            if column.dtype.kind == "O" and not self._listed(name) and column.notna().any():
-                cells = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-                place = "" if meaning(name) else f"{self.path}, row {{}} of the table, column {name!r}"
-                numbers = _numbers_or_text(cells, self.frame.attrs.get("commas", False), place, 1)
-                if pd.api.types.is_numeric_dtype(numbers):
-                    self.frame[name] = numbers
+    def _to_numbers(self, given: Sequence[str]) -> None:
+        """Read columns of text as numbers if they are such; InputError at other cells of those that are values."""
+        left = self._left()
+        values = given or self._alike(left) or ([] if any(map(self._numeric, left)) else left)
+        for name in (name for name in given or left if not self._numeric(name)):
+            self.frame[name] = self._as_numbers(name, name in values and not meaning(name))
 
-    def _named_label(self) -> str | None:
-        named, given = self._one("label"), self.columns.label
-        return given if given in self.frame.columns else named
+    def _as_numbers(self, name: str, strict: bool = False) -> pd.Series:
+        """Return a column as numbers if its cells are such, else as it is; `strict`: InputError if most are."""
+        column = self.frame[name]
+        if column.dtype.kind != "O" or self._listed(name) or column.isna().all():
+            return column
+        cells = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+        place = f"{self.path}, row {{}} of the table, column {name!r}" if strict else ""
+        numbers = _numbers_or_text(cells, self.frame.attrs.get("commas", False), place, 1)
+        return numbers if pd.api.types.is_numeric_dtype(numbers) else column
 
     def _label(self) -> str | None:
         """Find the label by its name, else the only column of text that repeats, else of few numbers at an end."""
-        if self.columns.label is not None or not self.labelled:
-            return self.columns.label
+        named, given = self._one("label"), self.columns.label
+        label = given if given in self.frame.columns else named
+        if label is not None or not self.labelled:
+            return label
         left = [name for name in self._left() if meaning(name) not in ("group", "split")]
         text = [name for name in left if not self._numeric(name) and not self._listed(name)]
-        repeated = [name for name in text if self.frame[name].nunique() < len(self.frame)]
+        # Numbers written as text are values if their columns are numbered alike, or have other names.
+        numbers = [name for name in left if pd.api.types.is_numeric_dtype(self._as_numbers(name))]
+        values = {*self._alike(numbers), *filter(meaning, numbers)}
+        repeated = [n for n in text if n not in values and 0 < self.frame[n].nunique() < len(self.frame)]
         ends = dict.fromkeys(left[:1] + left[-1:]) if self.numbered else ()
         found = repeated or [name for name in ends if self._numeric(name) and self._few(name)]
         if len(found) != 1:
@@ -523,25 +537,34 @@ class Table:
 
 def _stems(names: Sequence[str]) -> dict[str | None, list[tuple[float, str]]]:
     """Return names of columns with their numbers by what is in front of the number; None: not numbered."""
-    stems: dict[str | None, list[tuple[float, str]]] = {}
-    # pandas names equal columns x, x.1, x.2; numbers may have decimal commas.
+    found: dict[str | None, list[tuple[str, str, str, str]]] = {}
     there = {*names}
-    full = {name: (f"{name}.0" if f"{name}.1" in there else name).replace(",", ".") for name in names}
-    for name, text in full.items():
+    for name in names:
+        # pandas names equal columns x, x.1, x.2; numbers may have decimal commas.
+        text = (f"{name}.0" if f"{name}.1" in there else name).replace(",", ".")
         match = _NUMBERED.fullmatch(text)
-        whole = math.isfinite(_number(text))
-        of_stem = stems.setdefault("" if whole else match[1] if match else None, [])
-        number = _number(text if whole or match is None else match[2])
-        of_stem.append((number if math.isfinite(number) else len(of_stem), name))  # dates stay in their order
-    for stem, of_stem in [*stems.items()]:
+        stem, number = (match[1], match[2]) if match else (None, "")
+        if math.isfinite(_number(text)):
+            stem, number = "", text
+        found.setdefault(stem, []).append((*number.rpartition("."), name))
+    stems: dict[str | None, list[tuple[float, str]]] = {}
+    for stem, cells in found.items():
+        behind = [digits for _, point, digits, _ in cells if point and digits.isdecimal()]
+        # Decimals have one width, or no zeros at their end; 1.9, 1.10 are counts.
+        width = max(map(len, behind), default=0)
+        counts = any(len(digits) < width for digits in behind) and any(re.search(".0$", n) for n in behind)
+        of_stem, parts = [], dict[str | None, list[tuple[float, str]]]()
+        for place, (front, point, digits, name) in enumerate(cells):
+            number = _number(front + point + (digits.zfill(width) if counts and point else digits))
+            of_stem.append((number if math.isfinite(number) else place, name))  # dates stay in their order
+            parts.setdefault(f"{stem}{front}" if point else None, []).append((_number(digits), name))
         # ch1.0, ch1.1, ch1.2, ch2.0, ... are channels, wl400.0, wl400.5, wl401.0, ... are not.
-        parts: dict[str | None, list[tuple[float, str]]] = {}
-        for _, name in of_stem:
-            front, _, behind = full[name].rpartition(".")
-            parts.setdefault(front, []).append((_number(behind), name))
-        alike = len({tuple(number for number, _ in part) for part in parts.values()}) == 1 < len(parts)
-        if stem and alike and "" not in parts and not _even(sorted(number for number, _ in of_stem)):
-            stems = {key: value for key, value in stems.items() if key != stem} | parts
+        timepoints = {tuple(number for number, _ in part) for part in parts.values()}
+        channels = bool(stem) and None not in parts and len(timepoints) == 1 < len(parts)
+        if channels and not counts and _even(numbers := sorted(number for number, _ in of_stem)):
+            steps = {*np.diff(sorted(*timepoints))}
+            channels = steps == {1} and numbers[0] < 2 and meaning(stem) != "time"
+        stems |= parts if channels else {stem: of_stem}
     return stems
 
 
