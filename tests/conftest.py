@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,9 +66,17 @@ STYLES = (
     ),
 )
 
+#: Options of a dry run that prints a table of jobs.
+DRY = ("--dry-run", "--quiet", "host", "rules")
 SnakemakeRunner = Callable[..., subprocess.CompletedProcess[str]]
 #: Returns the folder of a name, which the function has filled.
 SharedFolder = Callable[[str, Callable[[Path], object]], Path]
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """Read the last table of jobs that Snakemake printed."""
+    table = output.rsplit("Job stats:", 1)[-1]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 def copy_project(copy: Path) -> Path:

@@ -462,9 +462,8 @@ def test_each_control_changes_one_thing(both: TinyTask) -> None:
     labels = [record["label_index"] for record in records]
     made = {
         name: controlled_records(name, records, representation, 0)
-        for name in (INTACT, *IMAGE_CONTROLS, *NUMBER_CONTROLS)
+        for name in (*IMAGE_CONTROLS, *NUMBER_CONTROLS)
     }
-    assert made[INTACT] == records
     assert {record["image"] for record in made["image_blank"]} == {BLANK}
     images = {record["image"]: label for record, label in zip(records, labels, strict=True)}
     assert sorted(record["image"] for record in made["image_swapped"]) == sorted(images)

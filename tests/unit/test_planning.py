@@ -9,7 +9,7 @@ import pytest
 
 from plan_runs import main
 from vlmtsc.configuration import load_configuration_files
-from vlmtsc.planning import Budget, planned_epochs, read_budget, set_sizes, step_seconds, throughputs
+from vlmtsc.planning import Budget, read_budget, set_sizes, step_seconds, throughputs
 
 ROOT = Path(__file__).parents[2]
 MODEL = load_configuration_files([], ROOT).models[0]
@@ -53,12 +53,6 @@ def test_set_sizes_are_those_of_the_splits() -> None:
     # ItalyPowerDemand.
     assert set_sizes(67, 1029, "pooled", 0.3) == {"train": 657, "validation": 219, "test": 220}
     assert set_sizes(67, 1029, "official", 0.25) == {"train": 50, "validation": 17, "test": 1029}
-
-
-def test_the_token_budget_bounds_the_epochs() -> None:
-    assert planned_epochs(100, 20, 500) == 5
-    assert planned_epochs(100, 20, 0) == 20
-    assert planned_epochs(100, 2, 500) == 2
 
 
 def test_work_counts_every_pass() -> None:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
-from conftest import SnakemakeRunner
+from conftest import DRY, SnakemakeRunner, job_counts
 
 from vlmtsc.settings import BASELINES, PROBES
 
-DRY = ("--dry-run", "--quiet", "host", "rules")
 TWO = ("datasets=[GunPoint,Coffee]", "scenarios=[plot,numbers]")
-
-
-def job_counts(output: str) -> dict[str, int]:
-    table = output.rsplit("Job stats:", 1)[-1]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 def planned(snakemake: SnakemakeRunner, project: Path, target: str, *config: str) -> dict[str, int]:

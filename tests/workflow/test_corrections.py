@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from conftest import ROOT, SnakemakeRunner
+from conftest import DRY, ROOT, SnakemakeRunner, job_counts
 
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.planning import MAY_CHANGE_NOTHING, correction_pairs
-
-DRY = ("--dry-run", "--quiet", "host", "rules")
-
-
-def job_counts(output: str) -> dict[str, int]:
-    table = output.rsplit("Job stats:", 1)[-1]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 def test_corrections_run_the_configured_pairs_and_nothing_else(

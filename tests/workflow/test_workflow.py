@@ -8,20 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SnakemakeRunner, copy_project
+from conftest import DRY, ROOT, SnakemakeRunner, copy_project, job_counts
 
 from vlmtsc.configuration import load_configuration_files
 
-DRY = ("--dry-run", "--quiet", "host", "rules")
 ONE = ("datasets=[GunPoint]", "scenarios=[plot,plot_and_numbers]")
 #: But for the archive's, whose dry run takes a minute; below it is planned for two datasets.
 CONFIGS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"models.yaml", "archive.yaml"})
-
-
-def job_counts(output: str) -> dict[str, int]:
-    """Read the last table of jobs that Snakemake printed."""
-    table = output.rsplit("Job stats:", 1)[-1]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 def expected_counts(path: Path) -> dict[str, int]:

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from vlmtsc.configuration import Configuration
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
@@ -86,11 +88,6 @@ def set_sizes(train: int, test: int, protocol: str, validation_share: float) -> 
         train, validation_share = total - test, 0.25
     validation = math.ceil(train * validation_share)
     return {"train": train - validation, "validation": validation, "test": test}
-
-
-def planned_epochs(tokens: float, epochs: float, token_budget: int) -> float:
-    """Epochs of a training at most, given the tokens of one epoch and a token budget (0: unbounded)."""
-    return min(epochs, token_budget / max(1.0, tokens)) if token_budget else epochs
 
 
 def read_budget(path: Path) -> Budget | None:
@@ -180,7 +177,9 @@ def plan_runs(
         if budget is not None:
             row = configuration.dataset_table.get(run.dataset)
             classes = row.classes if row is not None else None
-            epochs = planned_epochs(budget.tokens["train"], recipe.epochs, recipe.most_tokens(classes or 1))
+            epochs = recipe.epochs
+            if most_tokens := recipe.most_tokens(classes or 1):
+                epochs = min(epochs, most_tokens / max(1.0, budget.tokens["train"]))
             epochs = 0.0 if recipe.method == "none" else epochs
             if configuration.shown_plot(run.scenario) is not None and classes:
                 most = recipe.most_cases(classes)
@@ -203,13 +202,19 @@ def plan_table(planned: Sequence[PlannedRun]) -> str:
     ]
     minutes = f"{sum(entry.seconds or 0.0 for entry in timed) / 60:.1f}" if timed or not todo else "?"
     total = ["total", "", "", "", f"{len(todo)} to run", *map(str, counts), minutes]
-    rows = [[*COLUMNS], *map(_row, planned), total]
+    left = COLUMNS.index("jobs")
+    rows = tabulate(
+        [COLUMNS, *map(_row, planned), total],
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=["left"] * left + ["right"] * (len(COLUMNS) - left),
+    )
     notes = list(_notes(todo))
     if len(todo) < len(planned):
         notes.append(
             "Done: with this recipe. What a change of code, data or tables repeats, only snakemake -n lists."
         )
-    return "\n".join([_aligned(rows), *notes])
+    return "\n".join([rows, *notes])
 
 
 def _row(entry: PlannedRun) -> list[str]:
@@ -222,20 +227,6 @@ def _row(entry: PlannedRun) -> list[str]:
     minutes = "?" if entry.seconds is None else f"{entry.seconds / 60:.1f}"
     state = "out of date" if entry.stale else NOT_RUN
     return [*run, state, str(len(entry.missing)), *counts, minutes]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows in columns, numbers at the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    first_number = COLUMNS.index("jobs")
-    cells = (
-        [
-            cell.rjust(width) if number >= first_number else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    )
-    return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
 def _notes(todo: Sequence[PlannedRun]) -> Iterable[str]:

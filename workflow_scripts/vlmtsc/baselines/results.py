@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmtsc.data.series import CleanSeries
+from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.data.splits import SETS
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.metrics import INVALID, compute_metrics, generation_metrics, prediction_table
@@ -133,8 +133,7 @@ def all_classes(log_probabilities: np.ndarray, present: np.ndarray, n_classes: i
 
 def read_split(path: Path, n_cases: int) -> dict[str, np.ndarray]:
     """Read the case indices of each set; raise InputError if sets overlap or exceed the dataset."""
-    with np.load(path, allow_pickle=False) as file:
-        split = {name: file[name] for name in SETS}
+    split = load_arrays(path, SETS)
     cases = np.concatenate(list(split.values()))
     if len(np.unique(cases)) < len(cases) or cases.min() < 0 or cases.max() >= n_cases:
         raise InputError(

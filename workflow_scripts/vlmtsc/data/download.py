@@ -57,11 +57,6 @@ def get_dataset(settings: DownloadSettings, store: WheelStore) -> tuple[Labelled
     outcome). InputError if every source fails, with each reason.
     """
     name = settings.name
-    if not settings.sources:
-        raise InputError(
-            f"dataset {name}: no source; the table of datasets has no row for it with a configured "
-            "kind of source, and no configured folder holds it"
-        )
     tried: list[dict[str, str]] = []
     for source in settings.sources:
         logger.info("%s: trying %s", name, source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -115,17 +116,12 @@ def _drawn(
             key=lambda parts: np.abs(np.bincount(labels[parts[1]], minlength=len(wanted)) - wanted).sum(),
         )
         return cases[rest], cases[drawn]
-    # The only case of a class stays, if such are few.
-    counts = np.bincount(labels)
-    single, n_classes = counts[labels] == 1, int((counts > 1).sum())
-    n_divided = int((~single).sum())
-    n_drawn = math.ceil(share * n_divided)
-    if min(n_drawn, n_divided - n_drawn) >= n_classes and single.sum() <= n_drawn:
-        rest, drawn = train_test_split(
-            cases[~single], test_size=share, random_state=seed, stratify=labels[~single]
-        )
-        return np.concatenate([rest, cases[single]]), drawn
-    logger.warning("not stratified: %s cases of %s classes", len(cases), int((counts > 0).sum()))
+    single = np.bincount(labels)[labels] == 1
+    if single.sum() <= math.ceil(share * (~single).sum()):
+        with suppress(InputError):
+            rest, drawn = split_training_cases(labels, share, seed)
+            return cases[rest], cases[drawn]
+    logger.warning("not stratified: %s cases of %s classes", len(cases), len(np.unique(labels)))
     rest, drawn = train_test_split(cases, test_size=share, random_state=seed)
     return rest, drawn
 
@@ -142,7 +138,9 @@ def _official(
     return train, validation, np.arange(n_train, len(label_index))
 
 
-def split_training_cases(label_index: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+def split_training_cases(
+    label_index: np.ndarray, share: float, seed: int = OFFICIAL_VALIDATION_SEED
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide training cases into train and validation indices, stratified by class; `share` is that of validation.
 
     A class with a single case is in the train set only. InputError if there are too few cases.
@@ -163,7 +161,7 @@ def split_training_cases(label_index: np.ndarray, share: float) -> tuple[np.ndar
             f"{n_validation}; needed is a case of each of the {n_classes} classes with several cases in both"
         )
     train, validation = train_test_split(
-        divided, test_size=share, random_state=OFFICIAL_VALIDATION_SEED, stratify=label_index[divided]
+        divided, test_size=share, random_state=seed, stratify=label_index[divided]
     )
     return np.concatenate([train, np.flatnonzero(single)]), validation
 

@@ -116,7 +116,7 @@ def controlled_records(
 ) -> list[dict[str, Any]]:
     """Return the conversations of a test set (`records`) with one input corrupted; `seed` is that of random choices.
 
-    Controls: unchanged; the plot `BLANK`; the plot of one of the `other_cases`; `shuffle_numbers`; `remove_numbers`.
+    Controls: the plot `BLANK`; the plot of one of the `other_cases`; `shuffle_numbers`; `remove_numbers`.
     """
     if control == "image_blank":
         return [dict(record) | {"image": BLANK} for record in records]
@@ -127,8 +127,6 @@ def controlled_records(
             for record, other in zip(records, others, strict=True)
         ]
     controlled = [dict(record) for record in records]
-    if control == INTACT:
-        return controlled
     for position, record in enumerate(controlled):
         human, *rest = record["conversations"]
         prompt: str = human["value"]

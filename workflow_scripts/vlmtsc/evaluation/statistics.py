@@ -56,7 +56,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def bootstrap_accuracies(
-    right: Sequence[np.ndarray], labels: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+    right: Sequence[np.ndarray], labels: np.ndarray, resamples: int = RESAMPLES
 ) -> list[np.ndarray]:
     """Return each method's mean accuracy in resamples of seeds and cases, drawn with replacement: shape (resamples,).
 
@@ -67,7 +67,7 @@ def bootstrap_accuracies(
     for runs in right:
         if runs.ndim != 2 or runs.shape[1] != len(labels) or not len(runs):
             raise InputError(f"bootstrap of an array of shape {runs.shape}; allowed: (seeds, {len(labels)})")
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     strata = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     accuracies = [np.empty(resamples) for _ in right]
     for draw in range(resamples):
