@@ -32,13 +32,13 @@ from typing import Any
 import numpy as np
 import torch
 from conftest import ROOT, copy_project
-from hub_llava import llama_tokenizer, old_name, write_json, write_processor_files
+from hub_llava import llama_tokenizer, old_name, write_processor_files
 from safetensors.torch import save_file
 from tokenizers import models
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from vlmtsc.configuration import load_yaml
-from vlmtsc.files import read_json
+from vlmtsc.files import read_json, write_json
 from vlmtsc.reporting.costs import adapter_flops
 
 PACKAGE = "llama-tokenizer-js@1.2.2"

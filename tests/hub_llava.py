@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from tokenizers import (
     trainers,
 )
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from vlmtsc.files import write_json
 
 #: 24x24 patches of 14 pixels, as CLIP ViT-L/14 at 336 pixels has them.
 IMAGE_TOKENS = 576
@@ -66,10 +67,6 @@ def llama_tokenizer(model: models.BPE) -> Tokenizer:
     )
     core.add_special_tokens([AddedToken("<image>", special=True), AddedToken("<pad>", special=True)])
     return core
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2))
 
 
 def write_hub_checkpoint(folder: Path, *, image_size: int = 336, seed: int = 0) -> Path:

@@ -174,17 +174,12 @@ def composed(kind: str, vision: str, text: str, image: str = "<image>", **option
         text_options |= {"sliding_window": 16, "sliding_window_pattern": 2} if text == "gemma3_text" else {}
         vision_settings = dict(QWEN_VISION if kind.startswith("qwen") else VISION, model_type=vision)
         vision_settings |= options.get("vision_options", {})
-        image_key = {
-            "mistral3": "image_token_index",
-            "gemma3": "image_token_index",
-            "paligemma": "image_token_index",
-        }
-        image_key |= dict.fromkeys(("llava", "llava_next", "llava_onevision"), "image_token_index")
+        by_index = kind.startswith("llava") or kind in ("mistral3", "gemma3", "paligemma")
         return transformers.AutoConfig.for_model(
             kind,
             vision_config=vision_settings,
             text_config=text_of(text, tokens, size, **text_options),
-            **{image_key.get(kind, "image_token_id"): tokens[image]},
+            **{"image_token_index" if by_index else "image_token_id": tokens[image]},
             tie_word_embeddings=False,
             **({key: value for key, value in options.items() if key != "vision_options"} | changes),
         )

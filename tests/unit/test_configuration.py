@@ -141,7 +141,7 @@ def test_data_of_ones_own_take_the_place_of_the_folder(folder: Path) -> None:
     assert configuration.own_table("table") == table
 
 
-def test_a_configured_folder_exists(tmp_path: Path) -> None:
+def test_a_configured_folder_exists() -> None:
     for options in ({"folder": "absent"}, {"download": {"folder": "absent"}}):
         with pytest.raises(InputError, match="the folder absent does not exist; allowed: an existing folder"):
             configured(datasets=["GunPoint"], **options)

@@ -55,7 +55,7 @@ def test_bad_source_is_named(text):
         parse_source(text)
 
 
-def test_order_of_sources(tmp_path):
+def test_order_of_sources():
     listed = (WHEEL, "archive")
     assert resolve_sources("A", listed, ["archive", "wheel", "folder"]) == ("archive", WHEEL)
     assert resolve_sources("A", listed, ["wheel"]) == (WHEEL,)

@@ -68,7 +68,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory, tower_weights: Path) -> 
     return folder / "model"
 
 
-def test_the_folder_is_an_ordinary_checkpoint(assembled: Path, tmp_path: Path) -> None:
+def test_the_folder_is_an_ordinary_checkpoint(assembled: Path) -> None:
     model = load_checkpoint(assembled, precision="fp32", attention="eager", context_length=256)
     processor = load_processor(assembled)
     assert image_layout(processor, (310, 308), {}).count == 49
@@ -124,7 +124,7 @@ def test_it_is_fine_tuned_like_any_other(assembled: Path, tmp_path: Path) -> Non
     assert not any("vision_tower" in name for name in trainable)
 
 
-def test_projected_plots_look_like_embeddings(tower_weights: Path) -> None:
+def test_projected_plots_look_like_embeddings() -> None:
     from torch import nn
 
     generator = torch.Generator().manual_seed(0)

@@ -238,7 +238,7 @@ def test_training_refuses_before_it_reads_the_checkpoint(changes: dict[str, str]
         )
 
 
-def test_tf32_is_allowed_but_for_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf32_is_allowed_but_for_fp32() -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:

@@ -125,7 +125,7 @@ def test_the_ablation_shows_intervals_seeds_and_the_majority_class(runs: pd.Data
     assert legend == ["plot alone", "numbers alone", "plot and numbers", "one seed", "majority class"]
 
 
-def test_scenarios_are_sorted_by_modality_and_keep_their_order(runs: pd.DataFrame) -> None:
+def test_scenarios_are_sorted_by_modality_and_keep_their_order() -> None:
     rows = [run(name, 0.75) for name in ("both_2048", "both_4096", "numbers", "plot")]
     [axis] = draw_modality_ablation(runs_table(rows), SCENARIOS).axes
     labels = [label.get_text() for label in axis.get_yticklabels()]

@@ -102,7 +102,7 @@ def test_codes_lie_near_the_answers_own_embeddings(embeddings: torch.Tensor) -> 
     assert found.tolist() == tokens
 
 
-def test_codes_of_many_classes_are_distinct(embeddings: torch.Tensor) -> None:
+def test_codes_of_many_classes_are_distinct() -> None:
     answers = [[*map(int, f"{number:04d}"), END] for number in range(2000)]
     wide = torch.randn(40, 64, generator=torch.Generator().manual_seed(0))
     codes = class_codes(wide, answers)

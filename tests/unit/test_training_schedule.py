@@ -121,7 +121,7 @@ def test_a_run_stops_where_no_progress_is_left(tmp_path: Path) -> None:
     assert stopped_after([0.3, 0.1, 0.009, 0.001], tmp_path) == 3
 
 
-def test_the_count_survives_an_interruption(tmp_path) -> None:
+def test_the_count_survives_an_interruption() -> None:
     stopping = PatientEarlyStopping(3, 0.01, chance=0.5)
     stopping.early_stopping_patience_counter = 2
     again = PatientEarlyStopping.from_state(stopping.state())

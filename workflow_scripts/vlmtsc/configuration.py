@@ -506,7 +506,8 @@ def _check_datasets(configuration: Configuration, path: Path, origin: str) -> No
     table = configuration.dataset_table
     folder = None if configuration.data else configuration.folder or configuration.download.folder
     if folder and not Path(folder).is_dir():
-        raise InputError(f"{origin}: {lacking_files(folder, '')}; allowed: an existing folder")
+        key = "folder" if configuration.folder else "download.folder"
+        raise InputError(f"{origin}: {key}: {lacking_files(folder, '')}; allowed: an existing folder")
     if not folder and not configuration.data:
         hint = "; for data of your own: --config data=PATH, or folder=PATH for files like the archive's"
         _check_names("dataset", configuration.datasets, table, path, origin, hint)
