@@ -38,10 +38,10 @@ SETS = {
 }
 #: A number with its decimal sign.
 _DECIMAL = re.compile(r"[+-]?\d+([.,])\d+(?:[eE][+-]?\d+)?")
-#: A stem, and a number, or apart from letters a date or time of day, as in t_12, wl400.5, 2020-12-31.
-_NUMBERED = re.compile(
-    r"(.*?)[\W_]*(\d+(?:\.\d+)*|(?<![^\W_])(?:\d{4}-\d\d|\d+:\d\d|\d+/\d+/\d+)[\d:. TZ+-]*)"
-)
+#: A stem and a number, as in t_12; with decimals, as in t0.5; a date or a time of day, as in 2020-12-31, 12:30.
+_NUMBERED = re.compile(r"(.*?)[\W_]*(\d+)")
+_WITH_DECIMALS = re.compile(r"(.*?)[\W_]*(\d+\.\d+)")
+_TIME = re.compile(r"(\d{4}-\d\d|\d+:\d\d|\d+/\d+/\d+)[\d:. TZ+-]*")
 
 
 @dataclass
@@ -536,35 +536,26 @@ class Table:
 
 
 def _stems(names: Sequence[str]) -> dict[str | None, list[tuple[float, str]]]:
-    """Return names of columns with their numbers by what is in front of the number; None: not numbered."""
-    found: dict[str | None, list[tuple[str, str, str, str]]] = {}
+    """Return names of columns with their numbers by what is in front of the number; None: not numbered.
+
+    Names that are numbers, dates or times of day as a whole have the stem "". Decimals belong to a number alone, or
+    behind a name of times: x1.5 has the stem x1.
+    """
+    stems: dict[str | None, list[tuple[float, str]]] = {}
     there = {*names}
-    for name in names:
+    for place, name in enumerate(names):
         # pandas names equal columns x, x.1, x.2; numbers may have decimal commas.
         text = (f"{name}.0" if f"{name}.1" in there else name).replace(",", ".")
-        match = _NUMBERED.fullmatch(text)
-        stem, number = (match[1], match[2]) if match else (None, "")
+        stem, number, match = None, 0.0, _NUMBERED.fullmatch(text)
         if math.isfinite(_number(text)):
-            stem, number = "", text
-        found.setdefault(stem, []).append((*number.rpartition("."), name))
-    stems: dict[str | None, list[tuple[float, str]]] = {}
-    for stem, cells in found.items():
-        behind = [digits for _, point, digits, _ in cells if point and digits.isdecimal()]
-        # Decimals have one width, or no zeros at their end; 1.9, 1.10 are counts.
-        width = max(map(len, behind), default=0)
-        counts = any(len(digits) < width for digits in behind) and any(re.search(".0$", n) for n in behind)
-        of_stem, parts = [], dict[str | None, list[tuple[float, str]]]()
-        for place, (front, point, digits, name) in enumerate(cells):
-            number = _number(front + point + (digits.zfill(width) if counts and point else digits))
-            of_stem.append((number if math.isfinite(number) else place, name))  # dates stay in their order
-            parts.setdefault(f"{stem}{front}" if point else None, []).append((_number(digits), name))
-        # ch1.0, ch1.1, ch1.2, ch2.0, ... are channels, wl400.0, wl400.5, wl401.0, ... are not.
-        timepoints = {tuple(number for number, _ in part) for part in parts.values()}
-        channels = bool(stem) and None not in parts and len(timepoints) == 1 < len(parts)
-        if channels and not counts and _even(numbers := sorted(number for number, _ in of_stem)):
-            steps = {*np.diff(sorted(*timepoints))}
-            channels = steps == {1} and numbers[0] < 2 and meaning(stem) != "time"
-        stems |= parts if channels else {stem: of_stem}
+            stem, number = "", _number(text)
+        elif _TIME.fullmatch(text):
+            stem, number = "", place  # in their order
+        elif (decimal := _WITH_DECIMALS.fullmatch(text)) and meaning(decimal[1]) == "time":
+            stem, number = decimal[1], float(decimal[2])
+        elif match:
+            stem, number = match[1], int(match[2])
+        stems.setdefault(stem, []).append((number, name))
     return stems
 
 
