@@ -67,7 +67,7 @@ def configured(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-# With checks that Snakemake's own loading lacks. A module may have moved to another folder since.
+# With checks that Snakemake's own loading lacks. After `workdir:`, relative paths may lead nowhere.
 for file in filter(os.path.isfile, workflow.configfiles):
     configured(load_yaml, Path(file))
 CONFIGURATION = configured(
