@@ -45,7 +45,7 @@ def own_data(configuration: Configuration, sizes: dict[str, dict[str, int]]) -> 
             groups=series.groups,
         )
         sizes[name] = {part: len(chosen) for part, chosen in sets.items()}
-        (_, channels, length) = series.values.shape
+        _, channels, length = series.values.shape
         row = configuration.dataset_table.get(name) or DatasetRow(name=name, sources="folder")
         facts = {"channels": channels, "length": length, "classes": len(classes)}
         configuration.dataset_table[name] = row.model_copy(update=facts)

@@ -140,9 +140,7 @@ def throughputs(results: str) -> dict[tuple[str, str], float]:
     return {key: work / seconds for key, (work, seconds) in sums.items()}
 
 
-def plan_runs(
-    configuration: Configuration, sizes: Mapping[str, Mapping[str, int]] | None = None
-) -> list[PlannedRun]:
+def plan_runs(configuration: Configuration, sizes: Mapping[str, Mapping[str, int]]) -> list[PlannedRun]:
     """List the configured runs with what is left to do; `sizes` are those of the sets of a user's datasets."""
     paths, evaluate = Paths(configuration.results), configuration.evaluate
     speeds = throughputs(configuration.results)
@@ -153,7 +151,7 @@ def plan_runs(
             Path(paths.conversations(Run(model, dataset, protocol, scenario, 0)), "budget.json")
         )
         row = configuration.dataset_table.get(dataset)
-        cases = dict((sizes or {}).get(dataset, {}))
+        cases = dict(sizes.get(dataset, {}))
         if built or row is None:
             return built
         if not cases:

@@ -138,11 +138,8 @@ def _own_file(path: Path, settings: DownloadSettings) -> Loaded:
     for line in describe_own(cases, series):
         logger.info("%s: %s", settings.name, line)
     files = [{"path": str(file), "sha256": sha256(file)} for file in files_of(path)]
-    return (
-        series,
-        files,
-        {"ids": [cases.ids[index] for index in order_of_sets(cases)], "columns": cases.columns.model_dump()},
-    )
+    ids = [cases.ids[index] for index in order_of_sets(cases)]
+    return series, files, {"ids": ids, "columns": cases.columns.model_dump()}
 
 
 def _folder_parts(settings: DownloadSettings) -> list[tuple[str, bytes]]:

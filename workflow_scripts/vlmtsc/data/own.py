@@ -239,14 +239,17 @@ def _labels_of_files(table: Path, columns: ColumnOptions, ids: Sequence[str]) ->
     rest = [name for name in frame.columns if name != label]
     if label not in frame.columns or not rest:
         raise InputError(f"{table}: the columns {', '.join(frame.columns)}; allowed: file names and labels")
-    short, ending = [name.rpartition("/")[2] for name in ids], r"\.[^./]*$"
+    # The column and the way of comparing by which most files are found: the table's names as they are, without their
+    # folders, without another ending, or without both.
+    bare, folders, ending = [name.rpartition("/")[2] for name in ids], r".*/", r"\.[^./]*$"
+    ways = [(ids, "^"), (bare, folders), (ids, ending), (bare, f"{folders}|{ending}")]
     read = [
-        (wanted, [re.sub(unwanted, "", _CASE_ENDING.sub("", cell)) for cell in frame[name]])
-        for wanted, unwanted in ((ids, "^"), (short, ".*/"), (ids, ending), (short, f".*/|{ending}"))
+        (files, [re.sub(unwanted, "", _CASE_ENDING.sub("", cell)) for cell in frame[name]])
+        for files, unwanted in ways
         for name in rest
-        if len({*wanted}) == len(ids)
+        if len({*files}) == len(ids)
     ]
-    ids, names = max(read, key=lambda one: len({*one[0]} & {*one[1]}))
+    ids, names = max(read, key=lambda way: len({*way[0]} & {*way[1]}))
     labels = dict(zip(names, frame[label], strict=True))
     if lacking := [name for name in ids if name not in labels]:
         raise InputError(f"{table}: no label of {lacking[0]}; listed are {', '.join([*labels][:5])}")

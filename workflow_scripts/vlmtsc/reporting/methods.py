@@ -26,7 +26,7 @@ from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
 from vlmtsc.evaluation.statistics import RESAMPLES
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import PAGES, counted, short_count
-from vlmtsc.settings import AGREED_WEIGHT, PLATEAU, UNTUNED, ScenarioSettings
+from vlmtsc.settings import AGREED_WEIGHT, PLATEAU, UNTUNED, Recipe, ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
 #: A citation: ``[@key]`` or ``[@first; @second]``, as in pandoc's Markdown.
@@ -75,7 +75,7 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
     baselines = [record for part in parts for record in part["baselines"]]
     names = _distinct(record["baseline"] for record in baselines)
     aligned = [recipe for recipe in provenance["recipes"] if has_image and recipe["align_steps"]]
-    alone = [recipe for recipe in aligned if not recipe["projector_learning_rate"]]
+    alone = [recipe for recipe in aligned if Recipe(**recipe).has_own_first_stage]
     n_methods = len({(run["model"], run["scenario"]) for run in runs}) + len(names) + bool(alone)
     test, rest = splits.POOLED_TEST_SHARE, 1 - splits.POOLED_TEST_SHARE
     validation = rest * splits.POOLED_VALIDATION_SHARE

@@ -271,7 +271,8 @@ def finetune(job: TrainingJob) -> Finetuned:
             head if settings.soft_answers else None,
             padded_answers(answer_tokens(tokenizer, representation)).to(base.device),
         )
-    name_sharded_layers(base)
+    if processes.count > 1:
+        name_sharded_layers(base)
     model = add_adapter(base, settings)
     if settings.torch_compile:
         compile_layers(model)

@@ -89,7 +89,6 @@ def train_or_reuse(
         "run": asdict(job.run),
         "finetune": settings.model_dump(),
         "representation": representation.to_json(),
-        "inputs": {path.name: digest_of_files([path]) for path in (job.train, job.validation)},
     }
     runs = SharedRuns(shared) if shared is not None else None
     # A job left behind by a killed workflow may still be training the same run.
