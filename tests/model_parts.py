@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tiny_llava import byte_level_tokenizer
 
-from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlmtsc.model.pooled_llava import EfficientNetLiteConfig, EfficientNetLiteModel
 
 REQUIREMENT = "tiny-parts==1.0"
 WHEEL = "tiny_parts-1.0-py3-none-any.whl"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.end_to_end
 
 MODELS = ("qwen2_5_vl", "smolvlm")
 RUN = ("--cores", "2", "--configfile", "config/tiny.yaml")
-NO_ALIGNMENT = {"align_steps": 0, "soft_answers": False, "mixed_share": 0, "image_token_share": 1}
+NO_ALIGNMENT = {"align_steps": 0, "soft_answers": False, "mixed_share": 0}
 NO_ALIGNMENT |= {"projector_learning_rate": 1e-3}
 
 

@@ -198,8 +198,12 @@ FAULTS = [
     ({"finetune": {"align_steps": 0}}, "soft_answers=true, align_steps=0; allowed: soft_answers=false, or "),
     ({"finetune": {"soft_answers": False}}, "mixed_share=1, soft_answers=false; allowed: mixed_share=0, or "),
     (
+        {"finetune": {"projector_learning_rate": 1e-5}},
+        "soft_answers=true, projector_learning_rate=1e-05; allowed: soft_answers=false, or ",
+    ),
+    (
         {"finetune": {"vision_tuning": "lora"}},
-        "vision_tuning=lora, align_steps=2000, image_token_share=0.49; ",
+        "vision_tuning=lora, align_steps=2000; allowed: vision_tuning=frozen, or ",
     ),
     ({"scenarios": ["plot__999_shot"]}, "config/config.yaml: scenarios (plot__999_shot): shots: found 999; "),
     ({"tables": {"datasets": "absent.tsv"}}, "absent.tsv: cannot be read (No such file or directory)"),

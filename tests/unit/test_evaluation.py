@@ -114,7 +114,7 @@ def test_the_aligned_projector_alone_is_measured_beside_the_model(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(tiny_checkpoint, tmp_path / "plots", modality="plot")
-    stages = {"align_steps": 60, "image_token_share": 0.5, "soft_answers": True}
+    stages = {"align_steps": 60, "align_token_share": 0.5, "soft_answers": True}
     job = task.job(tiny_checkpoint, tmp_path, epochs=1, projector_learning_rate=0.0, **stages)
     finetune_into(job, tmp_path)
     features = tmp_path / "line.npy"

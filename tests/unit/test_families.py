@@ -405,7 +405,6 @@ def test_what_a_kind_lacks_is_said_before_anything_is_computed(smolvlm: Path) ->
     for key, changed in (
         ("store_features", row(store_features=True)),
         ("recipe.align_steps", row(recipe=settings | {"align_steps": 9})),
-        ("recipe.image_token_share", row(recipe=settings | {"image_token_share": 0.5})),
     ):
         with pytest.raises(InputError, match=f"model_type 'smolvlm' does not have {re.escape(key)}"):
             check_model(smolvlm, changed)

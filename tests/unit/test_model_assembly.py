@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vlmtsc.model.assembly import (
     random_plots,
 )
 from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.pooled_llava import PoolingProjector
 from vlmtsc.representation.processor import image_layout, load_processor
 from vlmtsc.representation.prompts import llava_format
 from vlmtsc.settings import AssemblySettings
@@ -71,7 +73,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory, tower_weights: Path) -> 
 def test_the_folder_is_an_ordinary_checkpoint(assembled: Path) -> None:
     model = load_checkpoint(assembled, precision="fp32", attention="eager", context_length=256)
     processor = load_processor(assembled)
-    assert image_layout(processor, (310, 308), {}).count == 49
+    assert image_layout(processor, (310, 308), {}).count == 4
     assert model.config.image_token_id == processor.tokenizer.convert_tokens_to_ids("<image>")
     assert processor.tokenizer.pad_token_id != processor.tokenizer.eos_token_id
     assert model.lm_head.weight is model.get_input_embeddings().weight
@@ -124,33 +126,36 @@ def test_it_is_fine_tuned_like_any_other(assembled: Path, tmp_path: Path) -> Non
     assert not any("vision_tower" in name for name in trainable)
 
 
-def test_projected_plots_look_like_embeddings() -> None:
-    from torch import nn
+def make_projector(width: int) -> PoolingProjector:
+    vision, text = SimpleNamespace(hidden_size=width), SimpleNamespace(hidden_size=24)
+    options = {"vision_feature_layer": -1, "multimodal_projector_bias": True, "projector_hidden_act": "gelu"}
+    return PoolingProjector(
+        SimpleNamespace(vision_config=vision, text_config=text, image_seq_length=4, **options)
+    )
 
+
+def test_projected_plots_look_like_embeddings() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(64, 40, generator=generator) ** 4 * 7 + 3  # sparse, far from zero mean
-    projector = nn.Module()
-    projector.linear_1, projector.act, projector.linear_2 = nn.Linear(40, 24), nn.GELU(), nn.Linear(24, 24)
+    projector = make_projector(40)
     initialise_projector(projector, features, embedding_scale=0.05, seed=1)
     with torch.no_grad():
         first = projector.linear_1(features)
         outputs = projector.linear_2(projector.act(first))
     assert outputs.pow(2).mean().sqrt().item() == pytest.approx(0.05, rel=1e-4)
     np.testing.assert_allclose(first.mean(0), 0, atol=1e-4)
+    assert projector.constant.pow(2).mean().sqrt().item() == pytest.approx(0.05, rel=1e-4)
     again = projector.linear_1.weight.detach().clone()
     initialise_projector(projector, features, embedding_scale=0.05, seed=1)
     assert torch.equal(projector.linear_1.weight, again)
 
 
 def test_a_share_of_the_hidden_units_sees_one_column_each() -> None:
-    from torch import nn
-
     generator = torch.Generator().manual_seed(0)
     columns, share = 4, 0.5
     codes = torch.eye(columns).repeat(16, 1)
     features = torch.cat([torch.rand(64, 40, generator=generator) * 7 + 3, codes], dim=1)
-    projector = nn.Module()
-    projector.linear_1, projector.act, projector.linear_2 = nn.Linear(44, 24), nn.GELU(), nn.Linear(24, 24)
+    projector = make_projector(44)
     initialise_projector(projector, features, 0.05, seed=1, columns=columns, column_share=share)
     with torch.no_grad():
         hidden = projector.act(projector.linear_1(features))

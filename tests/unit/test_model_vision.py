@@ -11,7 +11,8 @@ from tiny_llava import IMAGE_TOKENS, TinyTask, make_task
 from transformers import AutoModel, LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.checkpoint import load_checkpoint, project
+from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.pooled_llava import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlmtsc.model.vision import (
     VisionFeatures,
     encode_pixels,
@@ -20,7 +21,6 @@ from vlmtsc.model.vision import (
     read_features,
     write_features,
 )
-from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlmtsc.representation.processor import load_processor
 
 FEATURES = IMAGE_TOKENS * 16 * 4  # bytes of one image's features in float32
@@ -53,7 +53,7 @@ def test_projected_features_are_the_models_own(model, paths, tiny_checkpoint, la
     assert pixels.shape == (3, 3, 28, 28)
     with torch.no_grad():
         features = encode_pixels(model, pixels)
-        ours = project(model, features)["image"].pooler_output
+        ours = model.model.multi_modal_projector(features)
         theirs = model.get_image_features(pixels, return_dict=True).pooler_output
     assert features.shape[1] == IMAGE_TOKENS + (strategy == "full")
     for one, other in zip(ours, theirs, strict=True):
@@ -95,8 +95,7 @@ def test_features_kept_in_validation_serve_training(model, paths, tiny_checkpoin
     with torch.inference_mode():
         vision([0, 1])
     model.model.multi_modal_projector.requires_grad_(True)
-    outputs = project(model, vision([0, 1]))["image"].pooler_output
-    torch.stack(outputs).sum().backward()
+    model.model.multi_modal_projector(vision([0, 1])).sum().backward()
     assert model.model.multi_modal_projector.linear_1.weight.grad is not None
     assert all(parameter.grad is None for parameter in model.model.vision_tower.parameters())
 

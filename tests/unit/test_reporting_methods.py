@@ -161,13 +161,14 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
         ),
         (
             of_recipe(
-                **{"align_steps": 1500, "align_epochs": 70, "image_token_share": 0.5, "soft_answers": True},
+                **{"align_steps": 1500, "align_epochs": 70, "align_token_share": 0.5, "soft_answers": True},
                 **{"mixed_share": 0.7, "projector_learning_rate": 0.0, "aligned_cases": 300},
             ),
             [
-                *("1,500 steps of 32 cases and 70 epochs", "show 50% of their image tokens"),
+                *("1,500 steps of 32 cases and 70 epochs", "show 50% of their tokens"),
                 "learns, instead of labels, the first stage's class probabilities",
-                "with probability 0.7 each of these tokens comes from one of the 3 cases of a forward pass",
+                "with probability 0.7 projected images are averages of those of the 3 cases of a forward pass",
+                "shortened by up to 50% and with noise of up to 30% of their length",
                 f"have the weight {AGREED_WEIGHT:g} in the loss",
                 "; where there are images, on at most 300 cases times the number of classes",
                 "parameters, adapters included, 2M are trained, those of the projector in the first stage not",
@@ -178,9 +179,14 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
         ),
         (of_recipe(), ["cross-entropy of the tokens of the answer and of"], ["first stage", "the weight"]),
         (
-            of_recipe(align_steps=1500, soft_answers=True, mixed_share=1),
-            ["tokens shown; each of these tokens"],
-            ["with probability", "own first stage alone"],  # the projector is trained further
+            of_recipe(align_steps=1500, soft_answers=True, mixed_share=1, projector_learning_rate=0.0),
+            ["image shown; projected images are averages", "own first stage alone"],
+            ["with probability"],
+        ),
+        (
+            of_recipe(align_steps=1500),
+            ["The first trains the projector alone"],
+            ["projected images are", "own first stage alone"],  # the projector is trained further
         ),
         (
             of_recipe(token_budget=100000, budget_classes=20),

@@ -1,9 +1,10 @@
-"""Alignment of the projector: class codes, training, the shown image tokens, soft answers, resuming."""
+"""Alignment of the projector: class codes, training, image tokens, pooling, soft answers, resuming."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmtsc.errors import InputError
-from vlmtsc.settings import AGREED_WEIGHT
+from vlmtsc.model.pooled_llava import IMAGE_PART, PoolingProjector
+from vlmtsc.settings import AGREED_WEIGHT, NOISE, SHORTEST
 from vlmtsc.training.alignment import (
     Labelled,
     ProjectorHead,
-    ShownImages,
+    SoftAnswers,
     align_projector,
     aligned_once,
     class_codes,
@@ -72,7 +74,7 @@ def align(
     """Align on 36 cases with 12 for validation, whose labels may be wrong."""
     features, labels = make_features(n_classes)
     torch.manual_seed(seed)
-    settings = recipe(**{"align_steps": 120, "image_token_share": 0.5, "align_learning_rate": 1e-2} | changes)
+    settings = recipe(**{"align_steps": 120, "align_token_share": 0.5, "align_learning_rate": 1e-2} | changes)
     parts = [
         Labelled(range(36), labels[:36]),
         Labelled(range(36, 48), labels[37:] + labels[:1] if wrong else labels[36:]),
@@ -182,41 +184,87 @@ def test_shown_tokens_are_some_of_a_cases_own_in_their_order(share: float, count
     assert len({tuple(row) for row in shown.tolist()}) > 1 or share == 1
 
 
-def test_mixed_cases_have_the_heads_answer_to_what_they_show(embeddings: torch.Tensor) -> None:
-    head = make_head(embeddings, ANSWERS["names"])
+def pooled_head(embeddings: torch.Tensor, answers: list[list[int]]) -> ProjectorHead:
+    """Return a head on the embedded model's projector, whose constant part has length 2."""
+    vision, text = SimpleNamespace(hidden_size=WIDTH), SimpleNamespace(hidden_size=HIDDEN)
+    options = {"vision_feature_layer": -1, "multimodal_projector_bias": True, "projector_hidden_act": "gelu"}
+    torch.manual_seed(0)
+    projector = PoolingProjector(
+        SimpleNamespace(vision_config=vision, text_config=text, image_seq_length=3, **options)
+    )
+    projector.constant.data[0] = 2
+    return ProjectorHead(projector, class_codes(embeddings, answers), margin=10.0, precision="fp32")
+
+
+def test_a_pooled_token_is_the_mean_of_its_tokens_beside_a_constant(embeddings: torch.Tensor) -> None:
+    head = pooled_head(embeddings, ANSWERS["names"])
+    features, _ = make_features(3)
+    projector = head.projector
+    with torch.no_grad():
+        tokens = projector.linear_2(projector.act(projector.linear_1(features[5])))
+        mean = sum(token / token.norm() for token in tokens) / TOKENS
+        shown = projector(features)
+        scores = head(features)
+    constant = torch.eye(HIDDEN)[0] * 2
+    assert shown.shape == (48, 3, HIDDEN)
+    for token in shown[5]:
+        torch.testing.assert_close(token, constant + IMAGE_PART * 2 * mean)
+    # The aligned projector classifies as one without pooling.
+    expected = (head.scale * mean @ head.codes.T).log_softmax(0)
+    torch.testing.assert_close(scores[5], expected)
+    torch.testing.assert_close(head.tokens(head.project(features)), shown)
+
+
+def test_alignment_of_a_pooling_projector_keeps_the_constant_part(embeddings: torch.Tensor) -> None:
+    head = pooled_head(embeddings, ANSWERS["names"])
+    record = align(head, 3)
+    assert record["validation_accuracy"] > 0.9
+    assert record["projected_tokens"] == 60 * 36 * TOKENS // 2  # the scale needs none
+    assert torch.equal(head.projector.constant, torch.eye(HIDDEN)[0] * 2)
+
+
+@pytest.mark.parametrize("make", [make_head, pooled_head])
+def test_cases_have_the_heads_answer_to_what_they_show(embeddings: torch.Tensor, make: Any) -> None:
+    head = make(embeddings, ANSWERS["names"])
     features, _ = make_features(3)
     answers = padded_answers(ANSWERS["names"])
-    torch.manual_seed(0)
-    shown, probabilities = ShownImages(0.5, 0.7, head, answers)(features)
-    assert shown.shape == (48, 4, WIDTH)
     with torch.no_grad():
-        torch.testing.assert_close(probabilities, head(shown).exp())
+        tokens, own = head.projector(features), head(features).exp()
+    shown, probabilities = SoftAnswers(head, 0.0, answers)(features)
+    torch.testing.assert_close(shown, tokens)
+    torch.testing.assert_close(probabilities, own)
+    torch.manual_seed(0)
+    shown, probabilities = SoftAnswers(head, 0.7, answers)(features)
+    assert shown.shape == tokens.shape
+    assert 0.5 < (shown != tokens).any(2).any(1).double().mean() < 0.9
     torch.testing.assert_close(probabilities.sum(1), torch.ones(48))
-    whole = features.flatten(0, 1)
-    source = torch.cdist(shown.flatten(0, 1), whole).argmin(1).view(48, 4)
-    torch.testing.assert_close(whole[source], shown)
-    cases, places = source // TOKENS, source % TOKENS
-    own = cases == torch.arange(48)[:, None]
-    assert (places.diff(dim=1) > 0).all()  # tokens keep their places
-    assert 0.4 < (~own.all(1)).double().mean() < 0.8
-    unmixed, none = ShownImages(1.0, 0.0, None, answers)(features)
-    assert torch.equal(unmixed, features)
-    assert none is None
+    if head.pools:  # the answer is that to the mean within the token
+        mean = (shown[:, 0] - head.projector.constant) / (IMAGE_PART * 2)
+        torch.testing.assert_close(probabilities, (head.scale * mean @ head.codes.T).softmax(1))
+    else:
+        torch.testing.assert_close(probabilities, head.classify(shown).exp())
 
 
 @pytest.mark.parametrize("n_cases", [1, 2, 4])
-def test_a_mixed_case_shows_mostly_itself(n_cases: int) -> None:
-    cases = torch.arange(n_cases).float()[:, None, None].expand(-1, 500, 1)
+def test_a_mixed_case_shows_mostly_itself_shortened_and_with_noise(
+    embeddings: torch.Tensor, n_cases: int
+) -> None:
+    head = make_head(embeddings, ANSWERS["names"])
+    cases = torch.eye(HIDDEN)[:n_cases, None]  # orthogonal: coordinates are shares
     torch.manual_seed(0)
-    mix = ShownImages(1.0, 1.0, None, torch.zeros(1, 1))
-    shown = torch.stack([mix(cases)[0][..., 0] for _ in range(50)])
-    counts = torch.stack([(shown == case).double().mean(dim=2) for case in range(n_cases)], dim=2)
-    own = counts.diagonal(dim1=1, dim2=2)
-    others = counts.mean(0) - torch.diag(own.mean(0))
-    assert (own >= 1 / n_cases - 0.07).all()
-    assert (own.mean(0) > 0.55).all()
+    mixed = torch.stack([SoftAnswers(head, 1.0, torch.zeros(1, 1))._mixed(cases)[:, 0] for _ in range(400)])
+    shares = mixed[..., :n_cases]
+    own = shares.diagonal(dim1=1, dim2=2)
+    others = shares.mean(0) - torch.diag(own.mean(0))
+    kept = shares.sum(2)
+    assert ((kept > SHORTEST - 2 * NOISE) & (kept < 1 + 2 * NOISE)).all()
+    assert kept.mean() == pytest.approx((SHORTEST + 1) / 2, abs=0.03)
+    assert (own.mean(0) > 0.55 * kept.mean(0)).all()
     if n_cases > 1:
         assert (others[~torch.eye(n_cases, dtype=torch.bool)] > 0.02).all()  # every other case is shown
+    rest = mixed[..., n_cases:].norm(dim=2)
+    assert 0.05 < rest.mean() < NOISE
+    assert rest.max() <= NOISE
 
 
 def slow_soft_loss(log_likelihoods, case_answers, label, probabilities) -> float:

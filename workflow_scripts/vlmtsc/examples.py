@@ -296,15 +296,9 @@ class Collator:
     Attributes
     ----------
     pad_token_id : int
-    placeholder : int
-        Token of the image.
-    hidden : int
-        Image tokens that are left out of each image.
     """
 
     pad_token_id: int
-    placeholder: int = -1
-    hidden: int = 0
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad items of an `ExampleSet` to the longest.
@@ -315,25 +309,19 @@ class Collator:
             int64: input_ids, attention_mask, labels (`IGNORED` outside the answer), each of shape
             (batch, length), and image_index and label_index, each of shape (batch,).
         """
-        sequences = [self._sequence(feature["example"]) for feature in features]
+        examples = [feature["example"] for feature in features]
+        sequences = [example.prompt + example.answer for example in examples]
         shape = (len(features), max(map(len, sequences)))
         batch = {
             "input_ids": torch.full(shape, self.pad_token_id),
             "attention_mask": torch.zeros(shape, dtype=torch.int64),
             "labels": torch.full(shape, IGNORED),
             "image_index": torch.tensor([feature["image_index"] for feature in features]),
-            "label_index": torch.tensor([feature["example"].label_index for feature in features]),
+            "label_index": torch.tensor([example.label_index for example in examples]),
         }
-        for row, (sequence, feature) in enumerate(zip(sequences, features, strict=True)):
-            start = len(sequence) - len(feature["example"].answer)
+        for row, (sequence, example) in enumerate(zip(sequences, examples, strict=True)):
+            start = len(example.prompt)
             batch["input_ids"][row, : len(sequence)] = torch.tensor(sequence)
             batch["attention_mask"][row, : len(sequence)] = 1
             batch["labels"][row, start : len(sequence)] = torch.tensor(sequence[start:])
         return batch
-
-    def _sequence(self, example: Example) -> list[int]:
-        tokens = example.prompt + example.answer
-        if not self.hidden:
-            return tokens
-        first = tokens.index(self.placeholder)
-        return tokens[:first] + tokens[first + self.hidden :]

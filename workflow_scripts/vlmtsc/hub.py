@@ -13,19 +13,20 @@ from huggingface_hub.errors import HfHubHTTPError
 from jinja2 import Environment, StrictUndefined
 from transformers.utils import logging as transformers_logging
 
-import vlmtsc.model.vision_tower
+import vlmtsc.model.pooled_llava
 from vlmtsc.classifier import CLASSIFIER, PROJECT, VLMClassifier
 from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import atomic_path, check_new_folder, read_json, write_json
 from vlmtsc.model.adapter import merge_adapter
-from vlmtsc.model.files import load_checked_processor
+from vlmtsc.model.files import check_kind, load_checked_processor
+from vlmtsc.model.pooled_llava import PooledLlavaConfig
 from vlmtsc.reporting.tables import format_cell, percent, with_interval
 from vlmtsc.representation.plot_files import plots_in
 
-#: File of the embedded model's tower, which transformers does not know.
-TOWER = "vision_tower.py"
+#: File of the embedded model's classes, which transformers does not know.
+CLASSES = "pooled_llava.py"
 CARD = """\
 # {{ run.scenario }}: {{ run.dataset }}
 
@@ -77,11 +78,11 @@ classifier.predict_proba(X)  # X: (n_cases, {{ n_channels }}, {{ n_timepoints }}
 Without vlmtsc, for a question and a plot made by it, such as those in `example/`:
 
 ```python
-{% if tower %}
+{% if classes %}
 import sys
 
 sys.path.append("merged")
-import vision_tower  # the tower's class; needs the package efficientnet-lite-pytorch
+import pooled_llava  # the model's classes; needs the package efficientnet-lite-pytorch
 {% endif %}
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
     output : Path
         New folder: ``adapter/``, ``parameters.json``, ``classifier.json``, ``README.md`` (the model card) and
         ``example/`` (question and plot of the first test case); with `merge` also ``merged/``, a checkpoint that
-        transformers loads alone, with the class's file where it does not know the vision tower.
+        transformers loads alone, with a file of its classes where it does not know them.
     model : Path, optional
         Checkpoint folder of the base model, by default in the results folder.
 
@@ -147,15 +148,15 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
         VLMClassifier.from_run(run, model).save(folder)
         _forget_folders(folder / CLASSIFIER, finished.run.model)
         plot = _write_example(finished, folder / "example")
-        tower = False
+        classes = False
         if merge:
             merge_adapter(finished.checkpoint, finished.folder / "adapter", folder / "merged")
             load_checked_processor(finished.checkpoint).save_pretrained(folder / "merged")
-            vision = read_json(finished.checkpoint / "config.json").get("vision_config", {})
-            tower = vision.get("model_type") == "efficientnet_lite"
-            if tower:
-                shutil.copy(vlmtsc.model.vision_tower.__file__, folder / "merged" / TOWER)
-        (folder / "README.md").write_text(model_card(finished, merged=merge, tower=tower, plot=plot), "utf-8")
+            classes = check_kind(finished.checkpoint) == PooledLlavaConfig.model_type
+            if classes:
+                shutil.copy(vlmtsc.model.pooled_llava.__file__, folder / "merged" / CLASSES)
+        card = model_card(finished, merged=merge, classes=classes, plot=plot)
+        (folder / "README.md").write_text(card, "utf-8")
 
 
 def _forget_folders(classifier: Path, model: str) -> None:
@@ -186,7 +187,7 @@ def _write_example(finished: FinishedRun, folder: Path) -> bool:
     return False
 
 
-def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) -> str:
+def model_card(finished: FinishedRun, *, merged: bool, classes: bool, plot: bool) -> str:
     """Return the model card of a finished run in the hub's format."""
     run = finished.run
     metrics = read_json(finished.folder / "metrics.json")
@@ -217,7 +218,7 @@ def model_card(finished: FinishedRun, *, merged: bool, tower: bool, plot: bool) 
         "controls": _controls(finished.folder / "controls.csv"),
         "assembled": row is not None and row.source.folder is None,
         "merged": merged,
-        "tower": tower,
+        "classes": classes,
         "plot": plot,
         "citation": dataset and dataset.citation,
     }

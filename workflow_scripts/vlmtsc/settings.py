@@ -798,20 +798,20 @@ class Recipe(Settings):
     first stage is overconfident on validation data."""
     align_patience: Natural = 10
     """Validations (every 50 steps) in a row without progress after which the first stage stops; 0: never."""
-    image_token_share: Number = Field(1.0, gt=0, le=1)
-    """Share of an image's tokens, drawn at random, that a training case shows, in both stages; 1: all. Evaluation
-    shows all."""
+    align_token_share: Number = Field(1.0, gt=0, le=1)
+    """Share of an image's tokens, drawn at random, that a training case shows in the first stage; 1: all. Its
+    validation shows all."""
     soft_answers: Flag = False
-    """Whether the second stage learns the first stage's probabilities of the classes, on the image tokens shown,
-    instead of the label. Needs `align_steps`."""
+    """Whether the second stage learns the first stage's probabilities of the classes, on the image shown, instead of
+    the label. Needs `align_steps`, and `projector_learning_rate` 0."""
     mixed_share: Number = Field(0.0, ge=0, le=1)
-    """Probability with which the image tokens of a case in the second stage are those of all cases of its forward
-    pass, in random shares of which its own is the largest. Results then depend on `micro_batch_size`, which has to be
-    2 or more, and on the number of processes. Needs `soft_answers`."""
+    """Probability with which the projected image of a case in the second stage is an average of those of all cases of
+    its forward pass, in random shares of which its own is the largest, shortened and with noise. Results then depend on
+    `micro_batch_size`, which has to be 2 or more, and on the number of processes. Needs `soft_answers`."""
 
     def untuned(self) -> Self:
         """Return the recipe that trains nothing; of the others, what evaluation depends on remains."""
-        stages = {"align_steps": 0, "soft_answers": False, "mixed_share": 0, "image_token_share": 1}
+        stages = {"align_steps": 0, "soft_answers": False, "mixed_share": 0}
         smallest = {"lora_r": 1, "lora_alpha": 1, "use_dora": False, "ema_decay": 0, "torch_compile": False}
         return self.changed(method="none", epochs=1, early_stopping_patience=0, **stages, **smallest)
 
@@ -835,6 +835,11 @@ class Recipe(Settings):
             raise InputError(
                 "soft_answers=true, align_steps=0; allowed: soft_answers=false, or align_steps=1 or more"
             )
+        if self.soft_answers and self.projector_learning_rate:
+            raise InputError(
+                f"soft_answers=true, projector_learning_rate={self.projector_learning_rate:g}; allowed: "
+                "soft_answers=false, or projector_learning_rate=0 (they are those of the projector as it was aligned)"
+            )
         if self.mixed_share and not self.soft_answers:
             raise InputError(
                 f"mixed_share={self.mixed_share:g}, soft_answers=false; allowed: mixed_share=0, or soft_answers=true"
@@ -844,11 +849,10 @@ class Recipe(Settings):
                 f"mixed_share={self.mixed_share:g}, micro_batch_size=1; allowed: mixed_share=0, or "
                 "micro_batch_size=2 or more (the cases of one forward pass are mixed)"
             )
-        if self.vision_tuning != "frozen" and (self.align_steps or self.image_token_share < 1):
+        if self.vision_tuning != "frozen" and self.align_steps:
             raise InputError(
-                f"vision_tuning={self.vision_tuning}, align_steps={self.align_steps}, "
-                f"image_token_share={self.image_token_share:g}; allowed: vision_tuning=frozen, or align_steps=0 and "
-                "image_token_share=1"
+                f"vision_tuning={self.vision_tuning}, align_steps={self.align_steps}; allowed: vision_tuning=frozen, "
+                "or align_steps=0"
             )
         count_passes(self.batch_size, self.micro_batch_size)
         return self
@@ -858,6 +862,8 @@ class Recipe(Settings):
 PLATEAU = 0.9
 #: Weight in the loss with `soft_answers` of tokens that do not tell classes apart.
 AGREED_WEIGHT = 0.1
+#: With `mixed_share`: smallest factor by which an image is shortened, and longest noise, relative to the mean length.
+SHORTEST, NOISE = 0.5, 0.3
 
 
 class FinetuneSettings(Recipe, Seed):

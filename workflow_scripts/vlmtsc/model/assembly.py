@@ -1,7 +1,7 @@
 """Assembling a LLaVA checkpoint from a language model and a vision tower.
 
 Both are pretrained; only the two-layer projector between them is new, as before LLaVA's first training stage (H. Liu
-et al., Visual instruction tuning, NeurIPS 2023). The result is an ordinary LLaVA checkpoint.
+et al., Visual instruction tuning, NeurIPS 2023). The result is a LLaVA checkpoint whose image tokens are pooled.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     CLIPImageProcessorPil,
     LlamaForCausalLM,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.vision_tower import EfficientNetLiteConfig, EfficientNetLiteModel, token_width
+from vlmtsc.model.pooled_llava import (
+    EfficientNetLiteConfig,
+    EfficientNetLiteModel,
+    PooledLlava,
+    PooledLlavaConfig,
+    PoolingProjector,
+    token_width,
+)
 from vlmtsc.representation.plots import LinePlotter
 from vlmtsc.representation.prompts import IMAGE_TOKEN
 from vlmtsc.settings import AssemblySettings, PlotSettings
@@ -50,6 +54,8 @@ CHAT_TEMPLATE = (
 
 #: Addend of a hidden unit, in standard deviations of its sum, on tokens outside its column: GELU is then near 0.
 CLOSED = -4.0
+#: Rows, and columns, of image tokens.
+IMAGE_SIDE = 2
 #: Text of the domain, used only to calibrate the output's scale.
 CALIBRATION_TEXT = (
     "The power demand of a household follows the hours of the day: it rises in the morning, falls after noon, "
@@ -113,7 +119,7 @@ def load_vision_tower(
 
 
 def make_processor(tokenizer: PreTrainedTokenizerBase, tower: EfficientNetLiteConfig) -> LlavaProcessor:
-    """Return the processor: the tower's pixel scaling, (x - 127) / 128, and LLaVA v1's conversation."""
+    """Return the processor: the tower's pixel scaling, (x - 127) / 128, LLaVA v1's conversation, pooled tokens."""
     images = CLIPImageProcessorPil(
         size={"height": tower.image_size, "width": tower.image_size},
         do_center_crop=False,
@@ -123,7 +129,7 @@ def make_processor(tokenizer: PreTrainedTokenizerBase, tower: EfficientNetLiteCo
     return LlavaProcessor(
         images,
         tokenizer,
-        patch_size=tower.patch_size,
+        patch_size=tower.image_size // IMAGE_SIDE,
         vision_feature_select_strategy="full",
         num_additional_image_tokens=0,
         image_token=IMAGE_TOKEN,
@@ -139,7 +145,7 @@ def random_plots(count: int, seed: int) -> list[np.ndarray]:
 
 
 def initialise_projector(
-    projector: nn.Module,
+    projector: PoolingProjector,
     features: torch.Tensor,
     embedding_scale: float,
     seed: int,
@@ -151,14 +157,15 @@ def initialise_projector(
     The tower's features are sparse and far from zero mean, and the language model's embeddings are small: with the
     usual initialisation, a projector needs its first hundred steps for scale alone. Here the first layer standardises
     each feature (P. Krähenbühl et al., Data-dependent initializations of convolutional neural networks, ICLR 2016),
-    and the outputs of the second have the root mean square `embedding_scale` of the token embeddings.
+    and the outputs of the second have the root mean square `embedding_scale` of the token embeddings, as has the
+    constant part of the pooled token.
 
     A share of the hidden units see the tokens of one column of the image each: a token's time is where in the image it
     lies, and the same shape at another time may stand for another class.
 
     Parameters
     ----------
-    projector : nn.Module
+    projector : PoolingProjector
         Changed in place.
     features : torch.Tensor
         Of typical images, float32 of shape (n_tokens, vision_hidden_size).
@@ -185,6 +192,8 @@ def initialise_projector(
         second.bias.zero_()
         hidden = projector.act(first(features))
         second.weight.mul_(embedding_scale / second(hidden).pow(2).mean().sqrt())
+        direction = normalize(torch.randn(second.out_features, generator=generator), dim=0)
+        projector.constant.copy_(embedding_scale * math.sqrt(second.out_features) * direction)
 
 
 @contextmanager
@@ -201,7 +210,7 @@ def single_thread() -> Iterator[None]:
 @single_thread()
 def assemble_checkpoint(
     gguf: Path, tower_weights: Path, settings: AssemblySettings, output: Path
-) -> LlavaForConditionalGeneration:
+) -> PooledLlava:
     """Write a LLaVA checkpoint, independent of the number of CPUs, and return its float32 model.
 
     `tower_weights` is EfficientNet-Lite0's state dictionary. The folder `output` contains model (safetensors),
@@ -219,16 +228,16 @@ def assemble_checkpoint(
         embeddings[known:] = embeddings[:known].mean(0)
     processor = make_processor(tokenizer, tower.config)
 
-    config = LlavaConfig(
+    config = PooledLlavaConfig(
         vision_config=tower.config,
         text_config=language_model.config,
         image_token_index=processor.image_token_id,
-        image_seq_length=(tower.config.image_size // tower.config.patch_size) ** 2,
+        image_seq_length=IMAGE_SIDE**2,
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
     )
     config.pad_token_id = tokenizer.pad_token_id
-    model = LlavaForConditionalGeneration(config)
+    model = PooledLlava(config)
     model.model.language_model.load_state_dict(language_model.model.state_dict())
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.tie_weights()

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesCo
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging as transformers_logging
 
-import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded model's tower
+import vlmtsc.model.pooled_llava  # noqa: F401  registers the embedded model's classes
 from vlmtsc.errors import InputError
 from vlmtsc.model.architecture import Architecture, find_architecture, type_argument
 from vlmtsc.model.files import check_files, load_checked_processor
@@ -237,22 +237,20 @@ def complete_inputs(
 
     `vision_features`, of shape (n_images, image_tokens, vision_hidden_size), are projected: the trained projector must
     run inside the forward pass, since DDP and FSDP gather parameters before it, and exchange gradients after it.
+    `projected_images`, of shape (n_images, tokens, hidden_size), take their place where the projector is frozen.
     `answer_mask`, a mask of the answers' tokens, becomes the argument that tells tokens apart, in passes over whole
     prompts.
     """
     others = dict(keywords)
     features, answer = others.pop("vision_features", None), others.pop("answer_mask", None)
+    projected = others.pop("projected_images", None)
     if features is not None:
-        others["mm_encoder_outputs"] = project(model, features)
+        projected = model.model.multi_modal_projector(features)
+    if projected is not None:
+        others["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}
     if answer is not None:
         others |= model.architecture.type_ids(others["input_ids"], answer)
     return arguments, others
-
-
-def project(model: PreTrainedModel, features: torch.Tensor) -> dict[str, Any]:
-    """Return projected vision features in the form that the forward pass accepts."""
-    projected = model.model.multi_modal_projector(features)
-    return {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}
 
 
 def position_ids(

@@ -15,7 +15,7 @@ from vlmtsc.settings import ModelSettings
 #: Kinds whose projector is applied to the features that `vision_feature_layer` and `vision_feature_select_strategy`
 #: select from their tower, and to nothing else. Features of a frozen tower are computed once for each image; other
 #: models compute an image in each forward pass.
-SEPARATE_TOWER = ("llava",)
+SEPARATE_TOWER = ("llava", "pooled_llava")
 #: Class tokens that a vision tower puts before its patches; other towers are not checked.
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
 
@@ -41,7 +41,7 @@ def check_kind(folder: Path) -> str:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a vision-language model")
     kind = read_json(folder / "config.json").get("model_type")
-    if kind not in known_kinds():
+    if kind not in (*known_kinds(), *SEPARATE_TOWER):
         raise InputError(
             f"{folder}/config.json: model_type {kind!r}; allowed: a kind of image-text-to-text model of transformers, "
             "such as llava, qwen2_5_vl, smolvlm, internvl or gemma3"
@@ -62,7 +62,6 @@ def check_model(folder: Path, model: ModelSettings) -> None:
     needs = {
         "store_features": model.store_features,
         "recipe.align_steps": recipe.align_steps > 0,
-        "recipe.image_token_share": recipe.image_token_share < 1,
     }
     for key, needed in needs.items():
         if needed:
@@ -147,6 +146,10 @@ def _separate_tower_pairs(processor: Any, config: Any) -> dict[str, tuple[Any, A
         "image width": (getattr(size, "width", None), vision.image_size),
         "index of the image token": (processor.image_token_id, config.image_token_id),
     }
+    if config.model_type == "pooled_llava":  # whose image tokens are no patches
+        del pairs["patch_size"]
+        shown = (vision.image_size // processor.patch_size) ** 2
+        pairs["number of image tokens"] = (shown, config.image_seq_length)
     if vision.model_type in CLASS_TOKENS:
         expected = CLASS_TOKENS[vision.model_type]
         pairs["num_additional_image_tokens"] = (processor.num_additional_image_tokens, expected)
@@ -158,7 +161,7 @@ def load_checked_processor(folder: Path) -> Any:
     # Imported here because they import PyTorch.
     from transformers import AutoConfig
 
-    import vlmtsc.model.vision_tower  # noqa: F401  registers the embedded model's tower
+    import vlmtsc.model.pooled_llava  # noqa: F401  registers the embedded model's classes
     from vlmtsc.representation.processor import load_processor
 
     check_kind(folder)

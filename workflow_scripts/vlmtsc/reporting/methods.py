@@ -26,7 +26,7 @@ from vlmtsc.evaluation.metrics import BINS, TEMPERATURES
 from vlmtsc.evaluation.statistics import RESAMPLES
 from vlmtsc.reporting.provenance import describe_machine, duration
 from vlmtsc.reporting.tables import PAGES, counted, short_count
-from vlmtsc.settings import AGREED_WEIGHT, PLATEAU, UNTUNED, Recipe, ScenarioSettings
+from vlmtsc.settings import AGREED_WEIGHT, NOISE, PLATEAU, SHORTEST, UNTUNED, Recipe, ScenarioSettings
 
 TEMPLATE = Path(__file__).with_name("methods.md.jinja")
 #: A citation: ``[@key]`` or ``[@first; @second]``, as in pandoc's Markdown.
@@ -99,7 +99,7 @@ def _context(provenance: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict
         # Recipes with a first stage.
         "aligned": aligned,
         "alone": alone,
-        **{"agreed_weight": AGREED_WEIGHT, "plateau": PLATEAU},
+        **{"agreed_weight": AGREED_WEIGHT, "plateau": PLATEAU, "shortest": SHORTEST, "noise": NOISE},
         "n_methods": n_methods,
         "ranked": len(datasets) >= DATASETS_NEEDED and n_methods >= METHODS_NEEDED,
         "versions": [each["versions"] for each in environments],

@@ -23,7 +23,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, read_json, write_json
 from vlmtsc.model.checkpoint import autocast
 from vlmtsc.scoring import shared_prefix
-from vlmtsc.settings import FinetuneSettings
+from vlmtsc.settings import NOISE, SHORTEST, FinetuneSettings
 from vlmtsc.training.checkpoints import fault_of_file
 
 logger = logging.getLogger(__name__)
@@ -111,12 +111,28 @@ class ProjectorHead:
         others = len(self.codes) - 1
         return (self.margin + math.log(max(others, 1))) * others / (others + 1)
 
+    @property
+    def pools(self) -> bool:
+        """Whether the projector averages an image's tokens itself (`vlmtsc.model.pooled_llava`)."""
+        return hasattr(self.projector, "pool")
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """Return projected images, pooled if the projector does so: float32, shape (n_images, n, hidden_size)."""
+        with autocast(self.precision, features.device):
+            return (self.projector.pool if self.pools else self.projector)(features).float()
+
+    def tokens(self, projected: torch.Tensor) -> torch.Tensor:
+        """Return results of `project` as tokens of the language model, shape (n_images, image_tokens, hidden_size)."""
+        return self.projector.embed(projected) if self.pools else projected
+
+    def classify(self, projected: torch.Tensor) -> torch.Tensor:
+        """Return log-probabilities of results of `project`: float32, shape (n_images, n_classes)."""
+        mean = (projected if self.pools else normalize(projected, dim=-1)).mean(1)
+        return log_softmax(self.scale * mean @ self.codes.T, dim=-1)
+
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Return log-probabilities: float32, shape (n_images, n_classes)."""
-        with autocast(self.precision, features.device):
-            tokens = self.projector(features)
-        mean = normalize(tokens.float(), dim=-1).mean(1)
-        return log_softmax(self.scale * mean @ self.codes.T, dim=-1)
+        return self.classify(self.project(features))
 
     def scores(self, features: Features, images: Sequence[int], batch_size: int = 128) -> torch.Tensor:
         """Return the log-probabilities of many images."""
@@ -128,14 +144,9 @@ class ProjectorHead:
         return torch.cat(parts).cpu()
 
 
-def shown_count(image_tokens: int, share: float) -> int:
-    """Return how many of an image's tokens a training case shows: at least one."""
-    return max(1, round(share * image_tokens))
-
-
 def shown_tokens(features: torch.Tensor, share: float) -> torch.Tensor:
-    """Return a random share of each image's tokens, in their order; drawn from PyTorch's generator."""
-    count = shown_count(features.shape[1], share)
+    """Return a random share of each image's tokens, at least one, in their order; drawn from PyTorch's generator."""
+    count = max(1, round(share * features.shape[1]))
     if count == features.shape[1]:
         return features
     kept = torch.rand(features.shape[:2]).argsort(dim=1)[:, :count].sort(dim=1).values.to(features.device)
@@ -143,50 +154,49 @@ def shown_tokens(features: torch.Tensor, share: float) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class ShownImages:
-    """What the training cases of the second stage show of their images, and with which answers.
+class SoftAnswers:
+    """What the training cases of the second stage show, and the first stage's answers to that.
 
     Draws come from PyTorch's generator, whose state checkpoints contain.
 
     Attributes
     ----------
-    share : float
-        Share of the image tokens.
+    head : ProjectorHead
     mixed : float
-        Probability with which a case's tokens are those of all cases of the forward pass, in random shares of which
-        its own is the largest.
-    head : ProjectorHead or None
-        Gives the soft answers, if any.
+        Probability with which a case is mixed.
     answers : torch.Tensor
         int64, shape (n_classes, longest answer): tokens of each class's answer, then -1.
     """
 
-    share: float
+    head: ProjectorHead
     mixed: float
-    head: ProjectorHead | None
     answers: torch.Tensor
 
-    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the shown features, and with a head the probabilities of the classes, shape (batch, n_classes)."""
+    @torch.no_grad()
+    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images as tokens, shape (batch, n, hidden_size), and probabilities, shape (batch, n_classes)."""
+        projected = self.head.project(features)
         if self.mixed:
-            features = self._mixed(features)
-        features = shown_tokens(features, self.share)
-        if self.head is None:
-            return features, None
-        with torch.no_grad():
-            return features, self.head(features).exp()
+            projected = self._mixed(projected)
+        return self.head.tokens(projected), self.head.classify(projected).exp()
 
-    def _mixed(self, features: torch.Tensor) -> torch.Tensor:
-        """Draw the case from which each token comes; a token keeps its place in the image.
+    def _mixed(self, projected: torch.Tensor) -> torch.Tensor:
+        """Average each case with the others of the forward pass, shorten it, and add noise.
 
-        Columns of `shares`: the case itself, the next one of the forward pass, and so on.
+        Images that were not trained on are less like any class than those that were: shorter, and in directions that
+        are no class's. The shares of the cases are random, the largest is the case's own.
         """
-        cases, tokens = torch.arange(features.shape[0]), torch.arange(features.shape[1])
-        shares = Dirichlet(torch.full((len(cases),), CONCENTRATION)).sample((len(cases),))
+        count, device = len(projected), projected.device
+        shares = Dirichlet(torch.full((count,), CONCENTRATION)).sample((count,))
         shares = shares.sort(dim=1, descending=True).values
-        shares[torch.rand(len(cases)) >= self.mixed] = torch.eye(len(cases))[0]
-        drawn = torch.multinomial(shares, len(tokens), replacement=True)
-        return features[(cases[:, None] + drawn) % len(cases), tokens]
+        cases = torch.arange(count)
+        of_case = torch.zeros(count, count).scatter(1, (cases[:, None] + cases) % count, shares)
+        factors = SHORTEST + (1 - SHORTEST) * torch.rand(count, 1, 1)
+        noise = normalize(torch.randn(projected.shape), dim=-1) * (NOISE * torch.rand(count, 1, 1))
+        mixed = torch.tensordot(of_case.to(device), projected, dims=1) * factors.to(device)
+        mixed = mixed + noise.to(device) * projected.norm(dim=-1).mean()
+        chosen = torch.rand(count, 1, 1) < self.mixed
+        return torch.where(chosen.to(device), mixed, projected)
 
 
 def padded_answers(answers: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -212,7 +222,7 @@ def align_projector(
 ) -> dict[str, Any]:
     """Train the projector of a head, in place, and keep the weights of the lowest validation loss.
 
-    Afterwards its outputs have the root mean square of the token embeddings, which changes no probability of the head.
+    Afterwards its outputs have the root mean square of the token embeddings (`rescale`), which changes no probability.
 
     Parameters
     ----------
@@ -258,7 +268,7 @@ def align_projector(
     for step in range(1, planned + 1):
         order = order or torch.randperm(len(train.images)).tolist()
         batch, order = order[: settings.align_batch_size], order[settings.align_batch_size :]
-        shown = shown_tokens(features([train.images[case] for case in batch]), settings.image_token_share)
+        shown = shown_tokens(features([train.images[case] for case in batch]), settings.align_token_share)
         loss = nll_loss(head(shown), train_labels[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -302,9 +312,13 @@ def align_projector(
 
 @torch.no_grad()
 def rescale(head: ProjectorHead, features: Features, images: Sequence[int], scale: float) -> int:
-    """Give the projector's outputs on some images a root mean square of `scale`; return the number of tokens."""
-    with autocast(head.precision, head.codes.device):
-        tokens = head.projector(features(images)).float()
+    """Give the outputs on some images of a projector that does not pool a root mean square of `scale`.
+
+    Return the number of projected tokens.
+    """
+    if head.pools:
+        return 0
+    tokens = head.project(features(images))
     factor = scale / tokens.pow(2).mean().sqrt()
     for parameter in head.projector.linear_2.parameters():
         parameter.mul_(factor)

@@ -23,7 +23,6 @@ from vlmtsc.examples import (
     ExampleSet,
     answer_tokens,
     image_paths,
-    image_tokens,
     index_images,
     make_examples,
     scored_tokens,
@@ -47,12 +46,11 @@ from vlmtsc.settings import (
 from vlmtsc.training.alignment import (
     Labelled,
     ProjectorHead,
-    ShownImages,
+    SoftAnswers,
     align_projector,
     aligned_once,
     class_codes,
     padded_answers,
-    shown_count,
 )
 from vlmtsc.training.checkpoints import CheckpointFiles, agreed_checkpoint
 from vlmtsc.training.processes import (
@@ -231,9 +229,7 @@ def finetune(job: TrainingJob) -> Finetuned:
         make_examples(read_json(path), representation, tokenizer) for path in (job.train, job.validation)
     ]
     answers = scored_tokens(tokenizer, representation)
-    shown_tokens = representation.image_tokens
-    hidden = shown_tokens and shown_tokens - shown_count(shown_tokens, settings.image_token_share)
-    tokens = [example.tokens - hidden for example in examples[0]]
+    tokens = [example.tokens for example in examples[0]]
     schedule = plan_schedule(
         tokens, settings, processes.count, len(representation.classes), representation.has_image
     )
@@ -260,17 +256,12 @@ def finetune(job: TrainingJob) -> Finetuned:
             shots=shot_paths(representation, job.plots),
         )
     sets = index_images(examples)
-    alignment, shown = None, None
-    if isinstance(vision, VisionFeatures):
-        head = None
-        if settings.align_steps:
-            alignment, head = _align(base, answers, vision, sets, job, processes, files)
-        shown = ShownImages(
-            settings.image_token_share,
-            settings.mixed_share,
-            head if settings.soft_answers else None,
-            padded_answers(answer_tokens(tokenizer, representation)).to(base.device),
-        )
+    alignment, soft_answers = None, None
+    if isinstance(vision, VisionFeatures) and settings.align_steps:
+        alignment, head = _align(base, answers, vision, sets, job, processes, files)
+        if settings.soft_answers:
+            whole = padded_answers(answer_tokens(tokenizer, representation)).to(base.device)
+            soft_answers = SoftAnswers(head, settings.mixed_share, whole)
     if processes.count > 1:
         name_sharded_layers(base)
     model = add_adapter(base, settings)
@@ -294,10 +285,8 @@ def finetune(job: TrainingJob) -> Finetuned:
             settings=settings,
             answers=answers,
             vision=vision,
-            collator=Collator(
-                tokenizer.pad_token_id, next(iter(image_tokens(tokenizer, representation)), -1), hidden=hidden
-            ),
-            shown=shown,
+            collator=Collator(tokenizer.pad_token_id),
+            soft_answers=soft_answers,
             evaluation_batch_size=memory.evaluation_batch_size,
             processes=processes,
         )

@@ -28,7 +28,7 @@ from vlmtsc.model.checkpoint import autocast, inner_model, only_rows
 from vlmtsc.model.vision import Images, VisionFeatures
 from vlmtsc.scoring import score_examples
 from vlmtsc.settings import AGREED_WEIGHT, FinetuneSettings, TrackingSettings
-from vlmtsc.training.alignment import ShownImages
+from vlmtsc.training.alignment import SoftAnswers
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 
@@ -182,8 +182,8 @@ class AnswerTrainer(Trainer):
     evaluation_batch_size : int
         Cases in one forward pass of a validation.
     processes : Processes
-    shown : ShownImages, optional
-        What training cases show of their images.
+    soft_answers : SoftAnswers, optional
+        What training cases show, and with which answers; by default their plots, and their own.
     **kwargs
         As for `transformers.Trainer`; datasets are `ExampleSet`.
     """
@@ -199,7 +199,7 @@ class AnswerTrainer(Trainer):
         collator: Collator,
         evaluation_batch_size: int,
         processes: Processes,
-        shown: ShownImages | None = None,
+        soft_answers: SoftAnswers | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, data_collator=collator, **kwargs)
@@ -208,12 +208,13 @@ class AnswerTrainer(Trainer):
         self.settings = settings
         self.answers = answers
         self.vision = vision
-        self.shown = shown
+        self.soft_answers = soft_answers
         self.evaluation_batch_size = evaluation_batch_size
         self.processes = processes
-        self.soft_answers: np.ndarray | None = None
-        if shown is not None and shown.head is not None and isinstance(vision, VisionFeatures):
-            self.soft_answers = shown.head.scores(vision, self.eval_dataset.image_indices).exp().numpy()
+        self.validation_answers: np.ndarray | None = None
+        if soft_answers is not None and isinstance(vision, VisionFeatures):
+            scores = soft_answers.head.scores(vision, self.eval_dataset.image_indices)
+            self.validation_answers = scores.exp().numpy()
         self.average: WeightAverage | None = None
         if settings.ema_decay:
             if self.is_fsdp_enabled:
@@ -284,7 +285,7 @@ class AnswerTrainer(Trainer):
     ) -> Any:
         """Return the mean cross-entropy of the answer tokens (`answer_loss`)."""
         with autocast(self.settings.precision, inputs["input_ids"].device):
-            loss = answer_loss(model, inputs, self.vision, num_items_in_batch, self.shown)
+            loss = answer_loss(model, inputs, self.vision, num_items_in_batch, self.soft_answers)
         # The divisor counts the tokens of all processes, but DDP averages their gradients.
         loss = loss * self.processes.count if self.processes.count > 1 else loss
         return (loss, {}) if return_outputs else loss
@@ -307,9 +308,9 @@ class AnswerTrainer(Trainer):
         log_likelihoods = log_softmax(scores, axis=1)
         loss = selection_loss = float(-log_likelihoods[np.arange(len(labels)), labels].mean())
         lowest_loss = 0.0
-        if self.soft_answers is not None:
-            selection_loss = float(-(self.soft_answers * log_likelihoods).sum(axis=1).mean())
-            lowest_loss = float(entr(self.soft_answers).sum(axis=1).mean())
+        if self.validation_answers is not None:
+            selection_loss = float(-(self.validation_answers * log_likelihoods).sum(axis=1).mean())
+            lowest_loss = float(entr(self.validation_answers).sum(axis=1).mean())
         accuracy = float((scores.argmax(axis=1) == labels).mean())
         return {
             f"{prefix}_loss": loss,
@@ -353,7 +354,7 @@ def answer_loss(
     inputs: Mapping[str, torch.Tensor],
     vision: Images | None,
     items: torch.Tensor | int | None = None,
-    shown: ShownImages | None = None,
+    soft_answers: SoftAnswers | None = None,
 ) -> torch.Tensor:
     """Return the cross-entropy of the supervised tokens of a batch of `Collator`.
 
@@ -367,8 +368,8 @@ def answer_loss(
     vision : Images or None
     items : int or torch.Tensor, optional
         Divisor of the summed loss, for gradient accumulation; by default the supervised tokens of the batch.
-    shown : ShownImages, optional
-        What the cases show of their images, and with which answers; by default all, and their own.
+    soft_answers : SoftAnswers, optional
+        What the cases show, and with which answers; by default their plots, and their own.
     """
     targets = pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
     supervised = targets != IGNORED
@@ -377,8 +378,8 @@ def answer_loss(
     images, probabilities = {}, None
     if vision is not None:
         images = vision.inputs(inputs["image_index"].tolist())
-        if shown is not None:
-            images["vision_features"], probabilities = shown(images["vision_features"])
+        if soft_answers is not None:
+            images["projected_images"], probabilities = soft_answers(images.pop("vision_features"))
     own = {"labels": inputs["labels"], "shift_labels": targets[supervised], "num_items_in_batch": items}
     with only_rows(model, supervised):
         output = model(
@@ -390,10 +391,13 @@ def answer_loss(
             **images,
             **(own if probabilities is None else {}),
         )
-    if shown is None or probabilities is None:
+    if soft_answers is None or probabilities is None:
         return output.loss
     logits = output.logits.reshape(-1, output.logits.shape[-1])
-    return soft_loss(logits, supervised, targets, inputs["label_index"], probabilities, shown.answers) / items
+    return (
+        soft_loss(logits, supervised, targets, inputs["label_index"], probabilities, soft_answers.answers)
+        / items
+    )
 
 
 def soft_loss(

@@ -1,6 +1,9 @@
-"""EfficientNet-Lite as a vision tower of transformers; importing this module registers ``efficientnet_lite``.
+"""The embedded model's classes: EfficientNet-Lite as a vision tower, and LLaVA with pooled image tokens.
 
-M. Tan and Q. Le, EfficientNet: Rethinking model scaling for convolutional neural networks, ICML 2019.
+Importing this module registers ``efficientnet_lite`` and ``pooled_llava`` with transformers.
+
+M. Tan and Q. Le, EfficientNet: Rethinking model scaling for convolutional neural networks, ICML 2019. S. Zhang et al.,
+LLaVA-Mini: Efficient image and video large multimodal models with one vision token, ICLR 2025.
 """
 
 from __future__ import annotations
@@ -10,12 +13,23 @@ from collections.abc import Sequence
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
-from torch.nn.functional import pixel_unshuffle
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from torch.nn.functional import normalize, pixel_unshuffle
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
 #: Channels of EfficientNet-Lite0's last feature map at each stride; at 32 that of its head.
 CHANNELS = {8: 40, 16: 112, 32: 1280}
+#: Length of the image's part of a pooled token, relative to the constant part, where all its tokens agree.
+IMAGE_PART = 3.0
 
 
 def token_width(strides: Sequence[int], patch_size: int = 32) -> int:
@@ -96,5 +110,52 @@ class EfficientNetLiteModel(PreTrainedModel):
         return maps
 
 
+class PoolingProjector(LlavaMultiModalProjector):
+    """LLaVA's projector, followed by pooling: an image becomes one token, repeated.
+
+    The tokens are projected, brought to length 1 and averaged; the mean is short where they disagree. The layers of the
+    language model bring each token to one length, so a constant vector is added, beside which the mean keeps its own.
+    Attention is spread over all tokens at first; repeated, the image has more of it, and is learnt in fewer steps.
+    """
+
+    def __init__(self, config: LlavaConfig) -> None:
+        super().__init__(config)
+        self.repetitions = config.image_seq_length
+        self.constant = nn.Parameter(torch.zeros(config.text_config.hidden_size))
+
+    def pool(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the mean of the projected tokens, float32: (batch, tokens, width) to (batch, 1, hidden_size)."""
+        return normalize(super().forward(features).float(), dim=-1).mean(1, keepdim=True)
+
+    def embed(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return results of `pool` as tokens of the language model: (batch, repetitions, hidden_size)."""
+        token = IMAGE_PART * self.constant.norm() * pooled + self.constant
+        return token.expand(-1, self.repetitions, -1)
+
+    def forward(self, image_features: torch.Tensor) -> torch.Tensor:
+        """Return an image's tokens: (batch, tokens, width) to (batch, repetitions, hidden_size)."""
+        return self.embed(self.pool(image_features))
+
+
+class PooledLlavaConfig(LlavaConfig):
+    """Configuration of a LLaVA with a `PoolingProjector`, which repeats a token `image_seq_length` times."""
+
+    model_type = "pooled_llava"
+
+
+class PooledLlava(LlavaForConditionalGeneration):
+    """LLaVA with a `PoolingProjector`."""
+
+    config_class = PooledLlavaConfig
+    config: PooledLlavaConfig
+
+    def __init__(self, config: PooledLlavaConfig) -> None:
+        super().__init__(config)
+        self.model.multi_modal_projector = PoolingProjector(config)
+        self.post_init()
+
+
 AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)
 AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel)
+AutoConfig.register(PooledLlavaConfig.model_type, PooledLlavaConfig)
+AutoModelForImageTextToText.register(PooledLlavaConfig, PooledLlava)
