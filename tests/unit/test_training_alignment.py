@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,6 +152,16 @@ def test_alignment_stops_without_progress(embeddings: torch.Tensor) -> None:
     head = make_head(embeddings, ANSWERS["two tokens"])
     record = align(head, 2, wrong=True, align_steps=400, align_patience=2)
     assert (record["kept_step"], record["steps"]) == (50, 150)
+
+
+def test_a_large_validation_set_is_scored_less_often(
+    embeddings: torch.Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    # A step has 2 x 0.1 cases' tokens, 50 steps have 10, and a validation has 12.
+    head = make_head(embeddings, ANSWERS["two tokens"])
+    align(head, 2, align_steps=250, align_batch_size=2, align_token_share=0.1)
+    assert re.findall(r"step (\d+)/250", caplog.text) == ["100", "200", "250"]
 
 
 def test_epochs_limit_the_alignment(embeddings: torch.Tensor) -> None:

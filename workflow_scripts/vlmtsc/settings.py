@@ -797,7 +797,8 @@ class Recipe(Settings):
     """Log-odds between a class and all others where a case's projected tokens equal the class's code. Less if the
     first stage is overconfident on validation data."""
     align_patience: Natural = 10
-    """Validations (every 50 steps) in a row without progress after which the first stage stops; 0: never."""
+    """Times 50 steps without progress after which the first stage stops; 0: never. It is validated every 50 steps, or a
+    multiple where a validation has more tokens than these."""
     align_token_share: Number = Field(1.0, gt=0, le=1)
     """Share of an image's tokens, drawn at random, that a training case shows in the first stage; 1: all. Its
     validation shows all."""

@@ -34,7 +34,8 @@ TOKEN_DECAY = 0.5
 RANDOM_SHARE = 0.01
 BETAS = (0.9, 0.98)
 WARMUP = 0.1
-#: Steps from one validation to the next, and decrease of its loss that counts as progress.
+#: Steps from one validation to the next (a multiple, where a validation has more tokens than these steps), and decrease
+#: of its loss that counts as progress.
 VALIDATION_INTERVAL, MIN_IMPROVEMENT = 50, 0.002
 #: Training cases whose projected tokens determine the final scale.
 RESCALING_CASES = 256
@@ -251,6 +252,8 @@ def align_projector(
     validation_labels = torch.tensor(validation.labels)
     steps_per_epoch = math.ceil(len(train.images) / settings.align_batch_size)
     planned = max(1, min(settings.align_steps, math.ceil(settings.align_epochs * steps_per_epoch)))
+    cases = VALIDATION_INTERVAL * settings.align_batch_size * settings.align_token_share
+    interval = VALIDATION_INTERVAL * math.ceil(len(validation.images) / cases)
     optimizer = torch.optim.AdamW(
         projector.parameters(),
         lr=settings.align_learning_rate,
@@ -276,12 +279,12 @@ def align_projector(
         scheduler.step()
         projected += shown.shape[0] * shown.shape[1]
         total += loss.detach()
-        if step % VALIDATION_INTERVAL and step < planned:
+        if step % interval and step < planned:
             continue
         scores = head.scores(features, validation.images)
         validation_loss = float(nll_loss(scores, validation_labels))
         accuracy = float((scores.argmax(1) == validation_labels).double().mean())
-        since = VALIDATION_INTERVAL if step % VALIDATION_INTERVAL == 0 else step % VALIDATION_INTERVAL
+        since = step % interval or interval
         logger.info(
             "alignment: step %d/%d, loss %.3f; validation loss %.3f, accuracy %.1f%%",
             *(step, planned, float(total) / since, validation_loss, 100 * accuracy),
