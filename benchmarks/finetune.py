@@ -20,7 +20,7 @@ import torch
 from measuring import ROOT, Row, cpu_seconds, interleaved, main, make_row
 from torch.utils.data import SequentialSampler
 from trainers import Counted, Task, our_side, plain_side, recipe_of
-from transformers import LlavaForConditionalGeneration, Trainer
+from transformers import AutoModelForImageTextToText, Trainer
 
 from vlmtsc.examples import image_paths, index_images, make_examples
 from vlmtsc.files import read_json
@@ -66,7 +66,7 @@ class StoredTask(Task):
         )
 
     def load_plain(self) -> Any:
-        return LlavaForConditionalGeneration.from_pretrained(self.checkpoint, dtype=torch.float32).eval()
+        return AutoModelForImageTextToText.from_pretrained(self.checkpoint, dtype=torch.float32).eval()
 
     def vision(self, model: Any, precision: str) -> VisionFeatures:
         cache_mb = MemorySettings().vision_cache_mb
