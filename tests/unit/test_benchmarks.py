@@ -99,7 +99,8 @@ def test_both_sides_train_the_same_parameters(
     import finetune
     import trainers
 
-    recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "projector_learning_rate": rate}
+    changes = {"lora_r": 2, "projector_learning_rate": rate, "soft_answers": False, "mixed_share": 0}
+    recipe = finetune.recipe_of("embedded") | changes
     task = finetune.StoredTask(*material, recipe)
     trained = [
         {

@@ -187,7 +187,7 @@ def test_the_model_card_says_how_cases_were_divided_and_what_answers_mean(
     finished = FinishedRun.open(run, tiny_checkpoint)
     representation = dataclasses.replace(finished.representation, label_texts=("A", "B"))
     finished = dataclasses.replace(finished, representation=representation)
-    card = model_card(finished, merged=True, tower=False, plot=False)
+    card = model_card(finished, merged=True, classes=False, plot=False)
     assert f"protocol `pooled`\n({said})" in card
     assert card.count("Answers and their classes: `A` is a, `B` is b.") == 2
 
