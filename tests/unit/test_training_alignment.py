@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -257,25 +258,35 @@ def test_cases_have_the_heads_answer_to_what_they_show(embeddings: torch.Tensor,
 
 
 @pytest.mark.parametrize("n_cases", [1, 2, 4])
-def test_a_mixed_case_shows_mostly_itself_shortened_and_with_noise(
-    embeddings: torch.Tensor, n_cases: int
-) -> None:
-    head = make_head(embeddings, ANSWERS["names"])
+@pytest.mark.parametrize("make", [make_head, pooled_head])
+def test_a_mixed_case_shows_mostly_itself(embeddings: torch.Tensor, n_cases: int, make: Any) -> None:
+    head = make(embeddings, ANSWERS["names"])
     cases = torch.eye(HIDDEN)[:n_cases, None]  # orthogonal: coordinates are shares
     torch.manual_seed(0)
     mixed = torch.stack([SoftAnswers(head, 1.0, torch.zeros(1, 1))._mixed(cases)[:, 0] for _ in range(400)])
-    shares = mixed[..., :n_cases]
+    shares, rest = mixed[..., :n_cases], mixed[..., n_cases:].norm(dim=2)
     own = shares.diagonal(dim1=1, dim2=2)
     others = shares.mean(0) - torch.diag(own.mean(0))
     kept = shares.sum(2)
-    assert ((kept > SHORTEST - 2 * NOISE) & (kept < 1 + 2 * NOISE)).all()
-    assert kept.mean() == pytest.approx((SHORTEST + 1) / 2, abs=0.03)
     assert (own.mean(0) > 0.55 * kept.mean(0)).all()
     if n_cases > 1:
         assert (others[~torch.eye(n_cases, dtype=torch.bool)] > 0.02).all()  # every other case is shown
-    rest = mixed[..., n_cases:].norm(dim=2)
-    assert 0.05 < rest.mean() < NOISE
-    assert rest.max() <= NOISE
+    if head.pools:  # shortened, and with noise
+        assert kept.mean() == pytest.approx((SHORTEST + 1) / 2, abs=0.03)
+        assert ((kept > SHORTEST - 2 * NOISE) & (kept < 1 + 2 * NOISE)).all()
+        assert 0.05 < rest.mean() < rest.max() <= NOISE
+    else:
+        torch.testing.assert_close(kept, torch.ones_like(kept))
+        assert not rest.any()
+
+
+def test_soft_answers_are_exact_within_mixed_precision(embeddings: torch.Tensor) -> None:
+    head = replace(pooled_head(embeddings, ANSWERS["prefixes"]), precision="bf16")
+    features, _ = make_features(3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        shown, probabilities = SoftAnswers(head, 1.0, padded_answers(ANSWERS["prefixes"]))(features)
+    assert shown.dtype == probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(48))
 
 
 def slow_soft_loss(log_likelihoods, case_answers, label, probabilities) -> float:

@@ -37,6 +37,8 @@ WARMUP = 0.1
 #: Steps from one validation to the next (a multiple, where a validation has more tokens than these steps), and decrease
 #: of its loss that counts as progress.
 VALIDATION_INTERVAL, MIN_IMPROVEMENT = 50, 0.002
+#: Validations in a row without progress that stop the alignment, at least, where they are further apart.
+FEWEST_VALIDATIONS = 3
 #: Training cases whose projected tokens determine the final scale.
 RESCALING_CASES = 256
 #: Concentration of the Dirichlet distribution of the cases' shares in a mixed image.
@@ -175,27 +177,32 @@ class SoftAnswers:
 
     @torch.no_grad()
     def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images as tokens, shape (batch, n, hidden_size), and probabilities, shape (batch, n_classes)."""
-        projected = self.head.project(features)
-        if self.mixed:
-            projected = self._mixed(projected)
-        return self.head.tokens(projected), self.head.classify(projected).exp()
+        """Return images as tokens, shape (batch, n, hidden_size), and probabilities, shape (batch, n_classes).
+
+        float32, also within the Trainer's mixed precision, as in validation.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            projected = self.head.project(features)
+            if self.mixed:
+                projected = self._mixed(projected)
+            return self.head.tokens(projected), self.head.classify(projected).exp()
 
     def _mixed(self, projected: torch.Tensor) -> torch.Tensor:
-        """Average each case with the others of the forward pass, shorten it, and add noise.
+        """Average each case with the others of the forward pass; the shares are random, the largest is its own.
 
-        Images that were not trained on are less like any class than those that were: shorter, and in directions that
-        are no class's. The shares of the cases are random, the largest is the case's own.
+        Pooled images are shortened, and noise is added: those that were not trained on are less like any class than
+        those that were, shorter, and in directions that are no class's.
         """
         count, device = len(projected), projected.device
         shares = Dirichlet(torch.full((count,), CONCENTRATION)).sample((count,))
         shares = shares.sort(dim=1, descending=True).values
         cases = torch.arange(count)
         of_case = torch.zeros(count, count).scatter(1, (cases[:, None] + cases) % count, shares)
-        factors = SHORTEST + (1 - SHORTEST) * torch.rand(count, 1, 1)
-        noise = normalize(torch.randn(projected.shape), dim=-1) * (NOISE * torch.rand(count, 1, 1))
-        mixed = torch.tensordot(of_case.to(device), projected, dims=1) * factors.to(device)
-        mixed = mixed + noise.to(device) * projected.norm(dim=-1).mean()
+        mixed = torch.tensordot(of_case.to(device), projected, dims=1)
+        if self.head.pools:
+            factors = SHORTEST + (1 - SHORTEST) * torch.rand(count, 1, 1)
+            noise = normalize(torch.randn(projected.shape), dim=-1) * (NOISE * torch.rand(count, 1, 1))
+            mixed = mixed * factors.to(device) + noise.to(device) * projected.norm(dim=-1).mean()
         chosen = torch.rand(count, 1, 1) < self.mixed
         return torch.where(chosen.to(device), mixed, projected)
 
@@ -223,7 +230,8 @@ def align_projector(
 ) -> dict[str, Any]:
     """Train the projector of a head, in place, and keep the weights of the lowest validation loss.
 
-    Afterwards its outputs have the root mean square of the token embeddings (`rescale`), which changes no probability.
+    Afterwards its outputs, unless it pools, have the root mean square of the token embeddings (`rescale`), which
+    changes no probability.
 
     Parameters
     ----------
@@ -254,6 +262,8 @@ def align_projector(
     planned = max(1, min(settings.align_steps, math.ceil(settings.align_epochs * steps_per_epoch)))
     cases = VALIDATION_INTERVAL * settings.align_batch_size * settings.align_token_share
     interval = VALIDATION_INTERVAL * math.ceil(len(validation.images) / cases)
+    fewest = min(settings.align_patience, FEWEST_VALIDATIONS)
+    patience = max(settings.align_patience * VALIDATION_INTERVAL, fewest * interval)
     optimizer = torch.optim.AdamW(
         projector.parameters(),
         lr=settings.align_learning_rate,
@@ -299,7 +309,7 @@ def align_projector(
         if validation_loss < best["validation_loss"]:
             best = {"kept_step": step, "validation_accuracy": accuracy, "validation_loss": validation_loss}
             weights = copy.deepcopy(projector.state_dict())
-        if settings.align_patience and step - progress >= settings.align_patience * VALIDATION_INTERVAL:
+        if settings.align_patience and step - progress >= patience:
             break
     projector.load_state_dict(weights)
     projector.requires_grad_(False)
