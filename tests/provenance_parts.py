@@ -52,7 +52,10 @@ RECORD = {
     "hardware": {"processor": "Abacus 9", "cores": 4, "threads": 2, "memory_gib": 23.5, "gpus": []},
 }
 MODEL = {"source": {"folder": {"path": "somewhere"}}, "system_prompt": "", "recipe": {}}
-ARCHITECTURE = {"language": {"hidden_size": 576, "num_hidden_layers": 32}}
+ARCHITECTURE = {
+    "whole": {"model_type": "pooled_llava", "image_seq_length": 4},
+    "language": {"hidden_size": 576, "num_hidden_layers": 32},
+}
 EVALUATE = {"generate": True, "temperature": True, "controls": True}
 
 

@@ -18,7 +18,7 @@ def assemble_model(
     settings: AssemblySettings,
     output: Path,
 ) -> None:
-    """Assemble a LLaVA checkpoint from a language model and a vision tower.
+    """Assemble a LLaVA from a language model and a vision tower.
 
     Parameters
     ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from vlmtsc.errors import InputError
 from vlmtsc.model import assembly
+from vlmtsc.model.adapter import load_adapter, merge_adapter, save_adapter
 from vlmtsc.model.assembly import (
     assemble_checkpoint,
     calibrate_output,
@@ -21,11 +24,14 @@ from vlmtsc.model.assembly import (
     load_vision_tower,
     random_plots,
 )
-from vlmtsc.model.checkpoint import load_checkpoint
+from vlmtsc.model.checkpoint import inner_model, load_checkpoint
+from vlmtsc.model.files import check_kind, load_checked_processor
 from vlmtsc.model.pooled_llava import PoolingProjector
+from vlmtsc.model.vision import load_pixels
 from vlmtsc.representation.processor import image_layout, load_processor
 from vlmtsc.representation.prompts import llava_format
 from vlmtsc.settings import AssemblySettings
+from vlmtsc.training.alignment import ProjectorHead
 from vlmtsc.training.finetune import finetune
 
 SETTINGS = AssemblySettings(layers=2, column_share=0.5)
@@ -124,6 +130,40 @@ def test_it_is_fine_tuned_like_any_other(assembled: Path, tmp_path: Path) -> Non
     assert result.record["steps"] == 1
     trainable = {name for name, p in result.model.named_parameters() if p.requires_grad}
     assert not any("vision_tower" in name for name in trainable)
+
+
+def test_an_adapter_is_saved_loaded_and_merged_with_the_pooled_token(assembled: Path, tmp_path: Path) -> None:
+    task = make_task(assembled, tmp_path / "plots", modality="plot", n_train=4)
+    tuned = finetune(task.job(assembled, tmp_path / "run", epochs=1)).model.eval()
+    pixels = load_pixels(sorted(task.plots.glob("*.png"))[:2], load_processor(assembled))
+    model = inner_model(tuned)
+    projector = model.model.multi_modal_projector.modules_to_save["default"]
+    projector.constant.data.normal_()
+    save_adapter(tuned, tmp_path / "adapter", base="tiny")
+    loaded = load_adapter(
+        load_checkpoint(assembled, precision="fp32", attention="eager", context_length=256),
+        tmp_path / "adapter",
+    )
+    merge_adapter(assembled, tmp_path / "adapter", tmp_path / "merged")
+    merged = load_checkpoint(tmp_path / "merged", precision="fp32", attention="eager", context_length=256)
+    with torch.no_grad():
+        expected = torch.stack(model.model.get_image_features(pixels, return_dict=True).pooler_output)
+        for other in (inner_model(loaded), merged):
+            found = torch.stack(other.model.get_image_features(pixels, return_dict=True).pooler_output)
+            torch.testing.assert_close(found, expected)
+    assert expected.shape[:2] == (2, 4)
+    assert torch.equal(expected[:, 0], expected[:, 3])
+    head = ProjectorHead(inner_model(loaded).model.multi_modal_projector, torch.eye(2, 32), 10.0, "fp32")
+    assert head.pools
+
+
+def test_a_processor_with_another_number_of_image_tokens_is_refused(assembled: Path, tmp_path: Path) -> None:
+    assert check_kind(assembled) == "pooled_llava"
+    copy = Path(shutil.copytree(assembled, tmp_path / "copy"))
+    content = json.loads((copy / "processor_config.json").read_text())
+    (copy / "processor_config.json").write_text(json.dumps(content | {"patch_size": 32}))
+    with pytest.raises(InputError, match="number of image tokens is 49 in the processor and 4 in the model"):
+        load_checked_processor(copy)
 
 
 def make_projector(width: int) -> PoolingProjector:

@@ -165,6 +165,7 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
                 **{"mixed_share": 0.7, "projector_learning_rate": 0.0, "aligned_cases": 300},
             ),
             [
+                "the one token that the language model sees [@llavamini], 4 times",
                 *("1,500 steps of 32 cases and 70 epochs", "show 50% of their tokens"),
                 "learns, instead of labels, the first stage's class probabilities",
                 "with probability 0.7 projected images are averages of those of the 3 cases of a forward pass",
@@ -175,7 +176,7 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
                 "9.88k training tokens, those of the first stage not counted",
                 *("@mcnemar", "with its own first stage alone"),
             ],
-            ["the whole projector", "for the projector"],
+            ["the whole projector", "for the projector", "outputs scaled"],
         ),
         (of_recipe(), ["cross-entropy of the tokens of the answer and of"], ["first stage", "the weight"]),
         (

@@ -103,11 +103,19 @@ def test_files_of_a_model_have_digests(tmp_path: Path) -> None:
     write(
         str(model),
         "config.json",
-        {"text_config": {"hidden_size": 16, "secret": 1}, "vision_config": {"patch_size": 8}},
+        {
+            "model_type": "llava",
+            "text_config": {"hidden_size": 16, "secret": 1},
+            "vision_config": {"patch_size": 8},
+        },
     )
     (model / ".hidden").write_text("x")
     found = digest_checkpoint(model)
     assert [file["path"] for file in found["files"]] == ["config.json"]
     assert found["files"][0]["sha256"] == hashlib.sha256((model / "config.json").read_bytes()).hexdigest()
-    assert found["architecture"] == {"language": {"hidden_size": 16}, "vision": {"patch_size": 8}}
+    assert found["architecture"] == {
+        "whole": {"model_type": "llava"},
+        "language": {"hidden_size": 16},
+        "vision": {"patch_size": 8},
+    }
     assert digest_checkpoint(tmp_path / "removed") == {"files": [], "architecture": {}}

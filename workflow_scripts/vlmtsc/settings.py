@@ -577,17 +577,17 @@ class AssemblySettings(Settings):
     layers: Positive
     """Number of the language model's layers that are kept, from the first."""
     vision_strides: Selection[Literal[8, 16, 32]] = (32,)
-    """Strides, in pixels, of the vision tower's feature maps in an image token. 32 is the last map; a finer one adds
+    """Strides, in pixels, of the vision tower's feature maps in one of its tokens. 32 is the last map; a finer one adds
     the cells inside it."""
     column_share: Number = Field(0.0, ge=0, le=1)
-    """Share of the projector's hidden units that see one column of image tokens each, so that what they read depends on
+    """Share of the projector's hidden units that see one column of the image each, so that what they read depends on
     its time. With a share above 0 the vision tower appends a one-hot code of its column to each token."""
     seed: SeedNumber = 0
     """Seed of the projector's initial weights."""
 
 
 class AssembleSource(AssemblySettings, PartsSettings):
-    """A LLaVA checkpoint built from a language model and a vision tower, with a new two-layer projector."""
+    """A LLaVA of a language model and a vision tower, with a new projector that pools (kind `pooled_llava`)."""
 
 
 class HubSettings(Settings):
@@ -798,17 +798,18 @@ class Recipe(Settings):
     first stage is overconfident on validation data."""
     align_patience: Natural = 10
     """Times 50 steps without progress after which the first stage stops; 0: never. It is validated every 50 steps, or a
-    multiple where a validation has more tokens than these."""
+    multiple where a validation has more tokens than these; then at least three validations have to be without."""
     align_token_share: Number = Field(1.0, gt=0, le=1)
-    """Share of an image's tokens, drawn at random, that a training case shows in the first stage; 1: all. Its
-    validation shows all."""
+    """Share of the vision tower's tokens of an image, drawn at random, that a training case shows in the first stage;
+    1: all. Its validation shows all."""
     soft_answers: Flag = False
     """Whether the second stage learns the first stage's probabilities of the classes, on the image shown, instead of
     the label. Needs `align_steps`, and `projector_learning_rate` 0."""
     mixed_share: Number = Field(0.0, ge=0, le=1)
     """Probability with which the projected image of a case in the second stage is an average of those of all cases of
-    its forward pass, in random shares of which its own is the largest, shortened and with noise. Results then depend on
-    `micro_batch_size`, which has to be 2 or more, and on the number of processes. Needs `soft_answers`."""
+    its forward pass, in random shares of which its own is the largest; with a pooled image token also shortened and
+    with noise. Results then depend on `micro_batch_size`, which has to be 2 or more, and on the number of processes.
+    Needs `soft_answers`."""
 
     def untuned(self) -> Self:
         """Return the recipe that trains nothing; of the others, what evaluation depends on remains."""

@@ -49,8 +49,8 @@ def tower_features(
 ) -> np.ndarray:
     """Encode the plot of every case with the frozen tower of an untuned model: float32 (n_cases, n_features).
 
-    Features are all image tokens, flattened: their mean would lose where in the plot a line runs. Of models that do not
-    separate tower and projector, they are projected (with the image processor's own options). Principal
+    Features are all tokens of the tower, flattened: their mean would lose where in the plot a line runs. Of models
+    that do not separate tower and projector, they are projected (with the image processor's own options). Principal
     components are fitted on the cases `train`. With the file `stored`, features are read instead of computed.
     """
     if stored is not None:

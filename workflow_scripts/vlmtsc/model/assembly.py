@@ -1,7 +1,7 @@
-"""Assembling a LLaVA checkpoint from a language model and a vision tower.
+"""Assembling a LLaVA from a language model and a vision tower.
 
 Both are pretrained; only the two-layer projector between them is new, as before LLaVA's first training stage (H. Liu
-et al., Visual instruction tuning, NeurIPS 2023). The result is a LLaVA checkpoint whose image tokens are pooled.
+et al., Visual instruction tuning, NeurIPS 2023). The result pools an image's tokens (`pooled_llava`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CHAT_TEMPLATE = (
 
 #: Addend of a hidden unit, in standard deviations of its sum, on tokens outside its column: GELU is then near 0.
 CLOSED = -4.0
-#: Rows, and columns, of image tokens.
+#: Square root of the repetitions of an image's token: a processor counts the patches of a square.
 IMAGE_SIDE = 2
 #: Text of the domain, used only to calibrate the output's scale.
 CALIBRATION_TEXT = (
@@ -211,7 +211,7 @@ def single_thread() -> Iterator[None]:
 def assemble_checkpoint(
     gguf: Path, tower_weights: Path, settings: AssemblySettings, output: Path
 ) -> PooledLlava:
-    """Write a LLaVA checkpoint, independent of the number of CPUs, and return its float32 model.
+    """Write a checkpoint, independent of the number of CPUs, and return its float32 model.
 
     `tower_weights` is EfficientNet-Lite0's state dictionary. The folder `output` contains model (safetensors),
     tokenizer, processor and chat template.

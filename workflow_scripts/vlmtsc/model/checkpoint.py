@@ -235,7 +235,7 @@ def complete_inputs(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Replace the arguments that a forward pass takes here by those of the model; a hook.
 
-    `vision_features`, of shape (n_images, image_tokens, vision_hidden_size), are projected: the trained projector must
+    `vision_features`, of shape (n_images, tower_tokens, vision_hidden_size), are projected: the trained projector must
     run inside the forward pass, since DDP and FSDP gather parameters before it, and exchange gradients after it.
     `projected_images`, of shape (n_images, tokens, hidden_size), take their place where the projector is frozen.
     `answer_mask`, a mask of the answers' tokens, becomes the argument that tells tokens apart, in passes over whole

@@ -16,6 +16,8 @@ from vlmtsc.settings import ModelSettings
 #: select from their tower, and to nothing else. Features of a frozen tower are computed once for each image; other
 #: models compute an image in each forward pass.
 SEPARATE_TOWER = ("llava", "pooled_llava")
+#: The embedded model's, which this package adds to those of transformers.
+POOLED = SEPARATE_TOWER[1]
 #: Class tokens that a vision tower puts before its patches; other towers are not checked.
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
 
@@ -37,11 +39,11 @@ def known_kinds() -> frozenset[str]:
 
 
 def check_kind(folder: Path) -> str:
-    """Return the kind of a checkpoint; InputError unless it is a vision-language model that transformers knows."""
+    """Return the kind of a checkpoint; InputError unless it is a known kind of vision-language model."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; allowed: a checkpoint folder of a vision-language model")
     kind = read_json(folder / "config.json").get("model_type")
-    if kind not in (*known_kinds(), *SEPARATE_TOWER):
+    if kind not in (*known_kinds(), POOLED):
         raise InputError(
             f"{folder}/config.json: model_type {kind!r}; allowed: a kind of image-text-to-text model of transformers, "
             "such as llava, qwen2_5_vl, smolvlm, internvl or gemma3"
@@ -67,7 +69,7 @@ def check_model(folder: Path, model: ModelSettings) -> None:
         if needed:
             raise InputError(
                 f"{folder}/config.json: model_type {kind!r} does not have {key}, which needs features of the vision "
-                f"tower ahead of the projector; allowed: the default of {key}, or {' or '.join(SEPARATE_TOWER)}"
+                f"tower ahead of the projector; allowed: the default of {key}, or llava"
             )
 
 
@@ -137,7 +139,6 @@ def _separate_tower_pairs(processor: Any, config: Any) -> dict[str, tuple[Any, A
     vision, images = config.vision_config, processor.image_processor
     size = images.crop_size if images.do_center_crop else images.size
     pairs = {
-        "patch_size": (processor.patch_size, vision.patch_size),
         "vision_feature_select_strategy": (
             processor.vision_feature_select_strategy,
             config.vision_feature_select_strategy,
@@ -146,10 +147,11 @@ def _separate_tower_pairs(processor: Any, config: Any) -> dict[str, tuple[Any, A
         "image width": (getattr(size, "width", None), vision.image_size),
         "index of the image token": (processor.image_token_id, config.image_token_id),
     }
-    if config.model_type == "pooled_llava":  # whose image tokens are no patches
-        del pairs["patch_size"]
+    if config.model_type == POOLED:  # whose image tokens are no patches
         shown = (vision.image_size // processor.patch_size) ** 2
         pairs["number of image tokens"] = (shown, config.image_seq_length)
+    else:
+        pairs["patch_size"] = (processor.patch_size, vision.patch_size)
     if vision.model_type in CLASS_TOKENS:
         expected = CLASS_TOKENS[vision.model_type]
         pairs["num_additional_image_tokens"] = (processor.num_additional_image_tokens, expected)

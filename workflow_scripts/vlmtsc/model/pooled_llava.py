@@ -1,4 +1,4 @@
-"""The embedded model's classes: EfficientNet-Lite as a vision tower, and LLaVA with pooled image tokens.
+"""The embedded model's classes: EfficientNet-Lite as a vision tower, and LLaVA with a pooled image token.
 
 Importing this module registers ``efficientnet_lite`` and ``pooled_llava`` with transformers.
 
@@ -33,14 +33,14 @@ IMAGE_PART = 3.0
 
 
 def token_width(strides: Sequence[int], patch_size: int = 32) -> int:
-    """Return the number of features of an image token made of the feature maps at `strides`."""
+    """Return the number of features of a token made of the feature maps at `strides`."""
     return sum(CHANNELS[stride] * (patch_size // stride) ** 2 for stride in strides)
 
 
 class EfficientNetLiteConfig(PreTrainedConfig):
     """Configuration of an EfficientNet-Lite vision tower.
 
-    An image token is made of the feature maps at `strides`, in pixels: 8, 16 or 32. With `column_codes`, it ends with a
+    A token is made of the feature maps at `strides`, in pixels: 8, 16 or 32. With `column_codes`, it ends with a
     one-hot code of its column in the image. `hidden_size` is `token_width`, plus the number of columns.
     """
 
@@ -56,12 +56,12 @@ class EfficientNetLiteConfig(PreTrainedConfig):
 
     @property
     def columns(self) -> int:
-        """Number of columns, and of rows, of image tokens."""
+        """Number of columns, and of rows, of tokens."""
         return self.image_size // self.patch_size
 
 
 class EfficientNetLiteModel(PreTrainedModel):
-    """EfficientNet-Lite without its classifier; an image token is a cell of its last feature map.
+    """EfficientNet-Lite without its classifier; a token is a cell of its last feature map.
 
     Cells of finer maps inside it are concatenated (space to depth), which shows details of a line without more tokens.
     The tower is frozen: batch normalisation always uses the stored statistics.
@@ -86,7 +86,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         return super().train(False)
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        """Return the image tokens, row by row: shape (batch, columns ** 2, hidden_size).
+        """Return the tokens, row by row: shape (batch, columns ** 2, hidden_size).
 
         They are `last_hidden_state` and the only entry of `hidden_states`.
         """

@@ -66,7 +66,7 @@ def encode_pixels(model: PreTrainedModel, pixels: torch.Tensor) -> torch.Tensor:
     """Return the tower's features as the projector expects them.
 
     The same selection as in `LlavaModel.get_image_features`, which includes the projector. The shape is (n_images,
-    image_tokens, vision_hidden_size * feature layers).
+    tower_tokens, vision_hidden_size * feature layers).
     """
     layers = model.config.vision_feature_layer
     layers = [layers] if isinstance(layers, int) else layers
@@ -134,7 +134,7 @@ class VisionFeatures:
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the features of the plots at `indices`, in bfloat16 or float32, without gradient.
 
-        The shape is (n, image_tokens, vision_hidden_size).
+        The shape is (n, tower_tokens, vision_hidden_size).
         """
         if self._stored is not None and all(index in self._rows for index in indices):
             rows = [self._rows[index] for index in indices]
@@ -272,7 +272,7 @@ def plot_images(
 def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) -> None:
     """Encode all plots of a folder into a NumPy file.
 
-    Its shape is (n_plots, image_tokens, vision_hidden_size), rows in the order of the cases; its type float32, or int16
+    Its shape is (n_plots, tower_tokens, vision_hidden_size), rows in the order of the cases; its type float32, or int16
     with the bits of bfloat16.
     """
     model = load_checkpoint(checkpoint, precision=precision, attention="auto", context_length=0)

@@ -36,10 +36,10 @@ OF_RUN = (
     *("validation_accuracy", "processes", "shared_with", "training_digest"),
 )
 OF_BASELINE = ("baseline", "seed", "chosen", "wall_seconds", "git_revision", "versions")
-#: Kept of the configurations of a checkpoint's language model and vision tower.
+#: Kept of the configurations of a checkpoint, its language model and its vision tower.
 ARCHITECTURE = (
     *("model_type", "variant", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
-    *("image_size", "patch_size", "strides", "column_codes"),
+    *("image_size", "patch_size", "strides", "column_codes", "image_seq_length"),
 )
 
 Record = dict[str, Any]
@@ -58,7 +58,11 @@ def digest_checkpoint(checkpoint: Path) -> Record:
     ]
     config = checkpoint / "config.json"
     content = read_json(config) if config.is_file() else {}
-    sections = {"language": content.get("text_config"), "vision": content.get("vision_config")}
+    sections = {
+        "whole": content,
+        "language": content.get("text_config"),
+        "vision": content.get("vision_config"),
+    }
     architecture = {
         part: {key: section[key] for key in ARCHITECTURE if key in section}
         for part, section in sections.items()

@@ -211,10 +211,10 @@ class AnswerTrainer(Trainer):
         self.soft_answers = soft_answers
         self.evaluation_batch_size = evaluation_batch_size
         self.processes = processes
-        self.validation_answers: np.ndarray | None = None
+        self.validation_probabilities: np.ndarray | None = None
         if soft_answers is not None and isinstance(vision, VisionFeatures):
             scores = soft_answers.head.scores(vision, self.eval_dataset.image_indices)
-            self.validation_answers = scores.exp().numpy()
+            self.validation_probabilities = scores.exp().numpy()
         self.average: WeightAverage | None = None
         if settings.ema_decay:
             if self.is_fsdp_enabled:
@@ -308,9 +308,9 @@ class AnswerTrainer(Trainer):
         log_likelihoods = log_softmax(scores, axis=1)
         loss = selection_loss = float(-log_likelihoods[np.arange(len(labels)), labels].mean())
         lowest_loss = 0.0
-        if self.validation_answers is not None:
-            selection_loss = float(-(self.validation_answers * log_likelihoods).sum(axis=1).mean())
-            lowest_loss = float(entr(self.validation_answers).sum(axis=1).mean())
+        if self.validation_probabilities is not None:
+            selection_loss = float(-(self.validation_probabilities * log_likelihoods).sum(axis=1).mean())
+            lowest_loss = float(entr(self.validation_probabilities).sum(axis=1).mean())
         accuracy = float((scores.argmax(axis=1) == labels).mean())
         return {
             f"{prefix}_loss": loss,
