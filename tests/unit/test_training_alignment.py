@@ -6,17 +6,17 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from model_parts import make_projector
 from tiny_llava import recipe
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.pooled_llava import IMAGE_PART, PoolingProjector
+from vlmtsc.model.pooled_llava import IMAGE_PART
 from vlmtsc.settings import AGREED_WEIGHT, NOISE, SHORTEST
 from vlmtsc.training.alignment import (
     Labelled,
@@ -198,12 +198,8 @@ def test_shown_tokens_are_some_of_a_cases_own_in_their_order(share: float, count
 
 def pooled_head(embeddings: torch.Tensor, answers: list[list[int]]) -> ProjectorHead:
     """Return a head on the embedded model's projector, whose constant part has length 2."""
-    vision, text = SimpleNamespace(hidden_size=WIDTH), SimpleNamespace(hidden_size=HIDDEN)
-    options = {"vision_feature_layer": -1, "multimodal_projector_bias": True, "projector_hidden_act": "gelu"}
     torch.manual_seed(0)
-    projector = PoolingProjector(
-        SimpleNamespace(vision_config=vision, text_config=text, image_seq_length=3, **options)
-    )
+    projector = make_projector(WIDTH, HIDDEN, repetitions=3)
     projector.constant.data[0] = 2
     return ProjectorHead(projector, class_codes(embeddings, answers), margin=10.0, precision="fp32")
 
