@@ -205,7 +205,7 @@ def publish_rule_graph(graph: Path, page: Path) -> None:
 RUN = Run("embedded", "BasicMotions", "pooled", "plot_and_numbers", 0)
 TEXT, GREY, PALE, BLUE, ORANGE = "#24292f", "#57606a", "#d0d7de", "#0173b2", "#c05000"
 #: Characters of a line of the prompt, and lines that fit.
-COLUMNS, LINES = 48, 14
+COLUMNS, LINES = 56, 14
 
 
 def draw_example(results: Path, output: Path, run: Run = RUN) -> None:
@@ -253,7 +253,7 @@ def _draw_prompt(axes: Axes, prompt: str, answer: str) -> None:
     wrapped = [part for line in prompt.split("\n") for part in textwrap.wrap(line, COLUMNS) or [""]]
     for number, line in enumerate([*wrapped, "", "ASSISTANT:"]):
         y = 0.94 - number / LINES
-        style: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 8, "va": "top"}
+        style: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 6.85, "va": "top"}
         axes.text(0.04, y, line, color=BLUE if line in ("<image>", "ASSISTANT:") else TEXT, **style)
     axes.text(0.04 + 11.5 / COLUMNS * 0.94, y, answer, color=ORANGE, weight="bold", **style)
 
