@@ -29,8 +29,7 @@ from vlmtsc.examples import check_without_training_plots
 from vlmtsc.files import atomic_path, check_new_folder, exclusive, read_json, write_json
 from vlmtsc.model.assembly import assemble_checkpoint
 from vlmtsc.model.download import LANGUAGE_MODEL, VISION_TOWER, fetch_checkpoint, fetch_parts
-from vlmtsc.model.files import SEPARATE_TOWER, check_kind, load_checked_processor
-from vlmtsc.model.pooled_llava import PooledLlavaConfig
+from vlmtsc.model.files import POOLED, SEPARATE_TOWER, check_kind, load_checked_processor
 from vlmtsc.paths import Run
 from vlmtsc.representation.conversations import Conversations, make_conversations
 from vlmtsc.representation.plots import draw_dataset
@@ -447,7 +446,7 @@ def _model(name: str, configuration: Configuration) -> tuple[ModelSettings, Path
         return row, Path(source.folder.path)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlmtsc"
     # An assembled model of an earlier version may be of another kind.
-    kind = PooledLlavaConfig.model_type if source.assembly is not None else ""
+    kind = POOLED if source.assembly is not None else ""
     digest = hashlib.sha256((source.model_dump_json() + kind).encode()).hexdigest()[:12]
     folder = cache / "models" / f"{name}-{digest}"
     with exclusive(folder):

@@ -20,8 +20,7 @@ from vlmtsc.errors import InputError
 from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import atomic_path, check_new_folder, read_json, write_json
 from vlmtsc.model.adapter import merge_adapter
-from vlmtsc.model.files import check_kind, load_checked_processor
-from vlmtsc.model.pooled_llava import PooledLlavaConfig
+from vlmtsc.model.files import POOLED, check_kind, load_checked_processor
 from vlmtsc.reporting.tables import format_cell, percent, with_interval
 from vlmtsc.representation.plot_files import plots_in
 
@@ -152,7 +151,7 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
         if merge:
             merge_adapter(finished.checkpoint, finished.folder / "adapter", folder / "merged")
             load_checked_processor(finished.checkpoint).save_pretrained(folder / "merged")
-            classes = check_kind(finished.checkpoint) == PooledLlavaConfig.model_type
+            classes = check_kind(finished.checkpoint) == POOLED
             if classes:
                 shutil.copy(vlmtsc.model.pooled_llava.__file__, folder / "merged" / CLASSES)
         card = model_card(finished, merged=merge, classes=classes, plot=plot)

@@ -12,12 +12,12 @@ from vlmtsc.errors import InputError
 from vlmtsc.files import read_json
 from vlmtsc.settings import ModelSettings
 
+#: The embedded model's kind, which this package adds to those of transformers.
+POOLED = "pooled_llava"
 #: Kinds whose projector is applied to the features that `vision_feature_layer` and `vision_feature_select_strategy`
 #: select from their tower, and to nothing else. Features of a frozen tower are computed once for each image; other
 #: models compute an image in each forward pass.
-SEPARATE_TOWER = ("llava", "pooled_llava")
-#: The embedded model's, which this package adds to those of transformers.
-POOLED = SEPARATE_TOWER[1]
+SEPARATE_TOWER = ("llava", POOLED)
 #: Class tokens that a vision tower puts before its patches; other towers are not checked.
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
 

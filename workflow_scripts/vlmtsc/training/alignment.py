@@ -260,6 +260,7 @@ def align_projector(
     validation_labels = torch.tensor(validation.labels)
     steps_per_epoch = math.ceil(len(train.images) / settings.align_batch_size)
     planned = max(1, min(settings.align_steps, math.ceil(settings.align_epochs * steps_per_epoch)))
+    # Validation cases that have as many tokens as the training cases of `VALIDATION_INTERVAL` steps show.
     cases = VALIDATION_INTERVAL * settings.align_batch_size * settings.align_token_share
     interval = VALIDATION_INTERVAL * math.ceil(len(validation.images) / cases)
     fewest = min(settings.align_patience, FEWEST_VALIDATIONS)

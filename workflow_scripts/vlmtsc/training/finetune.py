@@ -336,7 +336,7 @@ def _align(
     if processes.count > 1 and processes.is_main:
         PartialState().wait_for_everyone()
     set_seed(settings.seed)  # what follows does not depend on whether this attempt aligned
-    # A copy: the model's own may be trained further.
+    # A copy: the model's own may be sharded.
     return record, replace(head, projector=copy.deepcopy(projector))
 
 

@@ -394,10 +394,8 @@ def answer_loss(
     if soft_answers is None or probabilities is None:
         return output.loss
     logits = output.logits.reshape(-1, output.logits.shape[-1])
-    return (
-        soft_loss(logits, supervised, targets, inputs["label_index"], probabilities, soft_answers.answers)
-        / items
-    )
+    labels = inputs["label_index"]
+    return soft_loss(logits, supervised, targets, labels, probabilities, soft_answers.answers) / items
 
 
 def soft_loss(
