@@ -24,8 +24,8 @@ from tiny_project import CONFIGURATION, DATASET, tiny_project
 pytestmark = pytest.mark.slurm
 
 SCENARIOS = ("plot", "numbers")
-#: Long enough to be caught in the middle.
-RECIPE = {"epochs": 40}
+#: Long enough to be caught in the middle, whatever the validation loss does.
+RECIPE = {"epochs": 100, "early_stopping_patience": 0}
 UNTIL = ("--until", "evaluate_model")
 OUTAGE_SECONDS = 12
 
