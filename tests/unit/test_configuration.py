@@ -89,6 +89,10 @@ def test_gpus_of_a_launch_are_the_fine_tunings_alone() -> None:
         strategy="fsdp", processes=8, gpus=8
     )
     assert default.model_table[default.models[0]].launched() is None
+    with pytest.raises(
+        InputError, match=r"muon_learning_rate=0\.002 with launch\.strategy=fsdp; allowed: 0, or "
+    ):
+        row.check_launch(row.recipe)
 
 
 def test_the_pooled_split_depends_on_nothing_else() -> None:
@@ -105,10 +109,10 @@ def test_cases_are_mixed_where_a_forward_pass_has_several(changes: dict[str, int
 
 def test_finetune_replaces_single_keys_of_the_recipe() -> None:
     plain = configured()
-    changed = configured(finetune={"lora_r": 3, "use_dora": "true"})
+    changed = configured(finetune={"lora_r": 3, "use_rslora": "true"})
     model, recipe = plain.models[0], plain.model_table[plain.models[0]].recipe.model_dump()
     assert plain.finetune_settings(model, 5).model_dump() == {"seed": 5, **recipe}
-    expected = {"seed": 5, **recipe, "lora_r": 3, "use_dora": True}
+    expected = {"seed": 5, **recipe, "lora_r": 3, "use_rslora": True}
     assert changed.finetune_settings(model, 5).model_dump() == expected
 
 
@@ -204,6 +208,10 @@ FAULTS = [
     (
         {"finetune": {"vision_tuning": "lora"}},
         "vision_tuning=lora, align_steps=2000; allowed: vision_tuning=frozen, or ",
+    ),
+    (
+        {"finetune": {"use_dora": True}},
+        "muon_learning_rate=0.002, use_dora=true; allowed: muon_learning_rate=0, or ",
     ),
     ({"scenarios": ["plot__999_shot"]}, "config/config.yaml: scenarios (plot__999_shot): shots: found 999; "),
     ({"tables": {"datasets": "absent.tsv"}}, "absent.tsv: cannot be read (No such file or directory)"),

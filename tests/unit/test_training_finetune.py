@@ -234,6 +234,22 @@ def test_the_recipe_reaches_optimizer_and_compiler(
     assert all(group["lr"] == pytest.approx(0, abs=1e-9) for group in optimizer.param_groups)
 
 
+@pytest.mark.parametrize(
+    ("scenario", "optimizer", "rate"), [("numbers", "Muon", 2e-3), ("both", "AdamW", 5e-3)]
+)
+def test_muon_trains_where_there_are_no_images(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, optimizer: str, rate: float
+) -> None:
+    made = []
+    create = AnswerTrainer.create_optimizer
+    monkeypatch.setattr(
+        AnswerTrainer, "create_optimizer", lambda *args: made.append(create(*args)) or made[-1]
+    )
+    train(tmp_path, scenario, epochs=1, muon_learning_rate=2e-3, projector_learning_rate=5e-3)
+    assert type(made[0]).__name__ == optimizer
+    assert {group["initial_lr"] for group in made[0].param_groups} == {rate}
+
+
 def test_accumulated_micro_batches_train_like_whole_batches(train: Train, tmp_path: Path) -> None:
     whole = weights(train(tmp_path / "a", epochs=1).model)
     parts = weights(train(tmp_path / "b", epochs=1, micro_batch_size=2).model)
@@ -484,17 +500,20 @@ def test_averaged_weights_are_validated_and_kept(
     assert all(not torch.equal(kept[name], steps[best - 1][name]) for name in trained)
 
 
-def test_an_interrupted_run_with_averages_and_dora_ends_the_same(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scenario", "changes"), [("both", {"use_dora": True}), ("numbers", {"muon_learning_rate": 2e-3})]
+)
+def test_an_interrupted_run_with_averages_ends_the_same(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, changes: dict[str, Any]
 ) -> None:
-    options = {**RESUMED, "ema_decay": DECAY, "keep": "best", "use_dora": True, "precision": "bf16"}
-    whole = train(tmp_path / "whole", **options)
+    options = {**RESUMED, "ema_decay": DECAY, "keep": "best", "precision": "bf16", **changes}
+    whole = train(tmp_path / "whole", scenario, **options)
     with interrupted_at(INTERRUPTED_AT, monkeypatch):
-        train(tmp_path / "interrupted", **options)
+        train(tmp_path / "interrupted", scenario, **options)
     checkpoint = latest_checkpoint(tmp_path / "interrupted/checkpoints", keep_best=False)
     assert checkpoint is not None
     assert (checkpoint / AVERAGE).is_file()
-    resumed = train(tmp_path / "interrupted", **options)
+    resumed = train(tmp_path / "interrupted", scenario, **options)
     assert_same_weights(resumed, whole)
     assert resumed.log.rows == whole.log.rows
     assert resumed.record["validation_loss"] == whole.record["validation_loss"]

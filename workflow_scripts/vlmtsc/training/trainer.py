@@ -254,15 +254,21 @@ class AnswerTrainer(Trainer):
         return PaddedSampler(order, self.args.per_device_train_batch_size * self.processes.count)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Return AdamW with a parameter group for the projector.
+        """Return Muon, if it is asked for and there are no images, or AdamW with a parameter group for the projector.
 
         In several processes a projector without gradient is left out: a sharded optimizer cannot be loaded without the
         state of one of its parameters.
         """
-        if self.optimizer is None:
+        if self.optimizer is not None:
+            return self.optimizer
+        settings, rate = self.settings, self.settings.muon_learning_rate
+        if rate and self.vision is None:
+            groups = parameter_groups(self.model, settings.changed(learning_rate=rate), with_images=False)
+            self.optimizer = torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw")
+        else:
             used = self.processes.count == 1 or self.vision is not None
-            groups = parameter_groups(self.model, self.settings, with_images=used)
-            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, self.settings.adam_beta2), fused=True)
+            groups = parameter_groups(self.model, settings, with_images=used)
+            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, settings.adam_beta2), fused=True)
         return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
