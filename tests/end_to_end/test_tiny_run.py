@@ -320,7 +320,7 @@ def test_unlabelled_series_are_classified_in_one_command(finished: Path, tmp_pat
 
 
 def test_a_job_that_fails_says_why_and_the_rest_stays(copy: Path, snakemake: SnakemakeRunner) -> None:
-    changes = ("scenarios=[numbers]", "finetune={learning_rate: 1e30, max_grad_norm: 1e30, epochs: 5}")
+    changes = ("scenarios=[numbers]", "finetune={muon_learning_rate: 1e30, max_grad_norm: 1e30, epochs: 5}")
     done = snakemake(copy, *RUN, "--config", *changes)
     assert done.returncode == 1
     output = done.stdout + done.stderr

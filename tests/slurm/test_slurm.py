@@ -236,7 +236,7 @@ def test_a_job_without_enough_memory_passes_with_more(
 
 
 def test_a_failing_job_is_reported_with_its_log(cluster: Cluster, project: Path, orphaned: Orphaned) -> None:
-    changes = ("scenarios=[numbers]", "finetune={learning_rate: 1e30, max_grad_norm: 1e30}")
+    changes = ("scenarios=[numbers]", "finetune={muon_learning_rate: 1e30, max_grad_norm: 1e30}")
     session = start(
         cluster, project, "failing", *ONE_ATTEMPT, "--until", "finetune_model", "--config", *changes
     )

@@ -711,7 +711,7 @@ class Recipe(Settings):
     lora_dropout: Number = Field(ge=0, lt=1)
     """Dropout before the LoRA matrices: more if validation loss rises while training loss falls."""
     learning_rate: Number = Field(gt=0)
-    """Peak learning rate of the LoRA matrices."""
+    """Peak learning rate of the LoRA matrices, unless `muon_learning_rate` replaces it."""
     muon_learning_rate: Number = Field(0.0, ge=0)
     """Peak learning rate of the LoRA matrices in scenarios without an image, which Muon then trains (J. Liu et al.,
     arXiv:2502.16982, whose scaling of the rate is used); 0: AdamW, as with an image. Learning to read numbers begins
