@@ -89,6 +89,11 @@ def test_gpus_of_a_launch_are_the_fine_tunings_alone() -> None:
         strategy="fsdp", processes=8, gpus=8
     )
     assert default.model_table[default.models[0]].launched() is None
+
+
+def test_muon_needs_weights_that_are_not_sharded() -> None:
+    default = configured()
+    row = default.model_table[default.models[0]].changed(launch={"strategy": "fsdp"})
     with pytest.raises(
         InputError, match=r"muon_learning_rate=0\.002 with launch\.strategy=fsdp; allowed: 0, or "
     ):
