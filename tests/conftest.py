@@ -163,6 +163,12 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
     return share
 
 
+@pytest.fixture
+def bfloat16_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute as on a processor with kernels for bfloat16, whether or not this one has them."""
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: True)
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(shared_folder: SharedFolder) -> Path:
     """Give the folder of a random LLaVA whose tokenizer is byte-level and has no begin token."""

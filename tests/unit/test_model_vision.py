@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_llava import IMAGE_TOKENS, TinyTask, make_task
@@ -100,12 +101,26 @@ def test_features_kept_in_validation_serve_training(model, paths, tiny_checkpoin
     assert all(parameter.grad is None for parameter in model.model.vision_tower.parameters())
 
 
-def test_features_are_bfloat16_with_bf16(tiny_checkpoint, paths) -> None:
+@pytest.mark.parametrize(("kernels", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_features_with_bf16_have_the_type_of_products(
+    task: TinyTask, tiny_checkpoint, paths, tmp_path, monkeypatch, kernels, expected
+) -> None:
+    """They are stored in bfloat16 with and without kernels for it, so that processors of both kinds can read them."""
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: kernels)
     model = load_checkpoint(tiny_checkpoint, precision="bf16", attention="eager", context_length=256)
-    vision = VisionFeatures(model, load_processor(tiny_checkpoint), paths, precision="bf16", cache_mb=1)
-    assert vision([0]).dtype == torch.bfloat16
+    processor = load_processor(tiny_checkpoint)
+    computed = VisionFeatures(model, processor, paths, precision="bf16", cache_mb=1)([0, 3])
+    assert computed.dtype == expected
+    file = tmp_path / "line.npy"
+    write_features(tiny_checkpoint, task.plots, "bf16", file)
+    assert read_features(file).dtype == np.int16
+    stored = VisionFeatures(model, processor, paths, precision="bf16", cache_mb=0, stored=file)([0, 3])
+    assert stored.dtype == expected
+    torch.testing.assert_close(stored, computed)
+    assert torch.equal(stored, stored.bfloat16().to(expected))
 
 
+@pytest.mark.usefixtures("bfloat16_kernels")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_stored_features_are_those_of_the_tower(
     task: TinyTask, paths, tiny_checkpoint, tmp_path, monkeypatch, precision

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from test_model_adapter import LORA, PROJECTOR
 from tiny_llava import TinyTask, make_task
+from torch import nn
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import read_json, write_json
@@ -27,6 +28,7 @@ from vlmtsc.training import finetune as module
 from vlmtsc.training import trainer as trainer_module
 from vlmtsc.training.checkpoints import CheckpointFiles, latest_checkpoint
 from vlmtsc.training.finetune import Finetuned, finetune
+from vlmtsc.training.muon import Muon
 from vlmtsc.training.progress import COLUMNS, TrainingLog
 from vlmtsc.training.trainer import AVERAGE, AnswerTrainer, WeightAverage
 
@@ -248,6 +250,42 @@ def test_muon_trains_where_there_are_no_images(
     train(tmp_path, scenario, epochs=1, muon_learning_rate=2e-3, projector_learning_rate=5e-3)
     assert type(made[0]).__name__ == optimizer
     assert {group["initial_lr"] for group in made[0].param_groups} == {rate}
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (6, 6)])
+def test_muon_takes_the_steps_of_pytorchs(shape: tuple[int, int]) -> None:
+    """PyTorch's are computed in bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator)
+    found, expected = (nn.Parameter(start.clone()) for _ in range(2))
+    groups = [{"lr": 0.1, "weight_decay": 0.2}]
+    optimizers = [
+        Muon([group | {"params": [found]} for group in groups]),
+        torch.optim.Muon(
+            [group | {"params": [expected]} for group in groups], adjust_lr_fn="match_rms_adamw"
+        ),
+    ]
+    for _ in range(3):
+        found.grad = torch.randn(shape, generator=generator)
+        expected.grad = found.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0.01)
+    assert (found - start).norm() > 0.2
+
+
+@pytest.mark.parametrize("modality", ["both", "numbers"])
+def test_training_in_bf16_without_kernels_for_it_is_in_float32(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modality: str
+) -> None:
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: False)
+    settings = {"epochs": 1, "align_steps": 2, "soft_answers": True, "projector_learning_rate": 0}
+    found = train(tmp_path / "a", modality, precision="bf16", **settings)
+    expected = train(tmp_path / "b", modality, precision="fp32", **settings)
+    assert found.record["used"]["weights"] == ["float32"]
+    one, other = weights(found.model), weights(expected.model)
+    for name in other:  # features of plots are rounded to bfloat16
+        torch.testing.assert_close(one[name], other[name], atol=0.02, rtol=0.02, msg=name)
 
 
 def test_accumulated_micro_batches_train_like_whole_batches(train: Train, tmp_path: Path) -> None:

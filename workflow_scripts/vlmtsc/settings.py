@@ -715,7 +715,7 @@ class Recipe(Settings):
     muon_learning_rate: Number = Field(0.0, ge=0)
     """Peak learning rate of the LoRA matrices in scenarios without an image, which Muon then trains (J. Liu et al.,
     arXiv:2502.16982, whose scaling of the rate is used); 0: AdamW, as with an image. Learning to read numbers begins
-    with a plateau at chance, which Muon leaves earlier; its steps take a quarter longer."""
+    with a plateau at chance, which Muon leaves earlier; its steps take up to a quarter longer."""
     projector_learning_rate: Number = Field(ge=0)
     """Peak learning rate of the multimodal projector, which is trained in full; 0: it is frozen."""
     weight_decay: Number = Field(ge=0)
@@ -752,9 +752,9 @@ class Recipe(Settings):
     max_grad_norm: Number = Field(gt=0)
     """Gradients are clipped to this norm. Lower if the loss jumps or becomes NaN."""
     precision: Literal["bf16", "tf32", "fp32"]
-    """Compute type of matrix products. `bf16`: frozen matrices are stored in it too, half the memory and fastest;
-    `tf32`: float32 storage, products of 10-bit fractions on NVIDIA GPUs from Ampere on, otherwise as `fp32`; `fp32`:
-    slow."""
+    """Compute type of matrix products. `bf16`: frozen matrices are stored in it too, half the memory and fastest; on a
+    CPU without kernels for it (x86 without AVX-512) as `fp32`, which is many times as fast there. `tf32`: float32
+    storage, products of 10-bit fractions on NVIDIA GPUs from Ampere on, otherwise as `fp32`. `fp32`: slow."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
     """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, otherwise sdpa.
     `flash_attention_2`: for batches of very different lengths on a GPU; needs the package flash-attn and bf16."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ import vlmtsc.model.pooled_llava  # noqa: F401  registers the embedded model's c
 from vlmtsc.errors import InputError
 from vlmtsc.model.architecture import Architecture, find_architecture, type_argument
 from vlmtsc.model.files import check_files, load_checked_processor
+
+logger = logging.getLogger(__name__)
 
 #: Longest context for which eager attention beats the fused kernel's backward pass on a CPU.
 EAGER_CONTEXT = 512
@@ -99,6 +102,8 @@ def load_checkpoint(
     check_kernels(attention=attention, quantization=quantization, precision=precision, has_gpu=has_gpu)
     check_files(folder)
     allow_tf32(precision, device)
+    if precision == "bf16" and not uses_bfloat16(precision, device):
+        logger.info("products in float32: PyTorch has no fast bfloat16 kernels for this processor")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     with torch.device("meta"):
         skeleton = AutoModelForImageTextToText.from_config(config)
@@ -167,10 +172,23 @@ def allow_tf32(precision: str, device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
 
 
+def has_bfloat16_kernels() -> bool:
+    """Return whether PyTorch multiplies bfloat16 matrices on this machine's CPU with kernels made for it.
+
+    On x86 it needs AVX-512. Without, products take about seven times, convolutions ten times, as long as in float32.
+    """
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Return whether matrix products are in bfloat16: with bf16, unless a CPU has no kernels for it."""
+    return precision == "bf16" and (device.type != "cpu" or has_bfloat16_kernels())
+
+
 def convert_weights(model: PreTrainedModel, precision: str, device: torch.device) -> None:
     """Convert a model's weights, in place, to the types in which they are stored.
 
-    Tower and projector are float32 always. With bf16, the language model is bfloat16 on a GPU. On a CPU only the
+    Tower and projector are float32 always. With bfloat16, the language model is so on a GPU. On a CPU only the
     matrices of its layers and of the output layer are, which saves a tenth of a step in casts; the output layer's are
     then no longer tied to the embeddings. Embeddings and norms stay float32, and the outputs of norms are cast once for
     all matrices that use them.
@@ -179,13 +197,14 @@ def convert_weights(model: PreTrainedModel, precision: str, device: torch.device
     """
     architecture, decoder = model.architecture, model.get_decoder()
     half: set[int] = set()
-    if precision == "bf16" and device.type == "cuda":
+    bfloat16 = uses_bfloat16(precision, device)
+    if bfloat16 and device.type == "cuda":
         half = {
             id(parameter)
             for part in (decoder, model.get_output_embeddings())
             for parameter in part.parameters()
         }
-    elif precision == "bf16":
+    elif bfloat16:
         output = model.get_output_embeddings()
         output.weight = nn.Parameter(output.weight.to(torch.bfloat16), requires_grad=False)
         linears = (module for module in decoder.layers.modules() if isinstance(module, nn.Linear))
@@ -206,7 +225,8 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
     Casts are not kept: a forward pass uses each weight once, and those of LoRA on 7 billion parameters are 0.6 GB.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+    enabled = uses_bfloat16(precision, device)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def inner_model(model: Any) -> PreTrainedModel:

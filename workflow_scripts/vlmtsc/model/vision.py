@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import PreTrainedModel
 
 from vlmtsc.errors import InputError
-from vlmtsc.model.checkpoint import autocast, load_checkpoint
+from vlmtsc.model.checkpoint import autocast, load_checkpoint, uses_bfloat16
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.paths import plot_file_name
 from vlmtsc.representation.plot_files import PlotPath, plots_in
@@ -113,6 +113,7 @@ class VisionFeatures:
         self._processor = processor
         self._paths = list(paths)
         self._precision = precision
+        self._product_type = torch.bfloat16 if uses_bfloat16(precision, model.device) else torch.float32
         self._room = cache_mb * 2**20
         self._padded = padded
         self._batch_size = batch_size
@@ -132,10 +133,14 @@ class VisionFeatures:
         return {"vision_features": self([i for index in indices for i in (*self._before, index)])}
 
     def __call__(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return the features of the plots at `indices`, in bfloat16 or float32, without gradient.
+        """Return the features of the plots at `indices`, in the type of matrix products, without gradient.
 
         The shape is (n, tower_tokens, vision_hidden_size).
         """
+        return self.rounded(indices).to(self._product_type)
+
+    def rounded(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return features in the type in which they are stored: bfloat16 with bf16, whatever the processor."""
         if self._stored is not None and all(index in self._rows for index in indices):
             rows = [self._rows[index] for index in indices]
             return feature_tensor(self._stored, rows).to(self._model.device)
@@ -284,7 +289,7 @@ def write_features(checkpoint: Path, plots: Path, precision: str, output: Path) 
     progress = Progress(logger, "vision tower", count, "plots")
     stored = None
     for start in range(0, count, 16):
-        batch = features(range(start, min(start + 16, count))).cpu()
+        batch = features.rounded(range(start, min(start + 16, count))).cpu()
         if stored is None:
             kind = STORED_TYPES[batch.dtype]
             stored = np.lib.format.open_memmap(output, "w+", kind, (count, *batch.shape[1:]))

@@ -29,6 +29,7 @@ from vlmtsc.model.vision import Images, VisionFeatures
 from vlmtsc.scoring import score_examples
 from vlmtsc.settings import AGREED_WEIGHT, FinetuneSettings, TrackingSettings
 from vlmtsc.training.alignment import SoftAnswers
+from vlmtsc.training.muon import Muon
 from vlmtsc.training.processes import PaddedSampler, Processes, divide_work, gather_scores
 from vlmtsc.training.schedule import Schedule
 
@@ -264,7 +265,7 @@ class AnswerTrainer(Trainer):
         settings, rate = self.settings, self.settings.muon_learning_rate
         if rate and self.vision is None:
             groups = parameter_groups(self.model, settings.changed(learning_rate=rate), with_images=False)
-            self.optimizer = torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw")
+            self.optimizer = Muon(groups)
         else:
             used = self.processes.count == 1 or self.vision is not None
             groups = parameter_groups(self.model, settings, with_images=used)

@@ -1,0 +1,60 @@
+"""Muon with matrix products in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class Muon(torch.optim.Muon):
+    """PyTorch's Muon with products in float32, most of them of matrices as small as the shorter side.
+
+    PyTorch computes in bfloat16, which takes many times as long on processors without kernels for it. Learning rates
+    are scaled to AdamW's step lengths.
+    """
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, adjust_lr_fn="match_rms_adamw")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
+            for matrix in group["params"]:
+                if matrix.grad is None:
+                    continue
+                state = self.state[matrix]
+                average = state.setdefault("momentum_buffer", torch.zeros_like(matrix.grad))
+                average.lerp_(matrix.grad, 1 - momentum)
+                update = orthogonalised(
+                    matrix.grad.lerp(average, momentum), group["ns_coefficients"], group["ns_steps"]
+                )
+                matrix.mul_(1 - rate * group["weight_decay"])
+                matrix.add_(update, alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
+        return loss
+
+
+def orthogonalised(
+    update: torch.Tensor, coefficients: tuple[float, float, float], steps: int
+) -> torch.Tensor:
+    """Bring the singular values of a matrix near 1, by Newton-Schulz iterations, shape (m, n).
+
+    An iteration multiplies X by ``a + b G + c G^2`` with ``G = X X^T``. The factors are polynomials of the first G and
+    commute, so they are multiplied with each other first, and with X once.
+    """
+    wide = update if update.shape[0] <= update.shape[1] else update.T
+    wide = wide.float() / update.norm().clamp(min=1e-7)
+    a, b, c = coefficients
+    gram = wide @ wide.T
+    product = torch.eye(len(gram), device=gram.device)
+    for _ in range(steps):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result = product @ wide
+    return result if wide.shape == update.shape else result.T
