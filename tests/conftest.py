@@ -164,9 +164,9 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
 
 
 @pytest.fixture
-def bfloat16_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute as on a processor with kernels for bfloat16, whether or not this one has them."""
-    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: True)
+def bfloat16_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute as on a processor with instructions for bfloat16, whether or not this one has them."""
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_instructions", lambda: True)
 
 
 @pytest.fixture(scope="session")

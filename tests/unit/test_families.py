@@ -308,7 +308,7 @@ def test_sharding_leaves_out_the_vision_tower_but_no_projector(
     assert layers == {os.environ["FSDP_TRANSFORMER_CLS_TO_WRAP"]}
 
 
-@pytest.mark.usefixtures("bfloat16_kernels")
+@pytest.mark.usefixtures("bfloat16_instructions")
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_half_precision(family: str, checkpoint: Path, tmp_path: Path, attention: str) -> None:
     task = make_task(

@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_architecture(tiny_checkpoint: Path, tmp_path: P
         load(copy)
 
 
-@pytest.mark.usefixtures("bfloat16_kernels")
+@pytest.mark.usefixtures("bfloat16_instructions")
 def test_bf16_stores_only_the_language_models_matrices(tiny_checkpoint: Path) -> None:
     model = load(tiny_checkpoint, "bf16")
     kept = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
@@ -136,10 +136,10 @@ def test_bf16_stores_only_the_language_models_matrices(tiny_checkpoint: Path) ->
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_bf16_is_float32_on_a_processor_without_kernels_for_it(
+def test_bf16_is_float32_on_a_processor_without_instructions_for_it(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: False)
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_instructions", lambda: False)
     model = load(tiny_checkpoint, "bf16")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     with autocast("bf16", model.device):
@@ -154,7 +154,7 @@ def test_attention_is_chosen_by_device_and_length() -> None:
     assert choose_attention("sdpa", cpu, 100) == "sdpa"
 
 
-@pytest.mark.usefixtures("bfloat16_kernels")
+@pytest.mark.usefixtures("bfloat16_instructions")
 @pytest.mark.parametrize("checkpoint", ["tiny_checkpoint", "llama_checkpoint"])
 def test_scores_of_classes_come_from_logits_in_float32(
     request: pytest.FixtureRequest, checkpoint: str

@@ -101,12 +101,12 @@ def test_features_kept_in_validation_serve_training(model, paths, tiny_checkpoin
     assert all(parameter.grad is None for parameter in model.model.vision_tower.parameters())
 
 
-@pytest.mark.parametrize(("kernels", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+@pytest.mark.parametrize(("instructions", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_features_with_bf16_have_the_type_of_products(
-    task: TinyTask, tiny_checkpoint, paths, tmp_path, monkeypatch, kernels, expected
+    task: TinyTask, tiny_checkpoint, paths, tmp_path, monkeypatch, instructions, expected
 ) -> None:
-    """They are stored in bfloat16 with and without kernels for it, so that processors of both kinds can read them."""
-    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: kernels)
+    """They are stored in bfloat16 with and without instructions for it: processors of both kinds can read them."""
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_instructions", lambda: instructions)
     model = load_checkpoint(tiny_checkpoint, precision="bf16", attention="eager", context_length=256)
     processor = load_processor(tiny_checkpoint)
     computed = VisionFeatures(model, processor, paths, precision="bf16", cache_mb=1)([0, 3])
@@ -120,7 +120,7 @@ def test_features_with_bf16_have_the_type_of_products(
     assert torch.equal(stored, stored.bfloat16().to(expected))
 
 
-@pytest.mark.usefixtures("bfloat16_kernels")
+@pytest.mark.usefixtures("bfloat16_instructions")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_stored_features_are_those_of_the_tower(
     task: TinyTask, paths, tiny_checkpoint, tmp_path, monkeypatch, precision

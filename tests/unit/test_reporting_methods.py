@@ -198,8 +198,12 @@ OTHER_MACHINE = {"processes": 2, "hardware": {"gpus": ["H100", "H100"], "memory_
             [],
         ),
         (of_recipe(token_budget=0, budget_classes=20), ["at most 11 epochs."], ["in proportion more"]),
-        (of_recipe(precision="fp32"), ["computed in float32."], ["CPUs without kernels"]),
-        (of_recipe(precision="bf16"), ["in bfloat16 (on CPUs without kernels for it in float32), but"], []),
+        (of_recipe(precision="fp32"), ["computed in float32."], ["CPUs without instructions"]),
+        (
+            of_recipe(precision="bf16"),
+            ["in bfloat16 (on CPUs without instructions for it in float32), but"],
+            [],
+        ),
         (
             of_recipe(vision_tuning="last_blocks", vision_blocks=3, vision_learning_rate=4e-5),
             ["the last 3 blocks of the vision tower are trained, too (peak learning rate 4e-05)"],

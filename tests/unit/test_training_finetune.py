@@ -275,10 +275,10 @@ def test_muon_takes_the_steps_of_pytorchs(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("modality", ["both", "numbers"])
-def test_training_in_bf16_without_kernels_for_it_is_in_float32(
+def test_training_in_bf16_without_instructions_for_it_is_in_float32(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modality: str
 ) -> None:
-    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_kernels", lambda: False)
+    monkeypatch.setattr("vlmtsc.model.checkpoint.has_bfloat16_instructions", lambda: False)
     settings = {"epochs": 1, "align_steps": 2, "soft_answers": True, "projector_learning_rate": 0}
     found = train(tmp_path / "a", modality, precision="bf16", **settings)
     expected = train(tmp_path / "b", modality, precision="fp32", **settings)

@@ -753,8 +753,8 @@ class Recipe(Settings):
     """Gradients are clipped to this norm. Lower if the loss jumps or becomes NaN."""
     precision: Literal["bf16", "tf32", "fp32"]
     """Compute type of matrix products. `bf16`: frozen matrices are stored in it too, half the memory and fastest; on a
-    CPU without kernels for it (x86 without AVX-512) as `fp32`, which is many times as fast there. `tf32`: float32
-    storage, products of 10-bit fractions on NVIDIA GPUs from Ampere on, otherwise as `fp32`. `fp32`: slow."""
+    CPU without instructions for it (x86: avx512_bf16) as `fp32`, which is two to seven times as fast there. `tf32`:
+    float32 storage, products of 10-bit fractions on NVIDIA GPUs from Ampere on, otherwise as `fp32`. `fp32`: slow."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
     """Attention kernel. `auto`: eager on a CPU with a context of up to 512 tokens, otherwise sdpa.
     `flash_attention_2`: for batches of very different lengths on a GPU; needs the package flash-attn and bf16."""

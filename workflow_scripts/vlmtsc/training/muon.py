@@ -11,8 +11,8 @@ import torch
 class Muon(torch.optim.Muon):
     """PyTorch's Muon with products in float32, most of them of matrices as small as the shorter side.
 
-    PyTorch computes in bfloat16, which takes many times as long on processors without kernels for it. Learning rates
-    are scaled to AdamW's step lengths.
+    PyTorch computes in bfloat16, which takes many times as long on processors without instructions for it. Learning
+    rates are scaled to AdamW's step lengths.
     """
 
     def __init__(self, params: Any) -> None:
