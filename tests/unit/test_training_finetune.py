@@ -258,12 +258,10 @@ def test_muon_takes_the_steps_of_pytorchs(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(shape, generator=generator)
     found, expected = (nn.Parameter(start.clone()) for _ in range(2))
-    groups = [{"lr": 0.1, "weight_decay": 0.2}]
+    group = {"lr": 0.1, "weight_decay": 0.2}
     optimizers = [
-        Muon([group | {"params": [found]} for group in groups]),
-        torch.optim.Muon(
-            [group | {"params": [expected]} for group in groups], adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon([group | {"params": [found]}]),
+        torch.optim.Muon([group | {"params": [expected]}], adjust_lr_fn="match_rms_adamw"),
     ]
     for _ in range(3):
         found.grad = torch.randn(shape, generator=generator)

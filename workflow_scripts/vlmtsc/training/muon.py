@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+#: Root mean square of AdamW's steps, relative to its rate (J. Liu et al., arXiv:2502.16982).
+STEP_LENGTH = 0.2
+
 
 class Muon(torch.optim.Muon):
     """PyTorch's Muon with products in float32, most of them of matrices as small as the shorter side.
@@ -28,13 +31,14 @@ class Muon(torch.optim.Muon):
                 if matrix.grad is None:
                     continue
                 state = self.state[matrix]
-                average = state.setdefault("momentum_buffer", torch.zeros_like(matrix.grad))
-                average.lerp_(matrix.grad, 1 - momentum)
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(matrix.grad)
+                average = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
                 update = orthogonalised(
                     matrix.grad.lerp(average, momentum), group["ns_coefficients"], group["ns_steps"]
                 )
                 matrix.mul_(1 - rate * group["weight_decay"])
-                matrix.add_(update, alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
+                matrix.add_(update, alpha=-rate * STEP_LENGTH * max(matrix.shape) ** 0.5)
         return loss
 
 
