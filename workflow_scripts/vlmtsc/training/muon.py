@@ -12,10 +12,10 @@ STEP_LENGTH = 0.2
 
 
 class Muon(torch.optim.Muon):
-    """PyTorch's Muon with products in float32, most of them of matrices as small as the shorter side.
+    """`torch.optim.Muon` with products in float32, and learning rates scaled to AdamW's step lengths.
 
-    PyTorch computes in bfloat16, which takes many times as long on processors without instructions for it. Learning
-    rates are scaled to AdamW's step lengths.
+    PyTorch's products are in bfloat16, which takes many times as long on processors without instructions for it. Here
+    most products are of square matrices whose side is the shorter one of the weights: LoRA's rank.
     """
 
     def __init__(self, params: Any) -> None:
@@ -45,10 +45,11 @@ class Muon(torch.optim.Muon):
 def orthogonalised(
     update: torch.Tensor, coefficients: tuple[float, float, float], steps: int
 ) -> torch.Tensor:
-    """Bring the singular values of a matrix near 1, by Newton-Schulz iterations, shape (m, n).
+    """Return a matrix of shape (m, n) with its singular values brought near 1 by Newton-Schulz iterations.
 
-    An iteration multiplies X by ``a + b G + c G^2`` with ``G = X X^T``. The factors are polynomials of the first G and
-    commute, so they are multiplied with each other first, and with X once.
+    An iteration multiplies the matrix X, with at most as many rows as columns, by ``a + b G + c G^2``, ``G = X X^T``.
+    These factors are polynomials of the first G and commute, so they are multiplied with each other first, and with X
+    once. Equal to PyTorch's, but for rounding.
     """
     wide = update if update.shape[0] <= update.shape[1] else update.T
     wide = wide.float() / update.norm().clamp(min=1e-7)
