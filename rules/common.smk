@@ -92,8 +92,14 @@ for name in {*CONFIGURATION.models} & {*CONFIGURATION.models_from("folder")}:
 # Relative to the working directory: a move of the project changes no command.
 SCRIPTS = Path(os.path.relpath(ROOT / "workflow_scripts")).as_posix()
 
-# Priority of cheap jobs before training, so that the ledger is finished before the first long job starts.
+# Priority of jobs other than training: the ledger is finished before the first long job starts, and the results of a
+# run as soon as possible.
 BEFORE_TRAINING = 10
+
+
+def longest_first(wildcards):
+    """Priority of a training: with numbers it is several times as long, and one that starts last would run alone."""
+    return int(CONFIGURATION.scenario_table[wildcards.scenario].has_numbers)
 
 
 def one_of(*names):

@@ -23,6 +23,7 @@ rule evaluate_model:
         PATHS.benchmark("evaluate_model", str(RUN))
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models),
+    priority: BEFORE_TRAINING
     conda:
         "../envs/environment.yaml"
     threads: model_resource("threads")

@@ -20,6 +20,7 @@ rule finetune_model:
         PATHS.benchmark("finetune_model", str(RUN))
     wildcard_constraints:
         model=one_of(*CONFIGURATION.models),
+    priority: longest_first
     conda:
         "../envs/environment.yaml"
     threads: model_resource("threads")

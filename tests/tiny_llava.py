@@ -170,7 +170,9 @@ class TinyTask:
         """Write the inputs of a training into a folder; options are fields of the job, or of the recipe."""
         from vlmtsc.training.finetune import TrainingJob  # seconds of imports
 
-        others = {key: options.pop(key) for key in ("memory", "tracking", "threads") if key in options}
+        others = {
+            key: options.pop(key) for key in ("memory", "tracking", "threads", "alignments") if key in options
+        }
         files = self.write(folder)
         return TrainingJob(
             run=run,

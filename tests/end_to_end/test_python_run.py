@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, SnakemakeRunner
 from huggingface_hub import ModelCard
+from pyarrow import Table
 from tiny_project import DATASET
 from tiny_run import RUN, SCENARIOS
 
@@ -110,17 +111,23 @@ def test_the_model_card_has_what_the_hub_shows(exported: Path, tiny_run: Path, t
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_other_programs_read_the_conversations(tiny_run: Path, scenario: str, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+def test_other_programs_read_the_conversations(tiny_run: Path, scenario: str) -> None:
     folder = tiny_run / f"results/conversations/tiny/{DATASET}/pooled/{scenario}"
-    files = {name: str(folder / f"{name}.json") for name in ("train", "validation", "test")}
-    loaded = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path))
+    # Arrow's types of all records in one table, as Hugging Face's datasets has them.
+    loaded = {
+        name: Table.from_pylist(read_json(folder / f"{name}.json"))
+        for name in ("train", "validation", "test")
+    }
     info = read_json(folder / "dataset_info.json")
-    assert loaded.num_rows == {"train": 14, "validation": 5, "test": 5}
+    assert {name: table.num_rows for name, table in loaded.items()} == {
+        "train": 14,
+        "validation": 5,
+        "test": 5,
+    }
     for name, entry in info.items():
         assert (folder / entry["file_name"]).is_file()
         # LLaMA-Factory's defaults of the format sharegpt: from, value, human, gpt.
-        for record in loaded[name]:
+        for record in loaded[name].to_pylist():
             turns = record[entry["columns"]["messages"]]
             assert [turn["from"] for turn in turns] == ["human", "gpt"]
             images = turns[0]["value"].count("<image>")

@@ -24,6 +24,7 @@ from vlmtsc.training.alignment import (
     SoftAnswers,
     align_projector,
     aligned_once,
+    alignment_digest,
     class_codes,
     padded_answers,
     shown_tokens,
@@ -343,6 +344,29 @@ def test_soft_loss_behind_the_answer_is_the_cross_entropy() -> None:
     assert gradient.isfinite().all()
 
 
+def test_a_stored_alignment_is_of_the_same_inputs(embeddings: torch.Tensor) -> None:
+    features, labels = make_features(2)
+
+    def digest(head_seed: int = 0, answers: str = "two tokens", last: int = 48, **changes: Any) -> str:
+        head = make_head(embeddings, ANSWERS[answers], head_seed)
+        parts = Labelled(range(36), labels[:36]), Labelled(range(36, last), labels[36:last])
+        return alignment_digest(
+            head, lambda cases: features[list(cases)], *parts, recipe(**changes), embedding_scale=0.25
+        )
+
+    first = digest()
+    assert digest(lora_r=5, learning_rate=0.1, batch_size=8) == first  # of the second stage
+    others = [
+        *(digest(head_seed=1), digest(answers="orders"), digest(last=47), digest(seed=1)),
+        *(digest(align_margin=11.0), digest(align_steps=7)),
+    ]
+    features[40, 3, 2] += 1
+    others.append(digest())
+    labels[40] = 1 - labels[40]
+    others.append(digest())
+    assert len({first, *others}) == 1 + len(others)
+
+
 def test_an_alignment_is_stored_and_read_once(tmp_path: Path) -> None:
     calls = []
 
@@ -360,6 +384,6 @@ def test_an_alignment_is_stored_and_read_once(tmp_path: Path) -> None:
     assert len(calls) == 1
     for name, tensor in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], tensor)
-    file = tmp_path / "alignment.safetensors"
+    file = tmp_path / "projector.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
     assert aligned_once(tmp_path, third, aligning(third)) == ({"steps": 2}, False)

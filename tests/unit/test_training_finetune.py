@@ -46,7 +46,7 @@ Train = Callable[..., Finetuned]
 def tasks(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyTask]:
     return {
         modality: make_task(tiny_checkpoint, tmp_path_factory.mktemp("plots"), modality=modality)
-        for modality in ("both", "numbers")
+        for modality in ("both", "numbers", "plot")
     }
 
 
@@ -385,7 +385,8 @@ def test_both_stages_train_record_and_save_what_they_should(
     assert record["alignment"]["steps"] == 100
     assert record["train_tokens"] == 3 * sum(case["tokens"] for case in tasks["both"].records["train"])
     # The projector is the aligned one, frozen, and part of the adapter.
-    stored = load_file(tmp_path / "checkpoints/alignment.safetensors")
+    [file] = tmp_path.glob("checkpoints/alignments/*/projector.safetensors")
+    stored = load_file(file)
     for name, tensor in projector_of(found).items():
         assert torch.equal(tensor, stored[name.partition("default.")[2]])
     assert not any(
@@ -443,6 +444,28 @@ def test_an_interrupted_run_of_both_stages_ends_the_same_and_aligns_once(
     assert {key for key in whole.record if whole.record[key] != resumed.record[key]} <= seconds
 
 
+def test_scenarios_that_show_the_same_images_align_once(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligned = []
+    align_projector = module.align_projector
+
+    def counted(*arguments):
+        aligned.append(1)
+        return align_projector(*arguments)
+
+    monkeypatch.setattr(module, "align_projector", counted)
+    options = STAGES | {"epochs": 1, "alignments": tmp_path / "alignments"}
+    both = train(tmp_path / "both", **options)
+    plot = train(tmp_path / "plot", "plot", **options | {"lora_r": 3})
+    assert len(aligned) == 1
+    assert plot.record["alignment"] == both.record["alignment"]
+    assert plot.record["wall_seconds"] >= plot.record["alignment"]["seconds"]  # the cost of the run by itself
+    alone = train(tmp_path / "alone", "plot", **STAGES | {"epochs": 1, "lora_r": 3})
+    assert len(aligned) == 2
+    assert_same_weights(plot, alone)
+
+
 def test_a_scenario_without_an_image_has_no_first_stage(train: Train, tmp_path: Path) -> None:
     plain = train(tmp_path / "plain", "numbers", epochs=1)
     staged = train(tmp_path / "staged", "numbers", epochs=1, **STAGES | {"ema_decay": 0.0})
@@ -454,7 +477,8 @@ def test_a_scenario_without_an_image_has_no_first_stage(train: Train, tmp_path: 
 def test_an_aligned_projector_can_be_trained_further(train: Train, tmp_path: Path) -> None:
     further = {"projector_learning_rate": 1e-3, "soft_answers": False, "mixed_share": 0, "ema_decay": 0.0}
     found = train(tmp_path, epochs=1, **STAGES | further)
-    stored = load_file(tmp_path / "checkpoints/alignment.safetensors")
+    [file] = tmp_path.glob("checkpoints/alignments/*/projector.safetensors")
+    stored = load_file(file)
     for name, tensor in projector_of(found).items():
         assert not torch.equal(tensor, stored[name.partition("default.")[2]])
 

@@ -96,6 +96,15 @@ def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner
     assert counts["download_dataset"] == counts["render_plots"] == 1
 
 
+def test_trainings_on_plots_alone_start_last(project: Path, snakemake: SnakemakeRunner) -> None:
+    done = snakemake(project, "--dry-run", "--config", *ONE)
+    jobs = re.findall(r"rule finetune_model:.*?\n\n", done.stdout + done.stderr, re.DOTALL)
+    assert {re.search(r"/(plot\w*)/seed-0/adapter", job)[1]: "priority: 1" in job for job in jobs} == {
+        "plot": False,
+        "plot_and_numbers": True,
+    }
+
+
 def test_the_ledger_needs_no_training(project: Path, snakemake: SnakemakeRunner) -> None:
     done = snakemake(project, "ledger", *DRY, "--config", *ONE)
     assert done.returncode == 0, done.stderr

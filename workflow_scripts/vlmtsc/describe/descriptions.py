@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import detrend, find_peaks
+import scipy  # whose modules are imported when used
 
 from vlmtsc.data.cleaning import merge_labels
 from vlmtsc.data.series import CleanSeries
@@ -195,7 +195,10 @@ def level_shifts(x: np.ndarray) -> tuple[tuple[float, float, float], ...]:
     spread = np.maximum(spreads[width:], spreads[:-width])
     strength = np.where(np.abs(jump) >= 2 * spread, np.abs(jump), 0.0)
     # Zeros at both ends, so that a jump at the first or last place is a peak too.
-    found = find_peaks(np.pad(strength, 1), height=SHIFT_SHARE * float(np.ptp(x)), distance=width)[0] - 1
+    found = (
+        scipy.signal.find_peaks(np.pad(strength, 1), height=SHIFT_SHARE * float(np.ptp(x)), distance=width)[0]
+        - 1
+    )
     largest = sorted(sorted(found.tolist(), key=lambda i: -strength[i])[:MAX_SHIFTS])
     return tuple(((i + width) / n, float(means[i]), float(means[i + width])) for i in largest)
 
@@ -205,19 +208,19 @@ def period_of(x: np.ndarray) -> int | None:
     n = len(x)
     if n < 8:
         return None
-    rest = detrend(x)
+    rest = scipy.signal.detrend(x)
     if np.ptp(rest) <= FLAT * np.ptp(x):
         return None
     spectrum = np.fft.rfft(rest, 2 * n)
     power = np.fft.irfft(spectrum * spectrum.conj())[: n // 2 + 1]
     # Divided by the number of products at each lag, so that long lags do not look weaker than they are.
     correlation = power / power[0] * n / (n - np.arange(n // 2 + 1))
-    peaks = find_peaks(correlation, height=PERIOD_CORRELATION, prominence=0.3)[0]
+    peaks = scipy.signal.find_peaks(correlation, height=PERIOD_CORRELATION, prominence=0.3)[0]
     return int(peaks[0]) if len(peaks) else None
 
 
 def _extremes(signed: np.ndarray, x: np.ndarray) -> tuple[tuple[float, float], ...]:
-    found = find_peaks(signed, prominence=PEAK_SHARE * float(np.ptp(x)))[0]
+    found = scipy.signal.find_peaks(signed, prominence=PEAK_SHARE * float(np.ptp(x)))[0]
     return tuple((float(i) / len(x), float(x[i])) for i in found)
 
 

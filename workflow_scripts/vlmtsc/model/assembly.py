@@ -17,6 +17,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy, normalize
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     CLIPImageProcessorPil,
@@ -70,12 +71,13 @@ def load_language_model(gguf: Path, layers: int) -> tuple[LlamaForCausalLM, PreT
     """Load a language model from a GGUF file, dequantised to float32, and keep its first layers."""
     transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    total = model.config.num_hidden_layers
+    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    total, config.num_hidden_layers = config.num_hidden_layers, layers
     if not 1 <= layers <= total:
         raise InputError(f"{gguf}: layers={layers}; allowed: 1 to {total}")
-    model.model.layers = model.model.layers[:layers]
-    model.config.num_hidden_layers = layers
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, config=config, dtype=torch.float32
+    )
     del model.config.quantization_config
     factor = calibrate_output(model, tokenizer) if layers < total else 1.0
     logger.info("%s: %d of %d layers, output scaled by %.2f", gguf.name, layers, total, factor)

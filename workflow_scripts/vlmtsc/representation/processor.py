@@ -15,7 +15,6 @@ from transformers.utils import is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
 
 from vlmtsc.errors import InputError
-from vlmtsc.representation.plots import plot_size
 from vlmtsc.representation.prompts import ChatFormat, llava_format
 from vlmtsc.representation.tokens import TextTokens
 from vlmtsc.settings import PlotSettings, Template, unknown
@@ -210,7 +209,12 @@ def model_options(
     `TextTokens`.
     """
     options = dict(image_options or {})
-    image = None if plot is None else image_layout(processor, plot_size(plot), options)
+    if plot is None:
+        image = None
+    else:
+        from vlmtsc.representation.plots import plot_size  # imports matplotlib, which trainings do without
+
+        image = image_layout(processor, plot_size(plot), options)
     chat = chat_format(processor, template, system_prompt, image)
     tokens = TextTokens(processor.tokenizer, None if image is None else image.tokens[0][0])
     return {

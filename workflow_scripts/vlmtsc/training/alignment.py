@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import logging
 import math
 import time
@@ -19,12 +21,15 @@ from torch.nn.functional import log_softmax, nll_loss, normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import get_cosine_schedule_with_warmup
 
+from vlmtsc.code_digest import code_digest
 from vlmtsc.errors import InputError
-from vlmtsc.files import atomic_path, read_json, write_json
+from vlmtsc.files import atomic_path, exclusive, read_json, write_json
 from vlmtsc.model.checkpoint import autocast
+from vlmtsc.model.devices import name_gpu
 from vlmtsc.scoring import shared_prefix
 from vlmtsc.settings import NOISE, SHORTEST, FinetuneSettings
 from vlmtsc.training.checkpoints import fault_of_file
+from vlmtsc.training.record import kernels, package_versions
 
 logger = logging.getLogger(__name__)
 
@@ -339,31 +344,66 @@ def rescale(head: ProjectorHead, features: Features, images: Sequence[int], scal
     return tokens.shape[0] * tokens.shape[1]
 
 
+def alignment_digest(
+    head: ProjectorHead,
+    features: Features,
+    train: Labelled,
+    validation: Labelled,
+    settings: FinetuneSettings,
+    embedding_scale: float,
+) -> str:
+    """Return a SHA-256 of everything that determines the result of `align_projector`, which has these parameters.
+
+    Of the conversations, only the classes of the images and the answers' codes count: scenarios that show the same
+    images have the same alignment.
+    """
+    content = {
+        "settings": {
+            name: value
+            for name, value in settings.model_dump().items()
+            if name.startswith("align_") or name == "seed"
+        },
+        "head": [head.margin, head.precision, embedding_scale],
+        "labels": [list(train.labels), list(validation.labels)],
+        "device": name_gpu() if head.codes.device.type == "cuda" else head.codes.device.type,
+        "threads": torch.get_num_threads(),
+        "kernels": kernels(),
+        "versions": package_versions(),
+        "code": code_digest(Path(__file__), Path(__file__).parents[2]),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    images = [*train.images, *validation.images]
+    batches = (features(images[start : start + 128]) for start in range(0, len(images), 128))
+    for tensor in (head.codes, *head.projector.state_dict().values(), *batches):
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def aligned_once(
     folder: Path, projector: nn.Module, align: Callable[[], dict[str, Any]]
 ) -> tuple[dict[str, Any], bool]:
-    """Align a projector and store it in a folder, or load it if an interrupted attempt has stored it.
+    """Align a projector and store it in a folder, or load it if it is stored there.
 
-    Return the record of the alignment, and whether it was stored.
+    Return the record of the alignment, and whether it was stored. Another process that aligns the same is waited for.
 
     Parameters
     ----------
     folder : Path
-        Folder of the run's checkpoints.
+        Folder of this alignment: the same for equal ones.
     projector : nn.Module
         Changed in place.
     align : callable
         `align_projector` of this projector.
     """
-    weights, record = folder / "alignment.safetensors", folder / "alignment.json"
-    if record.is_file() and not (fault_of_file(record) or fault_of_file(weights)):
-        projector.load_state_dict(load_file(weights))
-        projector.requires_grad_(False)
-        logger.info("alignment: of the interrupted attempt")
-        return read_json(record), True
-    result = align()
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(weights) as path:
-        save_file({name: tensor.contiguous() for name, tensor in projector.state_dict().items()}, path)
-    write_json(record, result)
+    weights, record = folder / "projector.safetensors", folder / "alignment.json"
+    with exclusive(folder):
+        if record.is_file() and not (fault_of_file(record) or fault_of_file(weights)):
+            projector.load_state_dict(load_file(weights))
+            projector.requires_grad_(False)
+            logger.info("alignment: stored by an earlier run on the same images")
+            return read_json(record), True
+        result = align()
+        with atomic_path(weights) as path:
+            save_file({name: tensor.contiguous() for name, tensor in projector.state_dict().items()}, path)
+        write_json(record, result)
     return result, False

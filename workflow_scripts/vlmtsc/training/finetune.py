@@ -49,6 +49,7 @@ from vlmtsc.training.alignment import (
     SoftAnswers,
     align_projector,
     aligned_once,
+    alignment_digest,
     class_codes,
     padded_answers,
 )
@@ -115,6 +116,8 @@ class TrainingJob(Settings):
     """Folder of plots, if the scenario has an image."""
     features: Path | None = None
     """Features of the plots (.npy), as `encode_plots` writes them; without, they are computed."""
+    alignments: Path | None = None
+    """Folder of alignments, which runs on the same images share; without, one is stored with the checkpoints."""
     threads: int = 1
     """Threads of each tensor operation, of all processes together."""
     memory: MemorySettings = MemorySettings()
@@ -321,16 +324,15 @@ def _align(
         projector, class_codes(embeddings, answers), settings.align_margin, settings.precision
     )
 
-    def align() -> dict[str, Any]:
-        train, validation = (
-            Labelled(part.image_indices, [example.label_index for example in part.examples]) for part in sets
-        )
-        scale = float(embeddings.float().pow(2).mean().sqrt())
-        return align_projector(head, vision, train, validation, settings, scale)
-
+    train, validation = (
+        Labelled(part.image_indices, [example.label_index for example in part.examples]) for part in sets
+    )
+    inputs = (head, vision, train, validation, settings, float(embeddings.float().pow(2).mean().sqrt()))
+    folder = (job.alignments or job.checkpoints / "alignments") / alignment_digest(*inputs)
+    set_seed(settings.seed)  # nor does the alignment on what the scenario did before
     if processes.count > 1 and not processes.is_main:
         PartialState().wait_for_everyone()
-    record, stored = aligned_once(job.checkpoints, projector, align)
+    record, stored = aligned_once(folder, projector, lambda: align_projector(*inputs))
     if stored:
         files.count_earlier(record["seconds"])
     if processes.count > 1 and processes.is_main:

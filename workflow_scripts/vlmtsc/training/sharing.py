@@ -91,6 +91,8 @@ def train_or_reuse(
         "representation": representation.to_json(),
     }
     runs = SharedRuns(shared) if shared is not None else None
+    if shared is not None:
+        job = job.changed(alignments=shared / "alignments")
     # A job left behind by a killed workflow may still be training the same run.
     with (
         exclusive(job.checkpoints),
