@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vlmtsc.code_digest import _names_of_settings, _parsed, _used_settings, code_digest, import_closure
+from vlmtsc import code_digest as module
+from vlmtsc.code_digest import code_digest, import_closure
 from vlmtsc.errors import InputError
 
 FILES = {
@@ -30,12 +31,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 def digest(tree: Path) -> str:
-    _parsed.cache_clear()
+    """Digest as a new process does, which has parsed nothing."""
+    for function in vars(module).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
     return code_digest(tree / "run_it.py", tree)
 
 
 def test_closure_holds_packages_and_modules_on_the_way(tree: Path) -> None:
-    _parsed.cache_clear()
     names = [path.relative_to(tree).as_posix() for path in import_closure(tree / "run_it.py", tree)]
     assert names == [
         "package/__init__.py",
@@ -129,8 +132,6 @@ def test_only_settings_that_are_used_count(tree: Path, old: str, new: str, count
     )
     before = digest(tree)
     settings.write_text(SETTINGS_MODULE.replace(old, new))
-    for function in (_names_of_settings, _used_settings):
-        function.cache_clear()
     assert (digest(tree) != before) == counts
 
 

@@ -98,7 +98,8 @@ def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner
 
 def test_trainings_on_plots_alone_start_last(project: Path, snakemake: SnakemakeRunner) -> None:
     done = snakemake(project, "--dry-run", "--config", *ONE)
-    jobs = re.findall(r"rule finetune_model:.*?\n\n", done.stdout + done.stderr, re.DOTALL)
+    pattern = re.compile(r"^rule finetune_model:.*?^    resources:", re.DOTALL | re.MULTILINE)
+    jobs = pattern.findall(done.stdout + done.stderr)
     assert {re.search(r"/(plot\w*)/seed-0/adapter", job)[1]: "priority: 1" in job for job in jobs} == {
         "plot": False,
         "plot_and_numbers": True,

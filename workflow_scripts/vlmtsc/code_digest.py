@@ -51,15 +51,35 @@ def import_closure(script: Path, root: Path) -> list[Path]:
 
 
 @cache
-def _parsed(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return the canonical text of a module and the project files that it imports."""
+def _tree(path: Path) -> ast.Module:
+    """Return the syntax tree of a module."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return ast.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: not valid Python ({error.msg})") from error
-    return _canonical(tree), tuple(sorted(set(_imported_files(tree, path, root))))
+
+
+@cache
+def _parsed(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
+    """Return the canonical text of a module and the project files that it imports."""
+    return _canonical(_tree(path)), tuple(sorted(set(_imported_files(path, root))))
+
+
+@cache
+def _imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """Return the import statements of a module."""
+    found, waiting = [], list[ast.AST](_tree(path).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        elif isinstance(
+            node, ast.stmt | ast.ExceptHandler | ast.match_case
+        ):  # no expression contains a statement
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
 
 
 def _canonical(node: object) -> str:
@@ -83,8 +103,8 @@ def _canonical(node: object) -> str:
 @cache
 def _names_of_settings(path: Path) -> frozenset[str]:
     """Return the names that a module imports from that of all settings."""
-    tree, module = ast.parse(path.read_text(encoding="utf-8")), SETTINGS.removesuffix(".py").replace("/", ".")
-    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == module)
+    module = SETTINGS.removesuffix(".py").replace("/", ".")
+    imports = (node for node in _imports(path) if isinstance(node, ast.ImportFrom) and node.module == module)
     return frozenset(alias.name for node in imports for alias in node.names)
 
 
@@ -92,7 +112,7 @@ def _names_of_settings(path: Path) -> frozenset[str]:
 def _used_settings(path: Path, names: frozenset[str]) -> str:
     """Return the canonical text of the definitions of these names, and of those that they refer to."""
     defined: dict[str, list[ast.stmt]] = {}
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+    for statement in _tree(path).body:
         for name in _defined_names(statement):
             defined.setdefault(name, []).append(statement)
     waiting, used = [*names], set[str]()
@@ -101,7 +121,12 @@ def _used_settings(path: Path, names: frozenset[str]) -> str:
         if name in defined and name not in used:
             used.add(name)
             waiting += [n.id for node in defined[name] for n in ast.walk(node) if isinstance(n, ast.Name)]
-    return "\n".join(_canonical(statement) for name in sorted(used) for statement in defined[name])
+    return "\n".join(_canonical_statement(statement) for name in sorted(used) for statement in defined[name])
+
+
+@cache
+def _canonical_statement(statement: ast.stmt) -> str:
+    return _canonical(statement)
 
 
 def _defined_names(statement: ast.stmt) -> list[str]:
@@ -123,13 +148,13 @@ def _is_docstring(node: object) -> bool:
     )
 
 
-def _imported_files(tree: ast.AST, path: Path, root: Path) -> Iterator[Path]:
+def _imported_files(path: Path, root: Path) -> Iterator[Path]:
     """Yield the files under `root` that the import statements of one module execute."""
-    for node in ast.walk(tree):
+    for node in _imports(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _files_of(alias.name, root)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = node.module or ""
             if node.level:
                 package = path.relative_to(root).parts[: -node.level]
@@ -139,12 +164,11 @@ def _imported_files(tree: ast.AST, path: Path, root: Path) -> Iterator[Path]:
                 yield from _files_of(f"{base}.{alias.name}", root)
 
 
-def _files_of(module: str, root: Path) -> Iterator[Path]:
-    """Yield the files that importing ``a.b.c`` executes: the packages on the way and the module."""
-    folder = root
+@cache
+def _files_of(module: str, root: Path) -> tuple[Path, ...]:
+    """Return the files that importing ``a.b.c`` executes: the packages on the way and the module."""
+    folder, found = root, []
     for part in module.split("."):
-        if (file := folder / f"{part}.py").is_file():
-            yield file
+        found += [folder / f"{part}.py", folder / part / "__init__.py"]
         folder = folder / part
-        if (package := folder / "__init__.py").is_file():
-            yield package
+    return tuple(file for file in found if file.is_file())
