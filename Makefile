@@ -120,8 +120,9 @@ bench: environment ## measure speed against the obvious implementations, into do
 		results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
 	@$(RUN) python benchmarks/measuring.py $(BENCH)
 
-test: demo-packages ## run every test, in two processes
-	@$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores: one of them waits for SLURM most of the time.
+test: demo-packages ## run every test, in three processes
+	@$(RUN) python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-faults: environment ## the whole grid of injected faults, of which make test runs a sample (about an hour)
 	@$(RUN) python -m pytest tests/faults --faults=all $(ARGS)

@@ -111,7 +111,9 @@ def test_exactly_these_outputs(finished: Path) -> None:
     logs = {name for name in found if name.startswith("logs/")}
     benchmarks = {name for name in found if name.startswith("benchmarks/")}
     shared = {name for name in found if name.startswith("shared_runs/")}
-    assert len({name.split("/")[1] for name in shared} - {"runs"}) == len(SCENARIOS)
+    assert len({name.split("/")[1] for name in shared} - {"runs", "alignments"}) == len(SCENARIOS)
+    # Both scenarios with a plot show the same images.
+    assert len({name.split("/")[2] for name in shared if name.startswith("shared_runs/alignments/")}) == 1
     assert found - logs - benchmarks - shared == expected_outputs()
     jobs = {re.sub(r"^logs/(.*)\.log$", r"\1", name) for name in logs}
     assert jobs == {re.sub(r"^benchmarks/(.*)\.tsv$", r"\1", name) for name in benchmarks}

@@ -367,6 +367,22 @@ def test_a_stored_alignment_is_of_the_same_inputs(embeddings: torch.Tensor) -> N
     assert len({first, *others}) == 1 + len(others)
 
 
+def test_the_settings_of_an_alignment_are_known_by_their_names(embeddings: torch.Tensor) -> None:
+    features, labels = make_features(2)
+    settings, names = recipe(align_steps=10), set()
+
+    class Read:
+        def __getattr__(self, name: str) -> Any:
+            names.add(name)
+            return getattr(settings, name)
+
+    parts = Labelled(range(36), labels[:36]), Labelled(range(36, 48), labels[36:])
+    head = make_head(embeddings, ANSWERS["two tokens"])
+    align_projector(head, lambda cases: features[list(cases)], *parts, Read(), 0.25)
+    assert len(names) > 5
+    assert {name for name in names if not name.startswith("align_")} == set()
+
+
 def test_an_alignment_is_stored_and_read_once(tmp_path: Path) -> None:
     calls = []
 

@@ -70,14 +70,13 @@ def _parsed(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
 @cache
 def _imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
     """Return the import statements of a module."""
+    statements = ast.stmt | ast.ExceptHandler | ast.match_case  # expressions contain none
     found, waiting = [], list[ast.AST](_tree(path).body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
             found.append(node)
-        elif isinstance(
-            node, ast.stmt | ast.ExceptHandler | ast.match_case
-        ):  # no expression contains a statement
+        elif isinstance(node, statements):
             waiting.extend(ast.iter_child_nodes(node))
     return found
 

@@ -69,9 +69,10 @@ def plain(name: Hashable) -> str:
 
 def meaning(name: Hashable, beside: Iterable[Hashable] = ()) -> str | None:
     """Return what a column's name says that it is; y is no label beside x."""
-    if plain(name) == "y" and "x" in map(plain, beside):
+    word = plain(name)
+    if word == "y" and "x" in map(plain, beside):
         return None
-    return next((key for key, names in NAMES.items() if plain(name) in names.split()), None)
+    return next((key for key, names in NAMES.items() if word in names.split()), None)
 
 
 def only(found: Sequence[str], what: str, path: Path) -> str | None:
@@ -152,14 +153,11 @@ def read_text(
     frame = pd.read_csv(io.StringIO(text), na_values=["?"], **options)
     names = frame.columns = pd.Index(map(str, frame.columns))
     # Text stays as it is written: 007, None.
-    kept = ("id", "label", "split") if by_name else ()
+    kept, types = ("id", "label", "split") if by_name else (), [*frame.dtypes]
     as_text = [
         place
         for place, name in enumerate(names)
-        if named is None
-        or name in named
-        or meaning(name, names) in kept
-        or frame.dtypes.iloc[place].kind == "O"
+        if named is None or name in named or meaning(name, names) in kept or types[place].kind == "O"
     ]
     if as_text:
         written = pd.read_csv(io.StringIO(text), usecols=as_text, dtype=str, na_filter=False, **options)
@@ -420,7 +418,8 @@ class Table:
             # What is the same in all rows of a series is no channel, but a trait, such as an age.
             distinct = self.frame.groupby([*self.columns.id])[values].nunique().max()
             values = [name for name in values if distinct[name] > 1] or values
-        if out := [name for name in left if name not in values]:
+        shown = {*values}
+        if out := [name for name in left if name not in shown]:
             named = ", ".join(out[:6]) + (", ..." if len(out) > 6 else "")
             self.notes.append(f"left out: {named} (columns={{values: [...]}} names the columns of values)")
         if self.labelled and self.group is None:

@@ -195,10 +195,8 @@ def level_shifts(x: np.ndarray) -> tuple[tuple[float, float, float], ...]:
     spread = np.maximum(spreads[width:], spreads[:-width])
     strength = np.where(np.abs(jump) >= 2 * spread, np.abs(jump), 0.0)
     # Zeros at both ends, so that a jump at the first or last place is a peak too.
-    found = (
-        scipy.signal.find_peaks(np.pad(strength, 1), height=SHIFT_SHARE * float(np.ptp(x)), distance=width)[0]
-        - 1
-    )
+    padded, height = np.pad(strength, 1), SHIFT_SHARE * float(np.ptp(x))
+    found = scipy.signal.find_peaks(padded, height=height, distance=width)[0] - 1
     largest = sorted(sorted(found.tolist(), key=lambda i: -strength[i])[:MAX_SHIFTS])
     return tuple(((i + width) / n, float(means[i]), float(means[i + width])) for i in largest)
 
