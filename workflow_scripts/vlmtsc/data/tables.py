@@ -387,10 +387,12 @@ class Table:
         return found[0]
 
     def _numeric(self, name: str) -> bool:
-        return pd.api.types.is_numeric_dtype(self.frame[name]) and self.frame[name].dtype != bool
+        values = self.frame[name]
+        return pd.api.types.is_numeric_dtype(values.dtype) and values.dtype != bool
 
     def _listed(self, name: str) -> bool:
-        return isinstance(self.frame[name].iloc[0], list | tuple | np.ndarray)
+        values = self.frame[name]
+        return values.dtype == object and isinstance(values.iloc[0], list | tuple | np.ndarray)
 
     def _few(self, name: str) -> bool:
         values = self.frame[name]
