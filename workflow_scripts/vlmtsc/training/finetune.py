@@ -317,19 +317,18 @@ def _align(
     processes: Processes,
     files: CheckpointFiles,
 ) -> tuple[dict[str, Any], ProjectorHead]:
-    """Align a model's projector, in the main process; return the record and the head."""
+    """Align a model's projector, in the main process, or take a stored alignment; return the record and the head."""
     settings, projector = job.settings, base.model.multi_modal_projector
     embeddings = base.get_input_embeddings().weight.detach()
     head = ProjectorHead(
         projector, class_codes(embeddings, answers), settings.align_margin, settings.precision
     )
-
     train, validation = (
         Labelled(part.image_indices, [example.label_index for example in part.examples]) for part in sets
     )
     inputs = (head, vision, train, validation, settings, float(embeddings.float().pow(2).mean().sqrt()))
     folder = (job.alignments or job.checkpoints / "alignments") / alignment_digest(*inputs)
-    set_seed(settings.seed)  # nor does the alignment on what the scenario did before
+    set_seed(settings.seed)  # the alignment depends on its inputs alone, not on what was drawn before
     if processes.count > 1 and not processes.is_main:
         PartialState().wait_for_everyone()
     record, stored = aligned_once(folder, projector, lambda: align_projector(*inputs))
