@@ -117,6 +117,7 @@ reference: environment ## write docs/configuration.md from the settings
 
 bench: environment ## measure speed against the obvious implementations, into docs/results.md (BENCH="render finetune")
 	@$(SNAKEMAKE) -- results/models/embedded results/plots/ItalyPowerDemand/line \
+		results/conversations/embedded/ItalyPowerDemand/pooled/numbers/train.json \
 		results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers/train.json
 	@$(RUN) python benchmarks/measuring.py $(BENCH)
 

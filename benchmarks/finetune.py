@@ -5,7 +5,8 @@
 Both sides train the same LoRA matrices and projector on the same conversations, with the recipe in config/models.yaml.
 The reference is a Trainer over ``model(labels=...)``: float32, logits of every position, cases in random order, images
 through the tower in every step, fused attention. First both train on the same batches without dropout, and their losses
-are compared. Then they take turns with the recipe as it is.
+are compared. Then they take turns with the recipe as it is. Last, the operations a second of steps on numbers are
+compared with those of a matrix product alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import ROOT, Row, cpu_seconds, interleaved, main, make_row
+from peft.tuners.lora import LoraLayer
+from torch.nn.functional import linear
 from torch.utils.data import SequentialSampler
-from trainers import Counted, Task, our_side, plain_side, recipe_of
+from trainers import Counted, Task, flops_per_token, our_side, plain_side, recipe_of
 from transformers import AutoModelForImageTextToText, Trainer
 
 from vlmtsc.examples import image_paths, index_images, make_examples
@@ -39,6 +42,9 @@ INPUTS = {
     "conversations": ROOT / "results/conversations/embedded/ItalyPowerDemand/pooled/plot_and_numbers",
     "plots": ROOT / "results/plots/ItalyPowerDemand/line",
 }
+NUMBERS = ROOT / "results/conversations/embedded/ItalyPowerDemand/pooled/numbers"
+#: Products in one measurement.
+PRODUCTS = 100
 
 
 class StoredTask(Task):
@@ -68,7 +74,9 @@ class StoredTask(Task):
     def load_plain(self) -> Any:
         return AutoModelForImageTextToText.from_pretrained(self.checkpoint, dtype=torch.float32).eval()
 
-    def vision(self, model: Any, precision: str) -> VisionFeatures:
+    def vision(self, model: Any, precision: str) -> VisionFeatures | None:
+        if not self.paths:
+            return None
         cache_mb = MemorySettings().vision_cache_mb
         return VisionFeatures(model, self.processor, self.paths, precision=precision, cache_mb=cache_mb)
 
@@ -128,11 +136,51 @@ def measure(task: StoredTask, steps: int, rounds: int, round_steps: int) -> Row:
     return make_row(name, seconds, "tokens/s", agreement, "images encoded in both")
 
 
-def measure_stored(model: Path, conversations: Path, plots: Path, **options: Any) -> list[Row]:
+def measure_share(task: StoredTask, rounds: int, steps: int) -> Row:
+    """Compare the operations a second of our steps with those of one product of matrices.
+
+    The product is that of all tokens of a step with the largest adapted matrix, in the type of the matrix.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        model, make = our_side(task, task.settings, Path(name))
+        layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+        matrix = max((layer.get_base_layer().weight for layer in layers), key=torch.Tensor.numel)
+        tokens = round(task.settings.batch_size * np.mean([case.tokens for case in task.examples.examples]))
+        inputs = torch.randn(tokens, matrix.shape[1], dtype=matrix.dtype)
+
+        def multiply() -> None:
+            for _ in range(PRODUCTS):
+                linear(inputs, matrix)
+
+        def of_steps() -> float:
+            trainer, counted = make(steps), Counted()
+            counted.watch(trainer)
+            return cpu_seconds(trainer.train) / (counted.tokens * flops_per_token(model))
+
+        def of_products() -> float:
+            return cpu_seconds(multiply) / (PRODUCTS * 2 * tokens * matrix.numel())
+
+        seconds = interleaved(rounds, ours=of_steps, reference=of_products)
+    return make_row(
+        f"operations of a step, {task.representation.scenario.name}",
+        {side: 1e9 * value for side, value in seconds.items()},
+        "GFLOP/s",
+        "not compared",
+        f"reference: a product of {tokens} x {matrix.shape[1]} x {matrix.shape[0]} alone, "
+        f"{str(matrix.dtype).removeprefix('torch.')}",
+    )
+
+
+def measure_stored(
+    model: Path, conversations: Path, plots: Path, numbers: Path, steps: int, rounds: int, round_steps: int
+) -> list[Row]:
     """Measure on files of the results folder."""
     torch.set_num_threads(1)
-    return [measure(StoredTask(model, conversations, plots, recipe_of("embedded")), **options)]
+    shown, read = (
+        StoredTask(model, folder, plots, recipe_of("embedded")) for folder in (conversations, numbers)
+    )
+    return [measure(shown, steps, rounds, round_steps), measure_share(read, rounds, steps)]
 
 
 if __name__ == "__main__":
-    main(measure_stored, __doc__, **INPUTS, steps=12, rounds=3, round_steps=3)
+    main(measure_stored, __doc__, **INPUTS, numbers=NUMBERS, steps=12, rounds=3, round_steps=3)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import Row, interleaved, main, make_row, number
-from trainers import Counted, Task, our_side, plain_side, recipe_of
+from trainers import Counted, Task, flops_per_token, our_side, plain_side, recipe_of
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -36,7 +36,7 @@ from vlmtsc.examples import Example, ExampleSet
 from vlmtsc.model.architecture import find_architecture
 from vlmtsc.model.checkpoint import attach, autocast, compute_device, convert_weights
 from vlmtsc.model.vision import encode_pixels
-from vlmtsc.reporting.costs import peak_rate, training_flops
+from vlmtsc.reporting.costs import peak_rate
 from vlmtsc.settings import FinetuneSettings
 
 #: Supervised tokens of a sample: a class and the end token.
@@ -141,19 +141,6 @@ class RandomTask(Task):
 
     def pixels(self, positions: list[int]) -> torch.Tensor:
         return self.images[positions]
-
-
-def flops_per_token(model: Any) -> float:
-    """Return the floating-point operations of a training step for each token of a sequence.
-
-    Counted as in the table of costs: without embeddings, output layer, attention's products, projector, tower.
-    """
-    total = 0.0
-    for layer in model.modules():
-        if getattr(layer, "lora_A", None):
-            adapted = sum(m.weight.numel() for m in (*layer.lora_A.values(), *layer.lora_B.values()))
-            total += training_flops(layer.get_base_layer().weight.numel(), adapted)
-    return total
 
 
 def plain_recipe(

@@ -18,6 +18,7 @@ from vlmtsc.configuration import load_configuration_files
 from vlmtsc.examples import Collator, ExampleSet
 from vlmtsc.model.adapter import add_adapter, freeze_projector, lora_config, parameter_groups
 from vlmtsc.model.architecture import find_architecture
+from vlmtsc.reporting.costs import training_flops
 from vlmtsc.settings import FinetuneSettings
 from vlmtsc.training.processes import Processes
 from vlmtsc.training.schedule import Schedule
@@ -74,6 +75,19 @@ def arguments(task: Task, settings: FinetuneSettings, steps: int, folder: Path) 
     found.eval_strategy = found.save_strategy = IntervalStrategy.NO
     found.load_best_model_at_end = False
     return found
+
+
+def flops_per_token(model: Any) -> float:
+    """Return the floating-point operations of a training step for each token of a sequence.
+
+    Counted as in the table of costs: without embeddings, output layer, attention's products, projector, tower.
+    """
+    total = 0.0
+    for layer in model.modules():
+        if getattr(layer, "lora_A", None):
+            adapted = sum(m.weight.numel() for m in (*layer.lora_A.values(), *layer.lora_B.values()))
+            total += training_flops(layer.get_base_layer().weight.numel(), adapted)
+    return total
 
 
 def our_side(task: Task, settings: FinetuneSettings, folder: Path) -> tuple[Any, Callable[[int], Trainer]]:

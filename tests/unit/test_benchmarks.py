@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,9 @@ def test_finetuning_and_evaluation(
     recipe = {**finetune.recipe_of("embedded"), "lora_r": 2, "batch_size": 4, "micro_batch_size": 4}
     task = finetune.StoredTask(*material, recipe)
     assert "losses of 2 steps" in finetune.measure(task, steps=2, rounds=1, round_steps=1)["agreement"]
+    share = finetune.measure_share(task, rounds=1, steps=1)
+    assert share["comparison"] == "operations of a step, both"
+    assert re.search(r"a product of \d{2,4} x \d+ x \d+ alone", share["notes"])
     assert "nats in float32" in evaluate.measure(task, cases=4, few=2, rounds=1)["agreement"]
     assert "3 classes" in evaluate.measure_trees(task, cases=2, classes=3, rounds=1)["comparison"]
     with pytest.raises(SystemExit, match=r"scores differ by 1\.0 nats"):
@@ -139,6 +143,7 @@ def test_the_plain_recipe_of_the_gpu_benchmark(tmp_path: Path) -> None:
 def test_operations_of_the_full_size() -> None:
     import gpu_llava
     import torch
+    import trainers
 
     from vlmtsc.model.adapter import add_adapter
 
@@ -146,7 +151,7 @@ def test_operations_of_the_full_size() -> None:
     model = add_adapter(gpu_llava.build(config, torch.device("meta")), gpu_llava.recipe("full", 1))
     frozen = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     adapted = 32 * 128 * (4 * 2 * 4096 + 3 * (4096 + 11008))
-    assert gpu_llava.flops_per_token(model) == 4 * frozen + 6 * adapted
+    assert trainers.flops_per_token(model) == 4 * frozen + 6 * adapted
     samples, images = gpu_llava.random_samples(config, 1, 2048)
     assert samples.examples[0].tokens == 576 + 2048
     assert images.shape == (1, 3, 336, 336)

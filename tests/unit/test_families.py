@@ -162,7 +162,7 @@ def test_a_family_from_conversations_to_a_merged_model(family: str, checkpoint: 
     save_adapter(done.model, tmp_path / "adapter", "tiny")
     parameters = {"finetune": done.record["settings"], "representation": task.representation.to_json()}
 
-    # Scores: of a batch, of single cases, of the model in memory, of a merged model; and another image.
+    # Scores: of a batch, of single cases, of the model in memory, whose LoRA is not merged; and another image.
     test = task.records["test"]
     reloaded = Predictor.load(checkpoint, tmp_path / "adapter", parameters, batch_size=8)
     scores, (texts, indices) = reloaded.score_and_generate(test, task.plots)
@@ -171,7 +171,7 @@ def test_a_family_from_conversations_to_a_merged_model(family: str, checkpoint: 
     single = Predictor(reloaded.model, processor, task.representation, reloaded.settings, batch_size=1)
     np.testing.assert_allclose(single.score(test, task.plots), scores, atol=1e-4)
     trained = Predictor(done.model.eval(), processor, task.representation, reloaded.settings, batch_size=8)
-    np.testing.assert_array_equal(trained.score(test, task.plots), scores)
+    np.testing.assert_allclose(trained.score(test, task.plots), scores, atol=1e-4)
     controls, _ = score_controls(reloaded, test, scores, task.plots, seed=0, scratch=tmp_path)
     assert np.abs(controls["image_swapped"] - scores).max() > 0.01
     assert np.abs(controls["numbers_removed"] - scores).max() > 0.01
@@ -186,11 +186,6 @@ def test_a_family_from_conversations_to_a_merged_model(family: str, checkpoint: 
         expected = whole_likelihood(reloaded.model, tensors, example.prompt, example.answer)
         found = scores[case, test[case]["label_index"]]
         assert found == pytest.approx(expected, abs=1e-4)
-
-    merged = reloaded.model.merge_and_unload()
-    merged.architecture = reloaded.model.architecture if hasattr(reloaded.model, "architecture") else None
-    again = Predictor(merged, processor, task.representation, reloaded.settings, batch_size=8)
-    np.testing.assert_allclose(again.score(test, task.plots), scores, atol=1e-3)
 
 
 #: Of a processor's tensors, those of its text.
@@ -374,7 +369,7 @@ def test_the_vision_tower_can_be_trained(family: str, checkpoint: Path, tmp_path
     again = Predictor.load(checkpoint, tmp_path / "adapter", parameters)
     trained = Predictor(done.model.eval(), again.processor, task.representation, again.settings)
     scores = trained.score(task.records["test"], task.plots)
-    np.testing.assert_array_equal(again.score(task.records["test"], task.plots), scores)
+    np.testing.assert_allclose(again.score(task.records["test"], task.plots), scores, atol=1e-4)
     untouched = [
         p for n, p in done.model.named_parameters() if n in vision and ("lora_B" in n or tuning != "lora")
     ]

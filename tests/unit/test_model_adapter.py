@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from scipy.stats import binomtest
 from tiny_llava import TinyTask, make_task, recipe
@@ -18,7 +19,14 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmtsc.errors import InputError
 from vlmtsc.examples import make_examples
-from vlmtsc.model.adapter import MaskedDropout, add_adapter, load_adapter, parameter_groups, save_adapter
+from vlmtsc.model.adapter import (
+    MaskedDropout,
+    add_adapter,
+    load_adapter,
+    merge_in_place,
+    parameter_groups,
+    save_adapter,
+)
 from vlmtsc.model.checkpoint import count_parameters, inner_model, load_checkpoint
 from vlmtsc.model.vision import load_pixels
 from vlmtsc.representation.processor import load_processor
@@ -161,6 +169,21 @@ def test_a_merged_model_is_an_ordinary_checkpoint(
     torch.testing.assert_close(
         logits(load(tmp_path / "merged"), task, tiny_checkpoint), expected, atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize(("dtype", "merged"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_an_adapter_is_merged_where_that_rounds_nothing(
+    saved: tuple[PeftModel, Path], tiny_checkpoint: Path, task: TinyTask, dtype: torch.dtype, merged: bool
+) -> None:
+    base = load(tiny_checkpoint)
+    base.get_decoder().layers.to(dtype)
+    model = load_adapter(base, saved[1])
+    merge_in_place(model)
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    assert {layer.merged for layer in layers} == {merged}
+    if merged:
+        expected = logits(saved[0], task, tiny_checkpoint)
+        torch.testing.assert_close(logits(model, task, tiny_checkpoint), expected, atol=1e-4, rtol=1e-4)
 
 
 def rename(state: dict[str, torch.Tensor], name: str) -> None:

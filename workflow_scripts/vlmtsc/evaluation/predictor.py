@@ -24,7 +24,7 @@ from vlmtsc.evaluation.metrics import (
     temperature_metrics,
 )
 from vlmtsc.examples import Example, image_paths, index_images, make_questions, scored_tokens, shot_paths
-from vlmtsc.model.adapter import load_adapter
+from vlmtsc.model.adapter import load_adapter, merge_in_place
 from vlmtsc.model.checkpoint import inner_model, load_checkpoint
 from vlmtsc.model.files import load_checked_processor
 from vlmtsc.model.vision import Images, VisionFeatures, plot_images
@@ -76,6 +76,7 @@ class Predictor:
             quantization=settings.quantization,
         )
         model, processor = load_adapter(base, adapter), load_checked_processor(checkpoint)
+        merge_in_place(model)
         return cls(model, processor, representation, settings, batch_size, features, shots)
 
     def questions(self, records: Sequence[Mapping[str, Any]], *, slack: int = 0) -> list[Example]:

@@ -54,12 +54,17 @@ def orthogonalised(
     wide = update if update.shape[0] <= update.shape[1] else update.T
     wide = wide.float() / update.norm().clamp(min=1e-7)
     a, b, c = coefficients
+
+    def polynomial(gram: torch.Tensor) -> torch.Tensor:
+        found = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        found.diagonal().add_(a)
+        return found
+
     gram = wide @ wide.T
-    product = torch.eye(len(gram), device=gram.device)
-    for _ in range(steps):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor @ product
+    product = factor = polynomial(gram)
+    for _ in range(steps - 1):
         gram = factor @ gram @ factor
+        factor = polynomial(gram)
+        product = factor @ product
     result = product @ wide
     return result if wide.shape == update.shape else result.T
