@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import metadata, packages_distributions, version
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 SCRIPTS = ROOT / "workflow_scripts"
@@ -114,6 +115,15 @@ def test_the_package_requires_what_the_library_imports() -> None:
     }
     assert found - {"vlmtsc", "tensorboard", "wandb", "gradio"} <= required.keys()
     assert [name for name, each in required.items() if not each.specifier.contains(version(name))] == []
+
+
+def test_the_locked_environment_installs_on_every_python_3_11() -> None:
+    """Debian 12 has 3.11.2."""
+    lock = (ROOT / "envs/requirements.lock").read_text().splitlines()
+    names = [line.partition("==")[0] for line in lock if not line.startswith("#")]
+    needed = {name: metadata(name).get("Requires-Python") or "" for name in names}
+    assert len(names) > 100
+    assert {name: needs for name, needs in needed.items() if "3.11.0" not in SpecifierSet(needs)} == {}
 
 
 def test_scripts_do_not_import_each_other() -> None:
