@@ -31,7 +31,9 @@ def workflow_folder(source):
         with tempfile.TemporaryFile() as archive:
             repository.archive(archive, commit)
             archive.seek(0)
-            tarfile.open(fileobj=archive).extractall(folder, filter="data")
+            with tarfile.open(fileobj=archive) as files:
+                files.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+                files.extractall(folder)
         (folder / ".commit").write_text(commit)
     return folder
 
