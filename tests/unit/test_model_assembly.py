@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from vlmtsc.errors import InputError
 from vlmtsc.model import assembly
-from vlmtsc.model.adapter import load_adapter, merge_adapter, save_adapter
+from vlmtsc.model.adapter import load_adapter, save_adapter, write_merged_checkpoint
 from vlmtsc.model.assembly import (
     assemble_checkpoint,
     calibrate_output,
@@ -142,7 +142,7 @@ def test_an_adapter_is_saved_loaded_and_merged_with_the_pooled_token(assembled: 
         load_checkpoint(assembled, precision="fp32", attention="eager", context_length=256),
         tmp_path / "adapter",
     )
-    merge_adapter(assembled, tmp_path / "adapter", tmp_path / "merged")
+    write_merged_checkpoint(assembled, tmp_path / "adapter", tmp_path / "merged")
     merged = load_checkpoint(tmp_path / "merged", precision="fp32", attention="eager", context_length=256)
     with torch.no_grad():
         expected = torch.stack(model.model.get_image_features(pixels, return_dict=True).pooler_output)

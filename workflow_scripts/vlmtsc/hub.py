@@ -19,7 +19,7 @@ from vlmtsc.configuration import load_configuration_files
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation.unlabelled import FinishedRun
 from vlmtsc.files import atomic_path, check_new_folder, read_json, write_json
-from vlmtsc.model.adapter import merge_adapter
+from vlmtsc.model.adapter import write_merged_checkpoint
 from vlmtsc.model.files import POOLED, check_kind, load_checked_processor
 from vlmtsc.reporting.tables import format_cell, percent, with_interval
 from vlmtsc.representation.plot_files import plots_in
@@ -149,7 +149,7 @@ def export_run(run: Path, output: Path, model: Path | None = None, *, merge: boo
         plot = _write_example(finished, folder / "example")
         classes = False
         if merge:
-            merge_adapter(finished.checkpoint, finished.folder / "adapter", folder / "merged")
+            write_merged_checkpoint(finished.checkpoint, finished.folder / "adapter", folder / "merged")
             load_checked_processor(finished.checkpoint).save_pretrained(folder / "merged")
             classes = check_kind(finished.checkpoint) == POOLED
             if classes:

@@ -285,7 +285,7 @@ def merge_in_place(model: PeftModel) -> None:
         model.merge_adapter()
 
 
-def merge_adapter(checkpoint: Path, adapter: Path, output: Path) -> None:
+def write_merged_checkpoint(checkpoint: Path, adapter: Path, output: Path) -> None:
     """Write a checkpoint folder in whose weights an adapter is merged, in the types of the base model's."""
     base = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="auto", local_files_only=True)
     merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
