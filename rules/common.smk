@@ -100,8 +100,11 @@ BEFORE_TRAINING = 10
 
 
 def longest_first(wildcards):
-    """Priority of a training: with numbers it is several times as long, and one that starts last would run alone."""
-    return int(CONFIGURATION.scenario_table[wildcards.scenario].has_numbers)
+    """Priority of a training: before tables and figures, since what starts last runs alone.
+
+    With numbers it is several times as long.
+    """
+    return 1 + int(CONFIGURATION.scenario_table[wildcards.scenario].has_numbers)
 
 
 def one_of(*names):

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from vlmtsc.files import atomic_path
-from vlmtsc.script import run_script
+from vlmtsc.script import paused_collection, run_script
 from vlmtsc.settings import AssemblySettings
 
 logger = logging.getLogger("vlmtsc.assemble_model")
@@ -31,9 +31,9 @@ def assemble_model(
     output : Path
         Checkpoint folder to write.
     """
-    from vlmtsc.model.assembly import assemble_checkpoint  # imports PyTorch
+    with paused_collection(), atomic_path(output) as folder:  # imports, and the objects of 49,000 tokens
+        from vlmtsc.model.assembly import assemble_checkpoint
 
-    with atomic_path(output) as folder:
         model = assemble_checkpoint(language_model, vision_tower, settings, folder)
     logger.info("%s: %.1f million parameters", output, model.num_parameters() / 1e6)
 

@@ -19,7 +19,7 @@ from vlmtsc.representation.conversations import (
     token_breakdown,
 )
 from vlmtsc.representation.tokens import TextTokens
-from vlmtsc.script import run_script
+from vlmtsc.script import paused_collection, run_script
 from vlmtsc.settings import DescriptionKind, LeakedKind, PlotSettings, ScenarioSettings, Template
 
 logger = logging.getLogger("vlmtsc.build_conversations")
@@ -67,7 +67,8 @@ def build_conversations(
     rationales : Path, optional
         Paragraphs after the answers, where the scenario trains them (JSON).
     """
-    from vlmtsc.representation.processor import model_options  # imports PyTorch
+    with paused_collection():
+        from vlmtsc.representation.processor import model_options
 
     sets = load_arrays(split, SETS)
     processor = load_checked_processor(model)

@@ -9,7 +9,7 @@ from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.files import atomic_path
 from vlmtsc.paths import Paths, Run
 from vlmtsc.planning import CaseScenario, scenario_titles
-from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.script import paused_collection, run_script
 
 logger = logging.getLogger("vlmtsc.draw_cases")
 
@@ -40,7 +40,7 @@ def draw_cases(
     explanations : bool, default False
         Whether the runs have explanations.
     """
-    with heavy_imports():
+    with paused_collection():
         from vlmtsc.reporting.explanations import explanations_page
         from vlmtsc.reporting.gallery import draw_downsampling, draw_gallery, draw_prototypes
         from vlmtsc.reporting.style import save_png_and_pdf

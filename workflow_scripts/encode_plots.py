@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlmtsc.files import atomic_path
 from vlmtsc.model.devices import claim_gpus
-from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.script import paused_collection, run_script
 
 
 def encode_plots(
@@ -34,7 +34,7 @@ def encode_plots(
     gpus : int, default 0
         GPUs to reserve for this job; 0: those that PyTorch sees.
     """
-    with heavy_imports():
+    with paused_collection():
         import torch
 
         from vlmtsc.model.vision import write_features

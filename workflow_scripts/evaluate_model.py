@@ -7,7 +7,7 @@ from pathlib import Path
 from vlmtsc.data.series import CleanSeries, load_arrays
 from vlmtsc.files import read_json, write_csv, write_json
 from vlmtsc.model.devices import claim_gpus
-from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.script import paused_collection, run_script
 from vlmtsc.settings import OcclusionOptions
 
 
@@ -75,7 +75,7 @@ def evaluate_model(
     batch_size : int, default 16
         Cases in one forward pass.
     """
-    with heavy_imports():
+    with paused_collection():
         from vlmtsc.evaluation.controls import evaluate_controls
         from vlmtsc.evaluation.metrics import read_predictions
         from vlmtsc.evaluation.occlusion import explain_test_set

@@ -6,10 +6,12 @@ import logging
 from pathlib import Path
 
 from vlmtsc.code_digest import code_digest
-from vlmtsc.script import run_script
+from vlmtsc.script import paused_collection, run_script
 from vlmtsc.settings import LaunchSettings
-from vlmtsc.training.finetune import TrainingJob
-from vlmtsc.training.sharing import train_or_reuse
+
+with paused_collection():
+    from vlmtsc.training.finetune import TrainingJob
+    from vlmtsc.training.sharing import train_or_reuse
 
 SCRIPTS = Path(__file__).parent
 

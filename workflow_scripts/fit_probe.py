@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmtsc.script import run_script
+from vlmtsc.script import paused_collection, run_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +51,17 @@ def fit_probe(
     gpus : int, default 0
         GPUs to reserve for this job; 0: those that PyTorch sees.
     """
-    import torch
+    with paused_collection():
+        import torch
 
-    from vlmtsc.baselines.probes import fit_logistic, language_features, read_conversations, tower_features
-    from vlmtsc.baselines.results import evaluate_baseline
-    from vlmtsc.model.devices import claim_gpus
+        from vlmtsc.baselines.probes import (
+            fit_logistic,
+            language_features,
+            read_conversations,
+            tower_features,
+        )
+        from vlmtsc.baselines.results import evaluate_baseline
+        from vlmtsc.model.devices import claim_gpus
 
     torch.set_num_threads(threads)
 

@@ -6,9 +6,11 @@ import logging
 import os
 from pathlib import Path
 
-from vlmtsc.script import run_script
-from vlmtsc.training.finetune import train_as_worker
-from vlmtsc.training.processes import end_with_parent
+from vlmtsc.script import paused_collection, run_script
+
+with paused_collection():
+    from vlmtsc.training.finetune import train_as_worker
+    from vlmtsc.training.processes import end_with_parent
 
 
 def train_adapter(job: Path) -> None:

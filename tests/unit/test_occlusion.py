@@ -12,10 +12,10 @@ from tiny_llava import finetune_into, make_task
 
 from vlmtsc.errors import InputError
 from vlmtsc.evaluation import occlusion
-from vlmtsc.evaluation.occlusion import choose_cases, explain_cases, explain_test_set, mean_interval, occlude
+from vlmtsc.evaluation.occlusion import choose_cases, explain_cases, explain_test_set, occlude
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.files import read_json
-from vlmtsc.reporting.explanations import draw_explanations, faithfulness
+from vlmtsc.reporting.explanations import draw_explanations, faithfulness, mean_interval
 from vlmtsc.settings import OcclusionOptions, ScenarioSettings
 
 SCENARIO = ScenarioSettings(name="mine", modality="numbers", numbers="scaled", plot="none")

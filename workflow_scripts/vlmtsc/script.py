@@ -36,10 +36,10 @@ PYTORCH_STOPPED = ("PytorchStreamWriter failed", "basic_ios::clear: iostream err
 
 
 @contextmanager
-def heavy_imports() -> Iterator[None]:
-    """Pause garbage collection while the block imports PyTorch and what is built on it.
+def paused_collection() -> Iterator[None]:
+    """Pause garbage collection while the block imports PyTorch, or makes many other objects that are kept.
 
-    Modules are no garbage, and a fifth of such an import is searching them. Later searches leave them out too.
+    A fifth of such an import is searching its modules for garbage. Later searches leave them out too.
     """
     gc.disable()
     try:

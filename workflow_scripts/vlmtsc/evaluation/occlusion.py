@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp, softmax
-from scipy.stats import t
 
 from vlmtsc.data.cleaning import fill_missing
 from vlmtsc.errors import InputError
-from vlmtsc.evaluation.constants import ALPHA
 from vlmtsc.evaluation.new_series import score_cases, template_paragraphs
 from vlmtsc.evaluation.predictor import Predictor
 from vlmtsc.settings import OcclusionOptions
@@ -203,12 +201,3 @@ def explain_test_set(
         for explanation, (row, kind) in zip(found, chosen, strict=False)
     ]
     return {"cases": cases, "passes": passes, "seconds": seconds, "reason": reason}
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean and its 95% interval by Student's t distribution; the interval is NaN for a single value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(t.ppf(1 - ALPHA / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half

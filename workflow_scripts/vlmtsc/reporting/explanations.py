@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from scipy.stats import t
 
 from vlmtsc.data.series import CleanSeries
-from vlmtsc.evaluation.occlusion import mean_interval
+from vlmtsc.evaluation.constants import ALPHA
 from vlmtsc.files import read_json
 from vlmtsc.paths import Paths, Run
 from vlmtsc.planning import CaseScenario, scenario_titles
@@ -151,3 +152,12 @@ def as_png(figure: Figure) -> bytes:
     with figure_style():
         figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
     return content.getvalue()
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean and its 95% interval by Student's t distribution; the interval is NaN for a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(t.ppf(1 - ALPHA / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
