@@ -96,14 +96,16 @@ def test_selection_on_the_command_line(project: Path, snakemake: SnakemakeRunner
     assert counts["download_dataset"] == counts["render_plots"] == 1
 
 
-def test_trainings_on_plots_alone_start_last(project: Path, snakemake: SnakemakeRunner) -> None:
+def test_trainings_come_before_tables_and_those_with_numbers_first(
+    project: Path, snakemake: SnakemakeRunner
+) -> None:
     done = snakemake(project, "--dry-run", "--config", *ONE)
-    pattern = re.compile(r"^rule finetune_model:.*?^    resources:", re.DOTALL | re.MULTILINE)
-    jobs = pattern.findall(done.stdout + done.stderr)
-    assert {re.search(r"/(plot\w*)/seed-0/adapter", job)[1]: "priority: 1" in job for job in jobs} == {
-        "plot": False,
-        "plot_and_numbers": True,
-    }
+    output = done.stdout + done.stderr
+    pattern = re.compile(r"/(plot\w*)/seed-0/adapter.*?^    priority: (\d+)$", re.DOTALL | re.MULTILINE)
+    jobs = re.findall(r"^rule finetune_model:.*?^    resources:", output, re.DOTALL | re.MULTILINE)
+    assert dict(pattern.search(job).groups() for job in jobs) == {"plot": "1", "plot_and_numbers": "2"}
+    (tables,) = re.findall(r"^rule write_tables:.*?^    resources:", output, re.DOTALL | re.MULTILINE)
+    assert "priority" not in tables
 
 
 def test_the_ledger_needs_no_training(project: Path, snakemake: SnakemakeRunner) -> None:
