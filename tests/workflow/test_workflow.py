@@ -100,11 +100,16 @@ def test_trainings_come_before_tables_and_those_with_numbers_first(
     project: Path, snakemake: SnakemakeRunner
 ) -> None:
     done = snakemake(project, "--dry-run", "--config", *ONE)
-    output = done.stdout + done.stderr
-    pattern = re.compile(r"/(plot\w*)/seed-0/adapter.*?^    priority: (\d+)$", re.DOTALL | re.MULTILINE)
-    jobs = re.findall(r"^rule finetune_model:.*?^    resources:", output, re.DOTALL | re.MULTILINE)
-    assert dict(pattern.search(job).groups() for job in jobs) == {"plot": "1", "plot_and_numbers": "2"}
-    (tables,) = re.findall(r"^rule write_tables:.*?^    resources:", output, re.DOTALL | re.MULTILINE)
+
+    def jobs(rule: str) -> list[str]:
+        pattern = re.compile(rf"^rule {rule}:.*?^    resources:", re.DOTALL | re.MULTILINE)
+        return pattern.findall(done.stdout + done.stderr)
+
+    assert {
+        re.search(r"/(plot\w*)/seed-0/adapter", job)[1]: re.findall(r"priority: (\d+)", job)
+        for job in jobs("finetune_model")
+    } == {"plot": ["1"], "plot_and_numbers": ["2"]}
+    (tables,) = jobs("write_tables")
     assert "priority" not in tables
 
 
